@@ -1,0 +1,46 @@
+"""Runs migrations on the database of the settings, for `alembic` and `python -m app migrate`."""
+
+import asyncio
+
+from alembic import context
+from alembic.util import CommandError
+from sqlalchemy import Connection, text
+
+from app import models
+from app.core.settings import Settings
+from app.core.startup import load_or_exit
+from app.db.embedded import EmbeddedPostgresError
+from app.db.local import use_local_database
+from app.db.session import DatabaseUnavailable, create_migration_engine
+
+# Any number, the same for every replica.
+LOCK = int.from_bytes(b"migrate")
+
+
+def run_migrations(connection: Connection) -> None:
+    """Migrate in one transaction, under a lock that ends with it, so that no pooler can keep it."""
+    context.configure(
+        connection=connection,
+        target_metadata=models.Base.metadata,
+        compare_server_default=True,
+    )
+    with context.begin_transaction():
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+        context.run_migrations()
+
+
+async def main(settings: Settings) -> None:
+    """Connect as the settings say, directly where the application goes through a pooler."""
+    engine = create_migration_engine(settings)
+    async with engine.connect() as connection:
+        await connection.run_sync(run_migrations)
+    await engine.dispose()
+
+
+if context.is_offline_mode():
+    raise CommandError("Migrations run against a database; --sql is not set up.")
+try:
+    use_local_database()
+    asyncio.run(main(load_or_exit()))
+except (EmbeddedPostgresError, DatabaseUnavailable) as error:
+    raise CommandError(str(error)) from None

@@ -1,0 +1,51 @@
+"""The OpenAPI document, and Swagger's page for it, served from here and from no CDN."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.docs import get_swagger_ui_html
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+from starlette.staticfiles import StaticFiles
+
+from app.api.cookies import AuthCookies
+from app.api.deps import ACCESS_COOKIE
+from app.api.problems import ProblemDocument
+
+
+def describe(app: FastAPI) -> None:
+    """Complete the OpenAPI document: the errors' schema, and the cookie's name."""
+    generate = app.openapi
+    cookies: AuthCookies = app.state.cookies
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema:
+            return app.openapi_schema
+        document = generate()
+        schemas = document["components"]["schemas"]
+        problem = ProblemDocument.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas.update(problem.pop("$defs"))
+        schemas["ProblemDocument"] = problem
+        schemes = document["components"]["securitySchemes"]
+        schemes[ACCESS_COOKIE.scheme_name]["name"] = cookies.access_name
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend it
+
+
+def add_docs(app: FastAPI) -> None:
+    """Serve Swagger at `/docs`, with its files from the package `fastapi-swagger`."""
+    files = StaticFiles(packages=[("fastapi_swagger", "resources")])
+    app.mount("/docs/files", files, name="swagger")
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs(request: Request) -> HTMLResponse:
+        root = request.scope.get("root_path", "").rstrip("/")
+        return get_swagger_ui_html(
+            openapi_url=f"{root}{app.openapi_url}",
+            title=app.title,
+            swagger_js_url=f"{root}/docs/files/swagger-ui-bundle.js",
+            swagger_css_url=f"{root}/docs/files/swagger-ui.css",
+            swagger_favicon_url=f"{root}/docs/files/favicon-32x32.png",
+            swagger_ui_parameters={"withCredentials": True, "tryItOutEnabled": True},
+        )

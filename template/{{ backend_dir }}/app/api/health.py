@@ -1,0 +1,38 @@
+"""Health: is the process alive, and should it get traffic."""
+
+import asyncio
+
+import structlog
+from fastapi import APIRouter, Request, Response
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.api.problems import NOT_READY, problem_response, problem_responses
+from app.api.schemas import Status
+from app.db.revisions import is_up_to_date
+from app.db.session import DatabaseUnavailable
+
+router = APIRouter(tags=["health"])
+log = structlog.stdlib.get_logger(__name__)
+
+READY_WITHIN_SECONDS = 1.5
+
+
+@router.get("/health")
+async def health() -> Status:
+    """The process is alive; nothing else is looked at."""
+    return Status()
+
+
+@router.get("/health/ready", response_model=Status, responses=problem_responses(503))
+async def ready(request: Request) -> Response | Status:
+    """The database answers and is not behind this code, and the process is not shutting down."""
+    state = request.app.state
+    if not state.draining:
+        try:
+            async with asyncio.timeout(READY_WITHIN_SECONDS):
+                if await is_up_to_date(state.database.reads, state.revisions):
+                    return Status()
+            log.warning("database_is_behind", hint="run `python -m app migrate`")
+        except (TimeoutError, DatabaseUnavailable, SQLAlchemyError) as error:
+            log.warning("unavailable", reason=type(error).__name__)
+    return problem_response(request, NOT_READY)

@@ -1,0 +1,50 @@
+"""The request id, and the headers that every answer carries."""
+
+import re
+import uuid
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+# Long enough for any tracing system's id, nothing that could forge a log line or a header.
+SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+# What is said to one signed-in user must not be kept for the next.
+PRIVATE_PATHS = ("/api/v1/auth", "/api/v1/users")
+
+
+class ContextMiddleware:
+    """Gives each request an id, for the answer, the log lines and the problem documents.
+
+    hsts: whether to tell browsers to come back over https only (RFC 6797).
+    """
+
+    def __init__(self, app: ASGIApp, *, hsts: bool) -> None:
+        self.app = app
+        self.hsts = hsts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        proposed = Headers(scope=scope).get("x-request-id", "")
+        request_id = proposed if SANE_REQUEST_ID.fullmatch(proposed) else uuid.uuid4().hex
+        scope.setdefault("state", {})["request_id"] = request_id
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-ID"] = request_id
+                headers["X-Content-Type-Options"] = "nosniff"
+                if self.hsts:
+                    headers["Strict-Transport-Security"] = "max-age=31536000; includeSubDomains"
+                if scope["path"].startswith(PRIVATE_PATHS):
+                    headers["Cache-Control"] = "no-store"
+                if scope["app"].state.draining:
+                    # A proxy that keeps connections open opens its next one elsewhere.
+                    headers["Connection"] = "close"
+            await send(message)
+
+        await self.app(scope, receive, send_with_headers)

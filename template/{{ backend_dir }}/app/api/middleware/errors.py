@@ -1,0 +1,44 @@
+"""The last place an exception can reach while the answer still gets every header."""
+
+import structlog
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.api.problems import INTERNAL, problem_of, problem_response
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+class ErrorMiddleware:
+    """Turns exceptions into problem documents: a refusal into its own, a fault into a 500.
+
+    Starlette's own 500 is made outside all middleware: without CORS headers a frontend could not
+    read it.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = False
+
+        async def send_and_note(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_and_note)
+        except Exception as error:
+            if started:
+                raise  # half an answer is out; the server closes the connection
+            problem = problem_of(error)
+            if problem is None:
+                log.exception("internal_error")
+            elif problem.status == 503:
+                log.warning("unavailable", reason=f"{type(error).__name__}")
+            response = problem_response(Request(scope), problem or INTERNAL)
+            await response(scope, receive, send)

@@ -1,0 +1,175 @@
+"""Every error as an RFC 9457 problem document: which exception means what, in one table."""
+
+from dataclasses import dataclass, field, replace
+from http import HTTPStatus
+from typing import Any, Final
+
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from starlette.exceptions import HTTPException
+
+from app.api.validation import FieldError, has_wrong_media_type, safe_errors
+from app.core.security import HashingUnavailable
+from app.db.session import DatabaseUnavailable
+from app.services import errors
+
+MEDIA_TYPE: Final = "application/problem+json"
+RETRY_AFTER_SECONDS: Final = "5"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One cause. `name` is what a client compares; it never changes its meaning."""
+
+    status: int
+    name: str
+    title: str
+    detail: str
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+class ProblemDocument(BaseModel):
+    """The body of every error."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    request_id: str
+    errors: list[FieldError] | None = None
+
+
+# RFC 9110 11.6.1 demands the header with a 401; for cookies there is no registered scheme.
+CHALLENGE: Final = {"WWW-Authenticate": "Cookie"}
+RETRY: Final = {"Retry-After": RETRY_AFTER_SECONDS}
+
+INTERNAL: Final = Problem(
+    500, "internal", "Internal error", "Something went wrong. Quote the request id when you ask."
+)
+UNAVAILABLE: Final = Problem(
+    503, "unavailable", "Database unavailable", "Try again in a few seconds.", RETRY
+)
+NOT_READY: Final = Problem(
+    503, "not-ready", "Not ready", "The database is away or behind, or the process stops.", RETRY
+)
+CROSS_SITE: Final = Problem(
+    403, "cross-site-request", "Cross-site request", "Requests from this origin are not allowed."
+)
+TOO_LARGE: Final = Problem(
+    413, "body-too-large", "Body too large", "The body may have 1 MiB at most."
+)
+INVALID: Final = Problem(
+    422, "invalid-request", "Invalid request", "The request is not what this call expects."
+)
+UNSUPPORTED: Final = Problem(
+    415, "unsupported-media-type", "Unsupported media type", "Send the Content-Type of this call."
+)
+
+PROBLEMS: Final[dict[type[Exception], Problem]] = {
+    errors.InvalidCredentials: Problem(
+        401, "invalid-credentials", "Wrong credentials", "Email or password is wrong.", CHALLENGE
+    ),
+    errors.NotSignedIn: Problem(
+        401, "not-signed-in", "Not signed in", "Sign in, or refresh the session.", CHALLENGE
+    ),
+    errors.UnknownRefreshToken: Problem(
+        401, "not-signed-in", "Not signed in", "Sign in.", CHALLENGE
+    ),
+    errors.ReusedRefreshToken: Problem(
+        401, "session-ended", "Session ended", "Sign in again.", CHALLENGE
+    ),
+    errors.SessionOver: Problem(401, "session-over", "Session over", "Sign in again.", CHALLENGE),
+    errors.SignupDisabled: Problem(
+        403, "signup-disabled", "Sign-up disabled", "Ask the operator for an account."
+    ),
+    errors.EmailTaken: Problem(
+        409, "email-taken", "Email taken", "There is an account with this email address."
+    ),
+    errors.UnacceptablePassword: Problem(
+        422, "unacceptable-password", "Unacceptable password", "Choose another password."
+    ),
+    HashingUnavailable: Problem(
+        503, "busy", "Busy", "Too many sign-ins at once; try again in a few seconds.", RETRY
+    ),
+    DatabaseUnavailable: UNAVAILABLE,
+    PoolTimeout: UNAVAILABLE,
+    TimeoutError: UNAVAILABLE,
+}
+
+
+def problem_response(
+    request: Request, problem: Problem, field_errors: list[FieldError] | None = None
+) -> JSONResponse:
+    """Render a problem. field_errors: for a 422, what is wrong where."""
+    document = ProblemDocument(
+        type=f"/problems/{problem.name}",
+        title=problem.title,
+        status=problem.status,
+        detail=problem.detail,
+        request_id=request.state.request_id,
+        errors=field_errors,
+    )
+    return JSONResponse(
+        document.model_dump(exclude_none=True),
+        problem.status,
+        media_type=MEDIA_TYPE,
+        headers=problem.headers,
+    )
+
+
+def problem_of(error: Exception) -> Problem | None:
+    """Give the problem that an exception stands for, or None for a fault of this program."""
+    if isinstance(error, DBAPIError):
+        return UNAVAILABLE if _database_refuses(error) else None
+    if isinstance(error, errors.UnacceptablePassword):
+        return replace(PROBLEMS[errors.UnacceptablePassword], detail=str(error))
+    return next((PROBLEMS[kind] for kind in type(error).__mro__ if kind in PROBLEMS), None)
+
+
+def _database_refuses(error: DBAPIError) -> bool:
+    """Tell a database that is away, busy or read-only from a statement that is wrong."""
+    code = getattr(error.orig, "sqlstate", None) or ""
+    # PostgreSQL, appendix A. 08: connection; 25006: read-only; 40: rolled back, try again;
+    # 53: out of resources; 55P03: lock not available; 57: shut down or cancelled.
+    refusals = ("08", "25006", "40", "53", "55P03", "57")
+    return error.connection_invalidated or code.startswith(refusals)
+
+
+async def handle_http_exception(request: Request, error: HTTPException) -> JSONResponse:
+    """Answer what Starlette and FastAPI raise themselves: 404, 405, unreadable bodies."""
+    if error.status_code == HTTPStatus.BAD_REQUEST:
+        return problem_response(request, INVALID)
+    if error.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        return problem_response(request, TOO_LARGE)
+    title = HTTPStatus(error.status_code).phrase
+    problem = Problem(
+        status=error.status_code,
+        name=title.lower().replace(" ", "-"),
+        title=title,
+        detail=str(error.detail),
+        headers=dict(error.headers or {}),
+    )
+    return problem_response(request, problem)
+
+
+async def handle_validation_error(request: Request, error: RequestValidationError) -> JSONResponse:
+    """Answer 422, or 415 when the body came as something this call does not read."""
+    if has_wrong_media_type(request):
+        return problem_response(request, UNSUPPORTED)
+    return problem_response(request, INVALID, safe_errors(request.app, error))
+
+
+def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Say in the OpenAPI document which errors a call has."""
+    schema = {"$ref": "#/components/schemas/ProblemDocument"}
+    return {
+        status: {
+            "description": HTTPStatus(status).phrase,
+            "content": {MEDIA_TYPE: {"schema": schema}},
+        }
+        for status in statuses
+    }

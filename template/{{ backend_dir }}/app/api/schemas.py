@@ -1,0 +1,55 @@
+"""What goes in and out over HTTP."""
+
+import uuid
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+from app.core.emails import MAX_LENGTH as EMAIL_MAX_LENGTH
+from app.core.emails import normalize_email
+from app.core.security import MAX_LENGTH as PASSWORD_MAX_LENGTH
+
+EmailText = Annotated[
+    str,
+    StringConstraints(max_length=EMAIL_MAX_LENGTH * 4),
+    AfterValidator(normalize_email),
+    Field(json_schema_extra={"format": "email"}),
+]
+Password = Annotated[
+    str,
+    # bcrypt can't take NUL; no length is asked for here, old passwords must still sign in.
+    StringConstraints(min_length=1, max_length=PASSWORD_MAX_LENGTH, pattern=r"^[^\x00]+$"),
+    Field(json_schema_extra={"format": "password"}),
+]
+
+
+class Status(BaseModel):
+    """A sign of life."""
+
+    status: str = "ok"
+
+
+class UserOut(BaseModel):
+    """A user, as everyone may see them who is allowed to."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: uuid.UUID
+    email: str
+    is_active: bool
+    created_at: datetime
+
+
+class LoginForm(BaseModel):
+    """The form of OAuth2's password grant (RFC 6749 4.3.2), as far as it is used."""
+
+    username: Annotated[str, Field(description="The email address.")]
+    password: Password
+
+
+class UserIn(BaseModel):
+    """Who wants an account."""
+
+    email: EmailText
+    password: Password

@@ -1,0 +1,68 @@
+"""Sign in, stay signed in, sign out."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Request, Response
+
+from app.api.deps import Cookies, CurrentSettings, Db, Hasher
+from app.api.problems import PROBLEMS, problem_response, problem_responses
+from app.api.schemas import LoginForm, UserOut
+from app.services.errors import ReusedRefreshToken, UnknownRefreshToken
+from app.services.sessions.ending import log_out
+from app.services.sessions.login import log_in
+from app.services.sessions.rotation import refresh as refresh_session
+from app.services.users import PublicUser
+
+router = APIRouter(prefix="/auth", tags=["auth"])
+
+
+@router.post(
+    "/login", response_model=UserOut, responses=problem_responses(401, 403, 413, 415, 422, 503)
+)
+async def login(
+    form: Annotated[LoginForm, Form()],
+    request: Request,
+    response: Response,
+    db: Db,
+    hasher: Hasher,
+    settings: CurrentSettings,
+    cookies: Cookies,
+) -> PublicUser:
+    """Sign in with email and password; sets both cookies."""
+    user, grant = await log_in(
+        db,
+        hasher,
+        settings,
+        username=form.username,
+        password=form.password,
+        presented=cookies.presented(request),
+        user_agent=request.headers.get("user-agent"),
+    )
+    cookies.set(response, grant)
+    return user
+
+
+@router.post("/refresh", status_code=204, responses=problem_responses(401, 403, 413, 503))
+async def refresh(
+    request: Request, db: Db, settings: CurrentSettings, cookies: Cookies
+) -> Response:
+    """Exchange the refresh cookie; sets both cookies. Repeating it within seconds does no harm."""
+    try:
+        grant = await refresh_session(db, settings, cookies.refresh_token(request))
+    except (UnknownRefreshToken, ReusedRefreshToken) as error:
+        # An answer of its own: cookies on the injected one are dropped with an exception.
+        refusal = problem_response(request, PROBLEMS[type(error)])
+        cookies.clear(refusal)
+        return refusal
+    response = Response(status_code=204)
+    cookies.set(response, grant)
+    return response
+
+
+@router.post("/logout", status_code=204, responses=problem_responses(403, 413, 503))
+async def logout(request: Request, db: Db, cookies: Cookies) -> Response:
+    """End the session and clear both cookies, with or without a session."""
+    await log_out(db, cookies.presented(request))
+    response = Response(status_code=204)
+    cookies.clear(response)
+    return response

@@ -1,0 +1,68 @@
+"""What is wrong with a request, told without repeating any of it."""
+
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
+
+
+class FieldError(BaseModel):
+    """One fault: where it is, what is wrong, and a name for the kind of fault."""
+
+    loc: list[str | int]
+    msg: str
+    type: str
+
+
+def safe_errors(app: FastAPI, error: RequestValidationError) -> list[FieldError]:
+    """Give the faults less everything that the client sent.
+
+    Pydantic's own errors hold the input, and its messages and locations can quote it. Numbers of
+    the message are the limits of a field; a location is kept where the OpenAPI document names it.
+    """
+    names = _declared_names(app)
+    return [
+        FieldError(
+            loc=[part for part in fault["loc"] if isinstance(part, int) or part in names],
+            msg=_message(fault),
+            type=fault["type"],
+        )
+        for fault in error.errors()
+    ]
+
+
+def has_wrong_media_type(request: Request) -> bool:
+    """Whether the request has a body, of a type that the called endpoint does not read."""
+    field = getattr(request.scope.get("route"), "body_field", None)
+    sent = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if field is None or not sent:
+        return False
+    expected = getattr(field.field_info, "media_type", "application/json")
+    if expected == "application/json":
+        return sent != expected and not (sent.startswith("application/") and sent.endswith("+json"))
+    return sent != expected
+
+
+def _message(fault: dict[str, Any]) -> str:
+    if any(isinstance(value, str | Exception) for value in fault.get("ctx", {}).values()):
+        return "Value is not valid"
+    return str(fault["msg"])
+
+
+def _declared_names(app: FastAPI) -> frozenset[str]:
+    """Collect every name of a field or parameter in the OpenAPI document; made once."""
+    names: frozenset[str] | None = getattr(app.state, "declared_names", None)
+    if names is None:
+        document = app.openapi()
+        schemas = document.get("components", {}).get("schemas", {}).values()
+        fields = {name for schema in schemas for name in schema.get("properties", {})}
+        parameters = {
+            parameter["name"]
+            for path in document["paths"].values()
+            for operation in path.values()
+            for parameter in operation.get("parameters", [])
+        }
+        names = frozenset(fields | parameters | {"body", "query", "path", "header", "cookie"})
+        app.state.declared_names = names
+    return names

@@ -1,0 +1,52 @@
+"""`dev`: everything a developer needs, in one process that takes it all down again."""
+
+import secrets
+import signal
+import sys
+from pathlib import Path
+from typing import Final
+
+import uvicorn
+
+from app.cli.serve import check_port
+from app.core.startup import load_or_exit
+from app.db import revisions
+from app.db.local import use_embedded_database
+
+ENV: Final = Path(".env")
+EXAMPLE: Final = Path("env.example")
+
+
+def dev() -> None:
+    """Make `.env`, start the embedded Postgres, migrate, and serve with reload until Ctrl-C."""
+    # Leave by the front door when the terminal goes, so that Postgres is stopped.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    if not ENV.exists():
+        _write_env()
+    embedded = use_embedded_database()
+    settings = load_or_exit()
+    check_port(settings.host, settings.port)
+    revisions.migrate()
+    # localhost, not 127.0.0.1: to a browser that is another site than a frontend on localhost.
+    url = f"http://localhost:{settings.port}"
+    print(f"\n  API        {url}/api/v1\n  Docs       {url}/docs\n  Health     {url}/health/ready")
+    print(f"  Database   {'embedded Postgres, data in .postgres' if embedded else 'DATABASE_URL'}")
+    print("\n  Ctrl-C stops all of it.\n", flush=True)
+    uvicorn.run(
+        "app.main:app",
+        host=settings.host,
+        port=settings.port,
+        reload=True,
+        reload_dirs=["app"],
+        log_config=None,
+        access_log=False,
+    )
+
+
+def _write_env() -> None:
+    lines = EXAMPLE.read_text(encoding="utf-8").splitlines()
+    secret = f"JWT_SECRET={secrets.token_urlsafe(48)}"
+    text = "\n".join(secret if line.startswith("JWT_SECRET=") else line for line in lines)
+    ENV.touch(mode=0o600)
+    ENV.write_text(f"{text}\n", encoding="utf-8")
+    print("Wrote .env, with a fresh JWT_SECRET.")

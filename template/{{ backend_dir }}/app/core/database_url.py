@@ -1,0 +1,140 @@
+"""Database URLs, taken just as the hosts hand them out, for the application and for Alembic."""
+
+import ssl
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+SCHEMES: Final = ("postgres", "postgresql", "postgresql+asyncpg")
+TLS_MODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+# libpq's names (PostgreSQL documentation, 32.1.2). These asyncpg reads from the URL itself.
+UNDERSTOOD_BY_ASYNCPG: Final = frozenset(
+    {
+        "application_name",
+        "dbname",
+        "host",
+        "options",
+        "password",
+        "port",
+        "sslcert",
+        "sslkey",
+        "sslmode",
+        "sslrootcert",
+        "target_session_attrs",
+        "user",
+    }
+)
+# These it does not: they are answered here.
+ANSWERED_HERE: Final = frozenset({"channel_binding", "connect_timeout"})
+
+
+@dataclass(frozen=True)
+class DatabaseAddress:
+    """What it takes to connect.
+
+    dsn: a URL that asyncpg understands, with the password in it.
+    tls: the context to verify the server with; None where the URL asks for less (asyncpg then
+        follows `sslmode` itself).
+    connect_timeout: seconds, when the URL sets it.
+    pooled: a transaction pooler stands in between, so no prepared statement may be kept.
+    note: what differs from the letter of the URL, for the log.
+    """
+
+    dsn: str = field(repr=False)
+    tls: ssl.SSLContext | None = None
+    connect_timeout: float | None = None
+    pooled: bool = False
+    note: str | None = None
+
+
+def parse_database_url(url: str, *, pooler: bool | None = None) -> DatabaseAddress:
+    """Read a Postgres URL.
+
+    url: `postgres://`, `postgresql://` or `postgresql+asyncpg://`, with libpq's parameters.
+    pooler: whether it leads to a transaction pooler; None to tell by the host name (Neon's
+        `-pooler`).
+
+    Raises `ValueError`, in words for whoever set the variable and without the URL's secrets, when
+    the URL can't be used.
+    """
+    try:
+        parts = urlsplit(url.strip())
+        query = dict(
+            parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
+        )
+    except ValueError:
+        raise ValueError("is not a URL; expected postgresql://user:password@host/name") from None
+    if parts.scheme not in SCHEMES:
+        raise ValueError("must begin with postgresql:// or postgres://")
+    hosts = parts.netloc.rpartition("@")[2]
+    _check_hosts(hosts)
+    if parts.fragment:
+        raise ValueError("contains a #; percent-encode special characters of the password (%23)")
+
+    if unknown := sorted(query.keys() - UNDERSTOOD_BY_ASYNCPG - ANSWERED_HERE):
+        known = ", ".join(sorted(UNDERSTOOD_BY_ASYNCPG | ANSWERED_HERE))
+        raise ValueError(f"has an unknown parameter {unknown[0]!r}; known are {known}")
+
+    timeout = _connect_timeout(query.pop("connect_timeout", ""))
+    note = None
+    if query.pop("channel_binding", "") == "require":
+        # asyncpg has no channel binding. What it is there for, that nobody stands in the middle,
+        # only a verified certificate gives instead.
+        query["sslmode"] = "verify-full"
+        note = "channel_binding=require is not supported by asyncpg: using sslmode=verify-full"
+    tls = _tls_context(query)
+    return DatabaseAddress(
+        dsn=parts._replace(scheme="postgresql", query=urlencode(query)).geturl(),
+        tls=tls,
+        connect_timeout=timeout,
+        pooled="-pooler" in hosts if pooler is None else pooler,
+        note=note,
+    )
+
+
+def _check_hosts(hosts: str) -> None:
+    """Several hosts, `one:5432,two:5432`, are fine; a port that is no number is a bad password."""
+    for host in hosts.split(","):
+        port = host.rpartition("]")[2].partition(":")[2] if ":" in host else ""
+        if port and not port.isdecimal():
+            raise ValueError(
+                "has a port that is not a number; if the password contains / ? # @ or :, "
+                "percent-encode them"
+            )
+
+
+def _connect_timeout(text: str) -> float | None:
+    if not text:
+        return None
+    if not text.isdecimal():
+        raise ValueError("has a connect_timeout that is not a whole number of seconds")
+    return float(text) or None
+
+
+def _tls_context(query: dict[str, str]) -> ssl.SSLContext | None:
+    """Take the TLS parameters out of `query` when the server is to be verified.
+
+    Unlike libpq, `verify-full` without `sslrootcert` means the system's authorities, which is what
+    managed databases need.
+    """
+    mode = query.get("sslmode", "")
+    if mode and mode not in TLS_MODES:
+        raise ValueError(f"has an unknown sslmode; known are {', '.join(TLS_MODES)}")
+    authorities = query.get("sslrootcert")
+    if authorities == "system":
+        mode = "verify-full"  # libpq: "system" allows nothing weaker
+    if mode not in ("verify-ca", "verify-full"):
+        return None
+    query.pop("sslmode", None)
+    query.pop("sslrootcert", None)
+    certificate, key = query.pop("sslcert", None), query.pop("sslkey", None)
+    try:
+        context = ssl.create_default_context(
+            cafile=None if authorities in (None, "system") else authorities
+        )
+        if certificate:
+            context.load_cert_chain(certificate, key)
+    except (OSError, ssl.SSLError):
+        raise ValueError("names a certificate file that can't be read") from None
+    context.check_hostname = mode == "verify-full"
+    return context

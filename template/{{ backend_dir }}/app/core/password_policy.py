@@ -1,0 +1,44 @@
+"""What makes a new password acceptable: length, and not being the obvious (NIST SP 800-63B-4)."""
+
+import unicodedata
+
+from app.core.emails import Email
+from app.core.settings import PROJECT_NAME, PROJECT_SLUG
+
+# The commonest of at least 8 characters that are not mere runs or repetitions; those are below.
+COMMON_TEXT = """
+    1q2w3e4r 1q2w3e4r5t 1q2w3e4r5t6y 1qaz2wsx 1qaz2wsx3edc 1qaz2wsx3edc4rfv administrator
+    changeme correcthorsebatterystaple iloveyou iloveyouforever letmein1 letmeinletmein
+    passw0rd password1 password12 password123 password1234 password12345 password123456
+    password1234567 password12345678 password123456789 princess q1w2e3r4 q1w2e3r4t5
+    q1w2e3r4t5y6 qazwsxedc qazwsxedcrfvtgb qwer1234 qwerty123 qwerty123456789 sunshine superman
+    thequickbrownfox trustno1 welcome1 zaq12wsx
+"""
+COMMON = frozenset(COMMON_TEXT.split())
+RUNS = ("01234567890123456789", "qwertyuiopasdfghjklzxcvbnm", "abcdefghijklmnopqrstuvwxyz")
+
+
+def password_problem(password: str, email: Email, min_length: int) -> str | None:
+    """Say what is wrong with a new password, as a sentence that never quotes it; None if nothing.
+
+    min_length: in characters.
+    """
+    if len(password) < min_length:
+        return f"The password needs at least {min_length} characters."
+    folded = unicodedata.normalize("NFKC", password).casefold()
+    plain = "".join(folded.split())
+    if plain in (
+        email,
+        email.partition("@")[0],
+        PROJECT_SLUG,
+        "".join(PROJECT_NAME.casefold().split()),
+    ):
+        return "The password may not be the email address or the name of this application."
+    if plain in COMMON or _is_repetition(plain) or any(plain in run * 2 for run in RUNS):
+        return "The password is one of the commonest; choose another."
+    return None
+
+
+def _is_repetition(text: str) -> bool:
+    """`passwordpassword`, `aaaaaaaa`, `12341234`: a text that is a shorter one over again."""
+    return text in (text + text)[1:-1]

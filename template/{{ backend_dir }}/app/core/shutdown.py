@@ -1,0 +1,40 @@
+"""A delay between the signal to stop and the end of service."""
+
+import asyncio
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from starlette.datastructures import State
+
+
+@contextmanager
+def delay_shutdown(state: State, seconds: float) -> Iterator[None]:
+    """On SIGTERM, set `state.draining` and pass the signal on to the server only after a while.
+
+    Uvicorn closes its listeners at once, but a load balancer goes on sending until it has noticed
+    that the process is not ready any more. Entered in the lifespan, after the server has set its
+    handlers; so it works with one worker, with several, and under plain Uvicorn.
+    """
+    if seconds <= 0 or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    server_handler = signal.getsignal(signal.SIGTERM)
+    loop = asyncio.get_running_loop()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if callable(server_handler):
+            server_handler(number, frame)
+
+    def start_draining(number: int, _frame: FrameType | None) -> None:
+        if not state.draining:
+            state.draining = True
+            loop.call_soon_threadsafe(loop.call_later, seconds, stop, number, None)
+
+    signal.signal(signal.SIGTERM, start_draining)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, server_handler)

@@ -1,0 +1,53 @@
+"""Schema revisions: which ones this code knows, which one the database has, and how to migrate."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import text
+from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+ALEMBIC_INI: Final = Path(__file__).parents[2] / "alembic.ini"
+UNDEFINED_TABLE: Final = "42P01"  # PostgreSQL, appendix A
+
+
+@dataclass(frozen=True)
+class Revisions:
+    """The revisions in `alembic/versions`: all of them, and the heads."""
+
+    known: frozenset[str]
+    heads: frozenset[str]
+
+    @classmethod
+    def load(cls) -> "Revisions":
+        """Read the folder; do it once, at the start."""
+        scripts = ScriptDirectory.from_config(Config(ALEMBIC_INI))
+        return cls(
+            frozenset(script.revision for script in scripts.walk_revisions()),
+            frozenset(scripts.get_heads()),
+        )
+
+
+async def is_up_to_date(reads: AsyncEngine, revisions: Revisions) -> bool:
+    """Whether the database is not behind this code.
+
+    A revision that this code does not know is newer: a release migrates before it rolls out, and
+    the old replicas stay in service meanwhile.
+    """
+    try:
+        async with reads.connect() as connection:
+            found = set(await connection.scalars(text("SELECT version_num FROM alembic_version")))
+    except ProgrammingError as error:
+        if getattr(error.orig, "sqlstate", None) == UNDEFINED_TABLE:
+            return False
+        raise
+    return bool(found) and found.isdisjoint(revisions.known - revisions.heads)
+
+
+def migrate() -> None:
+    """Bring the database to this code's head, one process at a time; see `alembic/env.py`."""
+    command.upgrade(Config(ALEMBIC_INI), "head")

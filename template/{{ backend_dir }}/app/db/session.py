@@ -1,0 +1,126 @@
+"""Engine and sessions: how the application talks to Postgres."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import asyncpg
+from sqlalchemy import event
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.ext.asyncio import (
+    AsyncEngine,
+    AsyncSession,
+    async_sessionmaker,
+    create_async_engine,
+)
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool
+from starlette.requests import HTTPConnection
+
+from app.core.database_url import DatabaseAddress
+from app.core.settings import Settings
+
+
+class DatabaseUnavailable(Exception):
+    """No connection to the database could be made."""
+
+
+@dataclass(frozen=True)
+class Database:
+    """The pool of connections of one process, and the two ways to use it.
+
+    sessions: makes `AsyncSession`s, for everything that writes. A session takes a connection at
+        its first statement, and gives it back when its transaction ends.
+    reads: for a single SELECT; without BEGIN and COMMIT it costs one round trip, not three.
+    """
+
+    engine: AsyncEngine
+    sessions: async_sessionmaker[AsyncSession]
+    reads: AsyncEngine
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> "Database":
+        """Make the pool. Connects to nothing yet."""
+        address = settings.database
+        engine = create_async_engine(
+            "postgresql+asyncpg://",
+            connect_args=_connect_args(address, settings.database_timeout_seconds),
+            pool_size=settings.database_pool_size,
+            max_overflow=settings.database_max_overflow,
+            pool_timeout=settings.database_timeout_seconds,
+            pool_use_lifo=True,
+        )
+        event.listen(engine.sync_engine, "checkout", _refuse_closed_connection)
+        event.listen(engine.sync_engine, "handle_error", _drop_connection_after_timeout)
+        # Through a transaction pooler two round trips of one statement may reach two servers
+        # unless they stand in a transaction.
+        reads = engine if address.pooled else engine.execution_options(isolation_level="AUTOCOMMIT")
+        return cls(engine, async_sessionmaker(engine, expire_on_commit=False), reads)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self.engine.dispose()
+
+
+def create_migration_engine(settings: Settings) -> AsyncEngine:
+    """Make the engine for migrations: one connection, and statements that may take long."""
+    args = _connect_args(settings.migration_database, settings.database_timeout_seconds)
+    args["command_timeout"] = None
+    return create_async_engine("postgresql+asyncpg://", connect_args=args, poolclass=NullPool)
+
+
+async def get_db(connection: HTTPConnection) -> AsyncIterator[AsyncSession]:
+    """Give an endpoint a session. Whoever writes commits, with `async with db.begin():`.
+
+    Nothing is committed here: what stands behind a dependency's `yield` runs after the answer has
+    been sent.
+    """
+    database: Database = connection.app.state.database
+    async with database.sessions() as session:
+        yield session
+
+
+def _connect_args(address: DatabaseAddress, timeout_seconds: float) -> dict[str, Any]:
+    """Give the arguments of `asyncpg.connect`, and SQLAlchemy's own for this driver."""
+    args: dict[str, Any] = {
+        "async_creator_fn": _connect,
+        "dsn": address.dsn,
+        "timeout": address.connect_timeout or timeout_seconds,
+        # Bounds each statement and each wait for a lock, through a pooler too.
+        "command_timeout": timeout_seconds,
+    }
+    if address.tls:
+        args["ssl"] = address.tls
+    if address.pooled:
+        args["statement_cache_size"] = 0
+        args["prepared_statement_cache_size"] = 0
+        args["prepared_statement_name_func"] = lambda: f"__{uuid.uuid4()}__"
+    return args
+
+
+async def _connect(**kwargs: Any) -> asyncpg.Connection:
+    try:
+        return await asyncpg.connect(**kwargs)
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        # Neither the message nor the cause may show the URL; asyncpg's tell host and reason only.
+        raise DatabaseUnavailable(f"{type(error).__name__}: {error}") from error
+
+
+def _refuse_closed_connection(
+    connection: DBAPIConnection, _entry: ConnectionPoolEntry, _proxy: object
+) -> None:
+    """Replace a connection that the server has closed meanwhile.
+
+    asyncpg notices a closed socket by itself, so this needs no round trip, unlike a ping.
+    """
+    if connection.driver_connection.is_closed():
+        raise DisconnectionError
+
+
+def _drop_connection_after_timeout(context: ExceptionContext) -> None:
+    """After a timeout the server may hang: don't ask it to roll back, let the connection go."""
+    if isinstance(context.original_exception, TimeoutError | asyncio.CancelledError):
+        context.is_disconnect = True

@@ -1,0 +1,89 @@
+"""The application: `create_app(settings)`, and `app` for an ASGI server."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+
+from app.api import health, v1
+from app.api.cookies import AuthCookies
+from app.api.docs import add_docs, describe
+from app.api.middleware.body_limit import BodyLimitMiddleware
+from app.api.middleware.context import ContextMiddleware
+from app.api.middleware.cross_site import CrossSiteMiddleware
+from app.api.middleware.errors import ErrorMiddleware
+from app.api.problems import handle_http_exception, handle_validation_error
+from app.core.security import PasswordHasher
+from app.core.settings import PROJECT_NAME, Settings
+from app.core.shutdown import delay_shutdown
+from app.core.startup import load_or_exit
+from app.db.revisions import Revisions
+from app.db.session import Database
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Open what the process needs; the database may still be away."""
+    settings: Settings = app.state.settings
+    app.state.revisions = Revisions.load()
+    app.state.database = Database.from_settings(settings)
+    app.state.hasher = PasswordHasher(settings.bcrypt_rounds)
+    with delay_shutdown(app.state, settings.shutdown_delay_seconds):
+        yield
+    app.state.hasher.close()
+    await app.state.database.close()
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Build the application. Connects to nothing yet; several can live in one process."""
+    app = FastAPI(
+        title=PROJECT_NAME,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/openapi.json" if settings.docs_are_on else None,
+        exception_handlers={
+            HTTPException: handle_http_exception,
+            RequestValidationError: handle_validation_error,
+        },
+        middleware=[
+            Middleware(ContextMiddleware, hsts=settings.environment == "production"),
+            Middleware(
+                CORSMiddleware,
+                allow_origins=settings.cors_origins,
+                allow_credentials=True,
+                allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+                allow_headers=["Content-Type", "X-Request-ID"],
+                expose_headers=["X-Request-ID", "Retry-After"],
+            ),
+            Middleware(ErrorMiddleware),
+            Middleware(BodyLimitMiddleware),
+            Middleware(
+                CrossSiteMiddleware,
+                origins=settings.cors_origins,
+                scheme="https" if settings.cookie_secure else "http",
+            ),
+        ],
+        # Spans cost a tenth of a request, also while nobody collects them.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
+    )
+    app.state.settings = settings
+    app.state.cookies = AuthCookies(settings)
+    app.state.draining = False
+    app.include_router(health.router)
+    app.include_router(v1.router)
+    describe(app)
+    if settings.docs_are_on:
+        add_docs(app)
+    return app
+
+
+def __getattr__(name: str) -> FastAPI:
+    """Make `app` when a server asks for it, so that an import alone needs no environment."""
+    if name == "app":
+        return create_app(load_or_exit())
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,37 @@
+"""What can go wrong in a service. What it means over HTTP is decided in `app/api/problems.py`."""
+
+
+class ServiceError(Exception):
+    """A refusal that the caller is told about."""
+
+
+class InvalidCredentials(ServiceError):
+    """Wrong password, unknown user or disabled user: one answer for all three."""
+
+
+class NotSignedIn(ServiceError):
+    """No access token, or one that is no longer valid."""
+
+
+class UnknownRefreshToken(ServiceError):
+    """No refresh token, a malformed one, or one that was never issued."""
+
+
+class ReusedRefreshToken(ServiceError):
+    """A token that was rotated away came back: the session has been ended."""
+
+
+class SessionOver(ServiceError):
+    """The session has been logged out, has expired, or its user is disabled."""
+
+
+class SignupDisabled(ServiceError):
+    """This deployment creates its users itself."""
+
+
+class EmailTaken(ServiceError):
+    """There is a user with this email address."""
+
+
+class UnacceptablePassword(ServiceError):
+    """The new password breaks a rule; the message says which, and never the password."""

@@ -1,0 +1,80 @@
+"""Ending sessions: logout, theft, and whatever else must leave nothing alive."""
+
+import uuid
+from dataclasses import dataclass, field
+
+import structlog
+from sqlalchemy import ColumnElement, Row, func, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.core.tokens import RawToken, hash_refresh_token
+from app.models import RefreshToken, Session
+from app.services.sessions.lock import lock_users
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Presented:
+    """What a client's cookies name: a session by its access token, and one by its refresh token."""
+
+    session_id: uuid.UUID | None = None
+    refresh_token: RawToken | None = field(default=None, repr=False)
+
+
+async def end_sessions(db: AsyncSession, which: ColumnElement[bool]) -> None:
+    """End the living sessions that match, with their live tokens, in one round trip.
+
+    Call it with their users' rows locked.
+    """
+    now = func.clock_timestamp()
+    ended = (
+        update(Session)
+        .where(which, Session.revoked_at.is_(None))
+        .values(revoked_at=now)
+        .returning(Session.id)
+        .cte("ended")
+    )
+    await db.execute(
+        update(RefreshToken)
+        .where(
+            RefreshToken.session_id.in_(select(ended.c.id)),
+            or_(RefreshToken.revoked_at.is_(None), RefreshToken.child_nonce.is_not(None)),
+        )
+        .values(revoked_at=func.coalesce(RefreshToken.revoked_at, now), child_nonce=None)
+        .execution_options(synchronize_session=False)
+    )
+
+
+async def find_presented(db: AsyncSession, presented: Presented) -> list[Row[uuid.UUID, uuid.UUID]]:
+    """Find the sessions that the cookies name, as rows of session id and user id.
+
+    Any token of the chain names its session, a dead one too. Read without a lock: the answer says
+    whose rows to lock.
+    """
+    names = []
+    if presented.session_id is not None:
+        names.append(Session.id == presented.session_id)
+    if presented.refresh_token is not None:
+        by_token = select(RefreshToken.session_id).where(
+            RefreshToken.token_hash == hash_refresh_token(presented.refresh_token)
+        )
+        names.append(Session.id.in_(by_token))
+    if not names:
+        return []
+    rows = await db.execute(
+        select(Session.id, Session.user_id).where(or_(*names), Session.revoked_at.is_(None))
+    )
+    return list(rows)
+
+
+async def log_out(db: AsyncSession, presented: Presented) -> None:
+    """End the sessions that the cookies name; without any, do nothing."""
+    async with db.begin():
+        found = await find_presented(db, presented)
+        if not found:
+            return
+        await lock_users(db, [row.user_id for row in found])
+        await end_sessions(db, Session.id.in_([row.id for row in found]))
+    for row in found:
+        log.info("logged_out", user_id=str(row.user_id), session_id=str(row.id))

@@ -1,0 +1,164 @@
+"""Rotation: each refresh kills the live token and makes its child.
+
+Within a window after a rotation the same answer can be had again: by a second tab, or by a client
+that lost the first answer. After it, a dead token that comes back was stolen (RFC 9700 4.14.2).
+"""
+
+import secrets
+import uuid
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy import and_, bindparam, case, func, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
+
+from app.core.settings import Settings
+from app.core.tokens import NONCE_BYTES, RawToken, child_refresh_token, hash_refresh_token
+from app.models import RefreshToken, Session, User
+from app.services.errors import ReusedRefreshToken, SessionOver, UnknownRefreshToken
+from app.services.sessions.ending import end_sessions
+from app.services.sessions.grant import Grant, add_token
+from app.services.sessions.lock import lock_users
+
+log = structlog.stdlib.get_logger(__name__)
+
+LiveToken = aliased(RefreshToken, name="live_token")
+RotatedToken = aliased(RefreshToken, name="rotated_token")
+
+OWNER = select(RefreshToken.user_id).where(RefreshToken.token_hash == bindparam("token_hash"))
+
+CHAIN = (
+    select(
+        RefreshToken.id,
+        RefreshToken.child_nonce,
+        Session.id,
+        Session.expires_at,
+        Session.user_id,
+        LiveToken.id,
+        LiveToken.expires_at,
+        RotatedToken.revoked_at,
+        func.clock_timestamp(),
+    )
+    .join(Session, Session.id == RefreshToken.session_id)
+    .join(User, User.id == Session.user_id)
+    .join(LiveToken, and_(LiveToken.session_id == Session.id, LiveToken.revoked_at.is_(None)))
+    .outerjoin(
+        RotatedToken,
+        and_(RotatedToken.session_id == Session.id, RotatedToken.child_nonce.is_not(None)),
+    )
+    .where(
+        RefreshToken.token_hash == bindparam("token_hash"),
+        Session.revoked_at.is_(None),
+        Session.expires_at > func.clock_timestamp(),
+        LiveToken.expires_at > func.clock_timestamp(),
+        User.is_active,
+    )
+)
+
+
+@dataclass(frozen=True)
+class Chain:
+    """The presented token, and the two ends that matter of the chain it belongs to.
+
+    child_nonce: of the presented token; set if its child is the live token.
+    rotated_at: when the live token was made by a rotation; None if by a login.
+    """
+
+    token_id: uuid.UUID
+    child_nonce: bytes | None
+    session_id: uuid.UUID
+    session_expires_at: datetime
+    user_id: uuid.UUID
+    live_id: uuid.UUID
+    live_expires_at: datetime
+    rotated_at: datetime | None
+    now: datetime
+
+    def in_window(self, grace: timedelta) -> bool:
+        """Whether the last rotation is so recent that its answer may be repeated."""
+        return self.rotated_at is not None and self.now - self.rotated_at < grace
+
+    def repeat(self, token: RawToken) -> Grant:
+        """Grant the live token once more."""
+        return Grant(
+            user_id=self.user_id,
+            session_id=self.session_id,
+            refresh_token=token,
+            refresh_seconds_left=(self.live_expires_at - self.now).total_seconds(),
+            session_seconds_left=(self.session_expires_at - self.now).total_seconds(),
+        )
+
+
+async def refresh(db: AsyncSession, settings: Settings, token: RawToken | None) -> Grant:
+    """Exchange a refresh token.
+
+    Raises `UnknownRefreshToken`, `SessionOver`, or `ReusedRefreshToken`: then the token was stolen
+    and its session has been ended, which stays so although the call fails.
+    """
+    if token is None:
+        raise UnknownRefreshToken
+    async with db.begin():
+        chain = await _lock_chain(db, token)
+        grant = await _answer(db, settings, token, chain)
+    # Only now: an exception inside the transaction would undo the end of the session.
+    names = {"user_id": str(chain.user_id), "session_id": str(chain.session_id)}
+    if grant is None:
+        log.warning("refresh_token_reuse", **names)
+        raise ReusedRefreshToken
+    log.debug("session_refreshed", **names)
+    return grant
+
+
+async def _lock_chain(db: AsyncSession, token: RawToken) -> Chain:
+    key = {"token_hash": hash_refresh_token(token)}
+    user_id = await db.scalar(OWNER, key)
+    if user_id is None:
+        raise UnknownRefreshToken
+    await lock_users(db, [user_id])
+    row = (await db.execute(CHAIN, key)).one_or_none()
+    if row is None:
+        raise SessionOver
+    return Chain(*row)
+
+
+async def _answer(
+    db: AsyncSession, settings: Settings, token: RawToken, chain: Chain
+) -> Grant | None:
+    """Decide; None is theft. The five cases are the rows of the table in `docs/security.md`."""
+    in_window = chain.in_window(timedelta(seconds=settings.refresh_grace_seconds))
+    if chain.token_id == chain.live_id:
+        return chain.repeat(token) if in_window else await _rotate(db, settings, token, chain)
+    if in_window and chain.child_nonce is not None:
+        return chain.repeat(child_refresh_token(token, chain.child_nonce))
+    await end_sessions(db, Session.id == chain.session_id)
+    return None
+
+
+async def _rotate(db: AsyncSession, settings: Settings, parent: RawToken, chain: Chain) -> Grant:
+    nonce = secrets.token_bytes(NONCE_BYTES)
+    # The grandparent's nonce goes as the parent gets one: only the last rotation can be repeated.
+    await db.execute(
+        update(RefreshToken)
+        .where(
+            RefreshToken.session_id == chain.session_id,
+            or_(RefreshToken.revoked_at.is_(None), RefreshToken.child_nonce.is_not(None)),
+        )
+        .values(
+            revoked_at=func.coalesce(RefreshToken.revoked_at, chain.now),
+            child_nonce=case((RefreshToken.id == chain.token_id, nonce), else_=None),
+        )
+    )
+    await db.execute(
+        update(Session).where(Session.id == chain.session_id).values(last_used_at=chain.now)
+    )
+    return await add_token(
+        db,
+        settings,
+        chain.user_id,
+        chain.session_id,
+        child_refresh_token(parent, nonce),
+        chain.now,
+        chain.session_expires_at,
+    )
