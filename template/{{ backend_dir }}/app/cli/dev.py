@@ -15,6 +15,7 @@ from app.db.local import use_embedded_database
 
 ENV: Final = Path(".env")
 EXAMPLE: Final = Path("env.example")
+APP: Final = Path(__file__).parents[1]
 
 
 def dev() -> None:
@@ -37,7 +38,7 @@ def dev() -> None:
         host=settings.host,
         port=settings.port,
         reload=True,
-        reload_dirs=["app"],
+        reload_dirs=[str(APP)],
         log_config=None,
         access_log=False,
     )

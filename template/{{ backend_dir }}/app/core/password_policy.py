@@ -40,5 +40,5 @@ def password_problem(password: str, email: Email, min_length: int) -> str | None
 
 
 def _is_repetition(text: str) -> bool:
-    """`passwordpassword`, `aaaaaaaa`, `12341234`: a text that is a shorter one over again."""
-    return text in (text + text)[1:-1]
+    """`passwordpassword`, `aaaaaaaa`, `12341234`: a short text that is a shorter one over again."""
+    return len(text) <= 20 and text.isascii() and text in (text + text)[1:-1]

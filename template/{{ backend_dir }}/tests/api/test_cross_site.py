@@ -1,0 +1,113 @@
+import httpx
+import pytest
+
+from tests.conftest import ORIGIN, AppFactory, ClientFactory
+
+UNSAFE = [
+    ("POST", "/api/v1/auth/login"),
+    ("POST", "/api/v1/auth/refresh"),
+    ("POST", "/api/v1/auth/logout"),
+    ("POST", "/api/v1/users"),
+]
+
+
+@pytest.mark.parametrize(("method", "path"), UNSAFE)
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": "https://evil.test", "sec-fetch-site": "cross-site"},
+        {"origin": "https://other.example.com", "sec-fetch-site": "same-site"},
+        {"origin": "https://app.example.com.evil.test"},
+        {"origin": "http://app.example.com"},
+        {"origin": "https://app.example.com:8443"},
+        {"origin": "http://api.test"},
+        {"origin": "null"},
+        {"origin": "null", "sec-fetch-site": "cross-site"},
+        {"origin": ""},
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site"},
+    ],
+    ids=str,
+)
+async def test_a_request_from_elsewhere_is_refused_and_changes_nothing(
+    signed_in: httpx.AsyncClient, method: str, path: str, headers: dict[str, str]
+) -> None:
+    response = await signed_in.request(method, path, headers=headers)
+
+    assert response.status_code == 403
+    assert response.json()["type"] == "/problems/cross-site-request"
+    assert "set-cookie" not in response.headers
+    assert (await signed_in.get("/api/v1/users/me")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"origin": ORIGIN, "sec-fetch-site": "cross-site"},
+        {"origin": "https://api.test", "sec-fetch-site": "same-origin"},
+        {"origin": "null", "sec-fetch-site": "same-origin"},
+        {"sec-fetch-site": "same-origin"},
+        {"sec-fetch-site": "none"},
+    ],
+    ids=str,
+)
+async def test_a_request_from_home_passes(
+    signed_in: httpx.AsyncClient, headers: dict[str, str]
+) -> None:
+    assert (await signed_in.post("/api/v1/auth/logout", headers=headers)).status_code == 204
+
+
+async def test_two_origins_are_one_too_many(signed_in: httpx.AsyncClient) -> None:
+    headers = [("origin", ORIGIN), ("origin", "https://evil.test")]
+
+    assert (await signed_in.post("/api/v1/auth/logout", headers=headers)).status_code == 403
+
+
+async def test_without_tls_the_backends_own_origin_is_http(
+    make_app: AppFactory, make_client: ClientFactory
+) -> None:
+    async with make_app(cookie_secure=False, cookie_samesite="lax") as app:
+        client = make_client(app)
+        ours = await client.post("/api/v1/auth/logout", headers={"origin": "http://api.test"})
+        others = await client.post("/api/v1/auth/logout", headers={"origin": "https://api.test"})
+
+    assert (ours.status_code, others.status_code) == (204, 403)
+
+
+@pytest.mark.parametrize("path", [path for _, path in UNSAFE[:3]])
+async def test_get_changes_nothing(signed_in: httpx.AsyncClient, path: str) -> None:
+    response = await signed_in.get(path)
+
+    assert response.status_code == 405
+    assert response.headers["allow"] == "POST"
+    assert (await signed_in.get("/api/v1/users/me")).status_code == 200
+
+
+def preflight(origin: str) -> dict[str, str]:
+    return {
+        "origin": origin,
+        "access-control-request-method": "PUT",
+        "access-control-request-headers": "content-type",
+    }
+
+
+async def test_a_preflight_of_an_allowed_origin_passes(client: httpx.AsyncClient) -> None:
+    response = await client.options("/api/v1/auth/login", headers=preflight(ORIGIN))
+
+    assert response.status_code == 200
+    assert response.headers["access-control-allow-origin"] == ORIGIN
+    assert response.headers["access-control-allow-credentials"] == "true"
+    assert "PUT" in response.headers["access-control-allow-methods"]
+
+
+@pytest.mark.parametrize(
+    "origin", ["https://evil.test", "null", "https://app.example.com.evil.test"]
+)
+async def test_an_unknown_origin_is_never_reflected(client: httpx.AsyncClient, origin: str) -> None:
+    for response in (
+        await client.options("/api/v1/auth/login", headers=preflight(origin)),
+        await client.get("/health", headers={"origin": origin}),
+    ):
+        assert "access-control-allow-origin" not in response.headers
+        assert "Origin" in response.headers["vary"]

@@ -1,0 +1,64 @@
+import re
+
+import httpx
+import pytest
+
+from tests.conftest import AppFactory, ClientFactory
+
+
+async def test_the_docs_come_from_here_alone(client: httpx.AsyncClient) -> None:
+    page = await client.get("/docs")
+    links = re.findall(r'(?:href|src)="([^"]+)"', page.text)
+
+    assert page.status_code == 200
+    assert len(links) == 3
+    for link in links:
+        assert link.startswith("/docs/files/")
+        assert (await client.get(link)).status_code == 200
+
+
+async def test_the_docs_follow_the_path_behind_a_proxy_and_never_the_host_header(
+    client: httpx.AsyncClient,
+) -> None:
+    page = await client.get("/docs", headers={"host": "evil.test"})
+
+    assert "evil.test" not in page.text
+
+
+@pytest.mark.parametrize(
+    ("settings", "status"),
+    [
+        ({"environment": "production"}, 404),
+        ({"environment": "production", "docs_enabled": True}, 200),
+        ({"environment": "staging"}, 200),
+        ({"docs_enabled": False}, 404),
+    ],
+    ids=str,
+)
+async def test_the_docs_are_off_in_production(
+    make_app: AppFactory, make_client: ClientFactory, settings: dict[str, object], status: int
+) -> None:
+    async with make_app(**settings) as app:
+        client = make_client(app)
+        for path in ("/docs", "/openapi.json"):
+            assert (await client.get(path)).status_code == status
+
+
+async def test_the_document_names_the_cookie_and_the_errors_of_each_call(
+    make_app: AppFactory, make_client: ClientFactory
+) -> None:
+    async with make_app(cookie_name_prefix="shop") as app:
+        document = (await make_client(app).get("/openapi.json")).json()
+        again = (await make_client(app).get("/openapi.json")).json()
+
+    assert document == again
+    schemes = document["components"]["securitySchemes"]
+    assert [scheme["name"] for scheme in schemes.values()] == ["__Host-shop-access"]
+    assert document["paths"]["/api/v1/users/me"]["get"]["security"] == [{"AccessCookie": []}]
+    refresh = document["paths"]["/api/v1/auth/refresh"]["post"]["responses"]
+    assert set(refresh) == {"204", "401", "403", "413", "503"}
+    for path in document["paths"].values():
+        for operation in path.values():
+            for status, response in operation["responses"].items():
+                if status >= "400":
+                    assert list(response["content"]) == ["application/problem+json"]

@@ -1,0 +1,237 @@
+from http.cookies import SimpleCookie
+
+import asyncpg
+import httpx
+import pytest
+from fastapi import FastAPI
+from passlib.hash import bcrypt
+
+from app.services.users import PublicUser
+from tests.conftest import PASSWORD, AppFactory, ClientFactory, add_user, cookie, log_in
+
+ME = "/api/v1/users/me"
+
+
+async def test_login_tells_the_user_and_sets_two_cookies(
+    client: httpx.AsyncClient, ada: PublicUser
+) -> None:
+    response = await log_in(client, "ada@example.com")
+
+    assert response.status_code == 200
+    assert response.json() == {
+        "id": str(ada.id),
+        "email": "ada@example.com",
+        "is_active": True,
+        "created_at": ada.created_at.isoformat().replace("+00:00", "Z"),
+    }
+    assert len(response.headers.get_list("set-cookie")) == 2
+    assert (await client.get(ME)).json() == response.json()
+
+
+@pytest.mark.parametrize(
+    ("settings", "prefix"),
+    [
+        ({}, "__Host-"),
+        ({"cookie_name_prefix": "shop"}, "__Host-shop-"),
+        ({"cookie_domain": "api.test"}, "__Secure-"),
+        ({"cookie_secure": False, "cookie_samesite": "lax"}, ""),
+    ],
+)
+async def test_cookies_have_the_names_and_attributes_of_the_settings(
+    make_app: AppFactory, make_client: ClientFactory, settings: dict[str, object], prefix: str
+) -> None:
+    async with make_app(**settings) as app:
+        await add_user(app, "ada@example.com")
+        response = await log_in(make_client(app), "ada@example.com")
+
+        cookies = SimpleCookie()
+        for line in response.headers.get_list("set-cookie"):
+            cookies.load(line)
+            assert len(line) <= 4096
+        assert set(cookies) == {f"{prefix}access", f"{prefix}refresh"}
+        for morsel in cookies.values():
+            assert morsel["httponly"]
+            assert bool(morsel["secure"]) is settings.get("cookie_secure", True)
+            assert morsel["samesite"] == app.state.settings.cookie_samesite
+            assert morsel["path"] == "/"
+            assert morsel["domain"] == settings.get("cookie_domain", "")
+        assert int(cookies[f"{prefix}access"]["max-age"]) == 900
+        assert int(cookies[f"{prefix}refresh"]["max-age"]) == 14 * 24 * 3600
+
+
+async def test_tokens_travel_in_cookies_only(client: httpx.AsyncClient, ada: PublicUser) -> None:
+    response = await log_in(client, ada.email)
+    rest = response.text + str([h for h in response.headers.raw if h[0].lower() != b"set-cookie"])
+
+    assert cookie(client, "access") not in rest
+    assert cookie(client, "refresh") not in rest
+
+
+@pytest.mark.parametrize(
+    "email", ["nobody@example.com", "ada@example.com", "idle@example.com", "@"]
+)
+async def test_every_failed_login_gets_the_same_answer(
+    app: FastAPI, client: httpx.AsyncClient, ada: PublicUser, db: asyncpg.Connection, email: str
+) -> None:
+    await add_user(app, "idle@example.com")
+    await db.execute("UPDATE users SET is_active = false WHERE email = 'idle@example.com'")
+    password = PASSWORD if email.startswith("idle") else "a wrong passphrase"
+
+    response = await log_in(client, email, password, headers={"x-request-id": "same"})
+
+    assert response.status_code == 401
+    assert response.headers["www-authenticate"] == "Cookie"
+    assert "set-cookie" not in response.headers
+    assert response.json() == {
+        "type": "/problems/invalid-credentials",
+        "title": "Wrong credentials",
+        "status": 401,
+        "detail": "Email or password is wrong.",
+        "request_id": "same",
+    }
+
+
+@pytest.mark.parametrize("email", ["ADA@Example.com", "  ada@example.com ", "ada@EXAMPLE.com"])
+async def test_any_spelling_of_the_email_signs_in(
+    client: httpx.AsyncClient, ada: PublicUser, email: str
+) -> None:
+    assert (await log_in(client, email)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "password", ["🔑" * 64, "  spaces around  ", "x" * 100], ids=["emoji", "spaces", "long"]
+)
+async def test_any_text_is_a_password_to_the_last_character(
+    app: FastAPI, client: httpx.AsyncClient, password: str
+) -> None:
+    await add_user(app, "bob@example.com", password)
+
+    assert (await log_in(client, "bob@example.com", password[:-1])).status_code == 401
+    assert (await log_in(client, "bob@example.com", password)).status_code == 200
+
+
+@pytest.mark.parametrize("password", ["nul\0inside", "x" * 1025, ""], ids=["nul", "long", "none"])
+async def test_an_impossible_password_is_invalid(
+    client: httpx.AsyncClient, ada: PublicUser, password: str
+) -> None:
+    response = await log_in(client, ada.email, password)
+
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["loc"] == ["body", "password"]
+
+
+@pytest.mark.parametrize("stored", ["!", "", "$2b$12$abc"])
+async def test_a_stored_value_that_is_no_hash_signs_nobody_in(
+    client: httpx.AsyncClient, ada: PublicUser, db: asyncpg.Connection, stored: str
+) -> None:
+    await db.execute("UPDATE users SET password_hash = $1", stored)
+
+    assert (await log_in(client, ada.email)).status_code == 401
+
+
+async def test_a_plain_bcrypt_hash_is_replaced_at_login(
+    client: httpx.AsyncClient, ada: PublicUser, db: asyncpg.Connection
+) -> None:
+    await db.execute("UPDATE users SET password_hash = $1", bcrypt.using(rounds=4).hash(PASSWORD))
+
+    assert (await log_in(client, ada.email)).status_code == 200
+    assert (await db.fetchval("SELECT password_hash FROM users")).startswith("$bcrypt-sha256$")
+    assert (await log_in(client, ada.email)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("options", "status"),
+    [
+        ({"json": {"username": "ada@example.com", "password": PASSWORD}}, 415),
+        ({"content": "username=a&password=b", "headers": {"content-type": "text/plain"}}, 415),
+        ({"data": {"username": "ada@example.com"}}, 422),
+        ({}, 422),
+    ],
+)
+async def test_login_takes_the_form_and_nothing_else(
+    client: httpx.AsyncClient, ada: PublicUser, options: dict[str, object], status: int
+) -> None:
+    response = await client.post("/api/v1/auth/login", **options)  # type: ignore[arg-type]  # cases
+
+    assert response.status_code == status
+
+
+async def test_signing_in_again_ends_the_old_session(
+    signed_in: httpx.AsyncClient, app: FastAPI, make_client: ClientFactory, ada: PublicUser
+) -> None:
+    old = make_client(app, cookies=dict(signed_in.cookies))
+    only_refresh = {k: v for k, v in signed_in.cookies.items() if k.endswith("refresh")}
+    signed_in.cookies = httpx.Cookies(only_refresh)
+
+    assert (await log_in(signed_in, ada.email)).status_code == 200
+    assert (await old.get(ME)).status_code == 401
+    assert (await old.post("/api/v1/auth/refresh")).status_code == 401
+    assert (await signed_in.get(ME)).status_code == 200
+
+
+async def test_a_failed_login_ends_nothing(signed_in: httpx.AsyncClient, ada: PublicUser) -> None:
+    assert (await log_in(signed_in, ada.email, "a wrong passphrase")).status_code == 401
+    assert (await signed_in.get(ME)).status_code == 200
+
+
+async def test_signing_in_as_someone_else_ends_the_first_ones_session(
+    signed_in: httpx.AsyncClient, app: FastAPI, make_client: ClientFactory
+) -> None:
+    await add_user(app, "bob@example.com")
+    old = make_client(app, cookies=dict(signed_in.cookies))
+
+    assert (await log_in(signed_in, "bob@example.com")).json()["email"] == "bob@example.com"
+    assert (await old.get(ME)).status_code == 401
+
+
+async def test_a_planted_refresh_token_is_not_adopted(
+    client: httpx.AsyncClient, ada: PublicUser
+) -> None:
+    client.cookies.set("__Host-refresh", "p" * 43, domain="api.test", path="/")
+    await log_in(client, ada.email)
+
+    assert cookie(client, "refresh") != "p" * 43
+
+
+async def test_the_twenty_first_session_ends_the_oldest(
+    app: FastAPI, make_client: ClientFactory, ada: PublicUser
+) -> None:
+    browsers = [make_client(app) for _ in range(21)]
+    for browser in browsers:
+        await log_in(browser, ada.email)
+
+    statuses = [(await browser.get(ME)).status_code for browser in browsers]
+    assert statuses == [401] + [200] * 20
+
+
+async def test_a_hash_that_changes_during_login_is_checked_once_more(
+    app: FastAPI, client: httpx.AsyncClient, ada: PublicUser, db: asyncpg.Connection
+) -> None:
+    verify = app.state.hasher.verify
+    other = await app.state.hasher.hash("another passphrase")
+
+    async def change_meanwhile(password: str, hashed: str | None) -> tuple[bool, str | None]:
+        result: tuple[bool, str | None] = await verify(password, hashed)
+        await db.execute("UPDATE users SET password_hash = $1", other)
+        return result
+
+    app.state.hasher.verify = change_meanwhile
+
+    assert (await log_in(client, ada.email)).status_code == 401
+    assert await db.fetchval("SELECT count(*) FROM sessions") == 0
+
+
+async def test_a_user_deactivated_during_login_gets_no_session(
+    app: FastAPI, client: httpx.AsyncClient, ada: PublicUser, db: asyncpg.Connection
+) -> None:
+    verify = app.state.hasher.verify
+
+    async def deactivate_meanwhile(password: str, hashed: str | None) -> tuple[bool, str | None]:
+        await db.execute("UPDATE users SET is_active = false")
+        result: tuple[bool, str | None] = await verify(password, hashed)
+        return result
+
+    app.state.hasher.verify = deactivate_meanwhile
+
+    assert (await log_in(client, ada.email)).status_code == 401
+    assert await db.fetchval("SELECT count(*) FROM sessions") == 0

@@ -1,0 +1,158 @@
+import base64
+import json
+import time
+import uuid
+from typing import Any
+
+import httpx
+import jwt
+import pytest
+from fastapi import FastAPI
+
+from app.core.settings import PROJECT_SLUG
+from tests.conftest import SECRET, AppFactory, ClientFactory, add_user, cookie, log_in, set_cookie
+
+ME = "/api/v1/users/me"
+
+
+def forge(client: httpx.AsyncClient, *, key: str = SECRET, **changes: Any) -> str:
+    """Sign the client's own access token anew, with other claims (None: without), key or header."""
+    token = cookie(client, "access")
+    header = jwt.get_unverified_header(token) | changes.pop("header", {})
+    claims = jwt.decode(token, options={"verify_signature": False}) | changes
+    claims = {name: value for name, value in claims.items() if value is not None}
+    header = {name: value for name, value in header.items() if value is not None}
+    return jwt.encode(claims, key, header.pop("alg"), header)
+
+
+async def test_without_a_session_nobody_is_signed_in(client: httpx.AsyncClient) -> None:
+    response = await client.get(ME)
+
+    assert response.status_code == 401
+    assert response.json()["type"] == "/problems/not-signed-in"
+    assert response.headers["cache-control"] == "no-store"
+
+
+async def test_a_token_that_is_signed_anew_as_it_was_is_accepted(
+    signed_in: httpx.AsyncClient,
+) -> None:
+    set_cookie(signed_in, "access", forge(signed_in))
+
+    assert (await signed_in.get(ME)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"key": "another-key-of-at-least-32-bytes-length"},
+        {"header": {"alg": "HS512"}},
+        {"header": {"alg": "none"}, "key": ""},
+        {"header": {"typ": "JWT"}},
+        {"header": {"typ": None}},
+        {"header": {"kid": "unknown"}},
+        {"header": {"kid": None}},
+        {"header": {"kid": "x", "jku": "https://evil.test/keys", "jwk": {"kty": "oct", "k": "eA"}}},
+        {"exp": None},
+        {"exp": 1_000_000_000},
+        {"exp": "soon"},
+        {"iat": None},
+        {"iat": 2**33},
+        {"iat": "now"},
+        {"iss": None},
+        {"iss": "someone-else"},
+        {"aud": None},
+        {"aud": "someone-else"},
+        {"sub": None},
+        {"sub": str(uuid.UUID(int=1))},
+        {"sub": "ada"},
+        {"sid": None},
+        {"sid": str(uuid.UUID(int=1))},
+        {"sid": 7},
+        {"jti": None},
+    ],
+    ids=str,
+)
+async def test_a_forged_access_token_is_refused(
+    signed_in: httpx.AsyncClient, change: dict[str, Any]
+) -> None:
+    set_cookie(signed_in, "access", forge(signed_in, **change))
+
+    assert (await signed_in.get(ME)).status_code == 401
+
+
+@pytest.mark.parametrize("token", ["a.b.c", "a", "...", "é", "e30.e30.", "x" * 5000])
+async def test_what_is_no_jwt_is_refused(client: httpx.AsyncClient, token: str) -> None:
+    headers = [(b"cookie", f"__Host-access={token}".encode())]
+
+    assert (await client.get(ME, headers=headers)).status_code == 401
+
+
+async def test_a_tampered_access_token_is_refused(signed_in: httpx.AsyncClient) -> None:
+    head, body, signature = cookie(signed_in, "access").split(".")
+    claims = json.loads(base64.urlsafe_b64decode(body + "=="))
+    forged = base64.urlsafe_b64encode(json.dumps(claims | {"exp": 2**40}).encode()).decode()
+    set_cookie(signed_in, "access", ".".join([head, forged.rstrip("="), signature]))
+
+    assert (await signed_in.get(ME)).status_code == 401
+
+
+async def test_another_replicas_clock_may_be_a_little_ahead(signed_in: httpx.AsyncClient) -> None:
+    set_cookie(signed_in, "access", forge(signed_in, iat=int(time.time()) + 20))
+
+    assert (await signed_in.get(ME)).status_code == 200
+
+
+async def test_the_access_token_says_nothing_personal(signed_in: httpx.AsyncClient) -> None:
+    token = cookie(signed_in, "access")
+    claims = jwt.decode(token, options={"verify_signature": False})
+
+    assert set(claims) == {"iss", "aud", "sub", "sid", "jti", "iat", "exp"}
+    assert claims["iss"] == PROJECT_SLUG
+    assert jwt.get_unverified_header(token)["typ"] == "at+jwt"
+
+
+async def test_the_refresh_token_is_no_access_token_and_the_other_way_round(
+    signed_in: httpx.AsyncClient,
+) -> None:
+    access, refresh = cookie(signed_in, "access"), cookie(signed_in, "refresh")
+    set_cookie(signed_in, "access", refresh)
+    set_cookie(signed_in, "refresh", access)
+
+    assert (await signed_in.get(ME)).status_code == 401
+    assert (await signed_in.post("/api/v1/auth/refresh")).status_code == 401
+
+
+async def test_tokens_anywhere_but_in_cookies_are_ignored(signed_in: httpx.AsyncClient) -> None:
+    token = cookie(signed_in, "access")
+    signed_in.cookies.clear()
+
+    assert (
+        await signed_in.get(ME, headers={"authorization": f"Bearer {token}"})
+    ).status_code == 401
+    assert (await signed_in.get(ME, params={"access": token})).status_code == 401
+
+
+async def test_a_previous_secret_is_accepted_and_never_signed_with(
+    make_app: AppFactory, make_client: ClientFactory
+) -> None:
+    new = "the-new-one-of-three-deploys-0123456789"
+    async with make_app() as old_app:
+        await add_user(old_app, "ada@example.com")
+        old = make_client(old_app)
+        await log_in(old, "ada@example.com")
+    async with make_app(jwt_secret=new, jwt_previous_secrets=SECRET) as app:
+        client = make_client(app, cookies=dict(old.cookies))
+        assert (await client.get(ME)).status_code == 200
+        fresh = make_client(app)
+        await log_in(fresh, "ada@example.com")
+    async with make_app(jwt_secret=new) as app:
+        assert (await make_client(app, cookies=dict(fresh.cookies)).get(ME)).status_code == 200
+        assert (await make_client(app, cookies=dict(old.cookies)).get(ME)).status_code == 401
+
+
+async def test_commit_comes_before_the_answer(app: FastAPI, make_client: ClientFactory) -> None:
+    await add_user(app, "ada@example.com")
+    for _ in range(50):
+        client = make_client(app)
+        await log_in(client, "ada@example.com")
+        assert (await client.get(ME)).status_code == 200

@@ -1,0 +1,207 @@
+"""Errors, and the headers that every answer carries."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import asyncpg
+import httpx
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import text
+
+from app.api.deps import Db
+from app.core import security
+from app.services.users import PublicUser
+from tests.conftest import ORIGIN, AppFactory, ClientFactory, add_user, log_in
+
+
+def assert_well_formed(response: httpx.Response, status: int, name: str) -> None:
+    """Check what every problem has in common, read by a frontend."""
+    assert response.status_code == status
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.headers["x-content-type-options"] == "nosniff"
+    assert response.headers["access-control-allow-origin"] == ORIGIN
+    assert response.headers["access-control-expose-headers"] == "X-Request-ID, Retry-After"
+    body = response.json()
+    assert body["type"] == f"/problems/{name}"
+    assert body["status"] == status
+    assert body["request_id"] == response.headers["x-request-id"]
+
+
+@pytest.fixture
+async def frontend(app: FastAPI, make_client: ClientFactory) -> httpx.AsyncClient:
+    """A client that calls from the frontend's origin."""
+    return make_client(app, headers={"origin": ORIGIN})
+
+
+async def test_an_unknown_path_is_not_found(frontend: httpx.AsyncClient) -> None:
+    assert_well_formed(await frontend.get("/nowhere"), 404, "not-found")
+
+
+async def test_a_wrong_method_is_not_allowed(frontend: httpx.AsyncClient) -> None:
+    assert_well_formed(await frontend.delete("/health"), 405, "method-not-allowed")
+
+
+async def test_a_body_over_one_mebibyte_is_too_large(frontend: httpx.AsyncClient) -> None:
+    response = await frontend.post("/api/v1/users", content=b"x" * (1024 * 1024 + 1))
+    assert_well_formed(response, 413, "body-too-large")
+    assert response.headers["cache-control"] == "no-store"
+
+
+async def test_a_body_of_unknown_length_is_counted(frontend: httpx.AsyncClient) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(20):
+            yield b"x" * 64 * 1024
+
+    headers = {"content-type": "application/json"}
+    response = await frontend.post("/api/v1/users", content=chunks(), headers=headers)
+
+    assert_well_formed(response, 413, "body-too-large")
+
+
+async def test_an_unreadable_form_is_invalid(frontend: httpx.AsyncClient) -> None:
+    headers = {"content-type": "multipart/form-data"}
+    response = await frontend.post("/api/v1/auth/login", content=b"x", headers=headers)
+
+    assert_well_formed(response, 422, "invalid-request")
+
+
+async def test_a_fault_says_nothing_of_the_inside(
+    app: FastAPI, frontend: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    @app.get("/fault")
+    async def fault() -> None:
+        raise RuntimeError("the inside")
+
+    response = await frontend.get("/fault")
+
+    assert_well_formed(response, 500, "internal")
+    assert "the inside" not in response.text
+    assert "internal_error" in caplog.text
+
+
+async def test_a_wrong_statement_is_a_fault_and_not_an_outage(
+    app: FastAPI, frontend: httpx.AsyncClient
+) -> None:
+    @app.get("/wrong")
+    async def wrong(db: Db) -> None:
+        await db.execute(text("SELECT nothing FROM nowhere"))
+
+    assert_well_formed(await frontend.get("/wrong"), 500, "internal")
+
+
+async def test_an_error_in_the_middle_of_an_answer_cuts_it_off(
+    app: FastAPI, frontend: httpx.AsyncClient
+) -> None:
+    from fastapi.responses import StreamingResponse
+
+    @app.get("/half")
+    async def half() -> StreamingResponse:
+        async def chunks() -> AsyncIterator[bytes]:
+            yield b"half"
+            raise RuntimeError("the rest")
+
+        return StreamingResponse(chunks())
+
+    with pytest.raises(RuntimeError, match="the rest"):
+        await frontend.get("/half")
+
+
+async def test_a_sane_request_id_is_kept(client: httpx.AsyncClient) -> None:
+    response = await client.get("/health", headers={"x-request-id": "abc-1.2_3"})
+    assert response.headers["x-request-id"] == "abc-1.2_3"
+
+
+@pytest.mark.parametrize("request_id", ["", "with space", "x" * 129, "<script>"])
+async def test_another_request_id_is_replaced(client: httpx.AsyncClient, request_id: str) -> None:
+    response = await client.get("/health", headers={"x-request-id": request_id})
+    assert response.headers["x-request-id"] not in ("", request_id)
+
+
+async def test_production_asks_for_https_from_then_on(
+    make_app: AppFactory, make_client: ClientFactory, client: httpx.AsyncClient
+) -> None:
+    async with make_app(environment="production") as app:
+        response = await make_client(app).get("/health")
+    assert response.headers["strict-transport-security"].startswith("max-age=31536000")
+    assert "strict-transport-security" not in (await client.get("/health")).headers
+
+
+async def test_while_the_database_is_away_calls_say_try_again(
+    make_app: AppFactory, make_client: ClientFactory
+) -> None:
+    async with make_app(database_url="postgresql://nobody@127.0.0.1:1/none") as app:
+        frontend = make_client(app, headers={"origin": ORIGIN})
+        frontend.cookies.set("__Host-refresh", "r" * 43, domain="api.test", path="/")
+        for response in (
+            await log_in(frontend, "ada@example.com"),
+            await frontend.post("/api/v1/auth/refresh"),
+            await frontend.post("/api/v1/auth/logout"),
+        ):
+            assert_well_formed(response, 503, "unavailable")
+            assert response.headers["retry-after"] == "5"
+            assert "set-cookie" not in response.headers
+        assert (await frontend.get("/health")).status_code == 200
+
+
+async def test_a_dropped_connection_is_not_noticed_by_the_client(
+    signed_in: httpx.AsyncClient, db: asyncpg.Connection
+) -> None:
+    drop = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"  # noqa: E501
+    for path in ("/api/v1/users/me", "/api/v1/auth/refresh"):
+        await db.execute(drop)
+        await asyncio.sleep(0.05)  # the news has to cross the socket
+        response = await signed_in.request("POST" if "auth" in path else "GET", path)
+        assert response.status_code in (200, 204)
+
+
+async def test_a_lock_that_is_held_too_long_gives_503(
+    make_app: AppFactory, make_client: ClientFactory, db: asyncpg.Connection
+) -> None:
+    async with make_app(database_timeout_seconds=0.3) as app:
+        await add_user(app, "ada@example.com")
+        client = make_client(app, headers={"origin": ORIGIN})
+        await log_in(client, "ada@example.com")
+        async with db.transaction():
+            await db.execute("SELECT id FROM users FOR UPDATE")
+            assert_well_formed(await client.post("/api/v1/auth/refresh"), 503, "unavailable")
+        assert (await client.post("/api/v1/auth/refresh")).status_code == 204
+
+
+async def test_a_full_pool_gives_503_and_recovers(
+    make_app: AppFactory, make_client: ClientFactory
+) -> None:
+    async with make_app(
+        database_timeout_seconds=0.3, database_pool_size=1, database_max_overflow=0
+    ) as app:
+        await add_user(app, "ada@example.com")
+        client = make_client(app, headers={"origin": ORIGIN})
+        async with app.state.database.engine.connect():
+            assert_well_formed(await log_in(client, "ada@example.com"), 503, "unavailable")
+        assert (await log_in(client, "ada@example.com")).status_code == 200
+
+
+async def test_a_read_only_database_still_tells_who_is_signed_in(
+    signed_in: httpx.AsyncClient, ada: PublicUser, db: asyncpg.Connection, test_database: str
+) -> None:
+    name = await db.fetchval("SELECT current_database()")
+    await db.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
+    try:
+        await db.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        await asyncio.sleep(0.05)
+        assert (await signed_in.get("/api/v1/users/me")).status_code == 200
+        assert (await log_in(signed_in, ada.email)).status_code == 503
+    finally:
+        await db.execute(f'ALTER DATABASE "{name}" RESET default_transaction_read_only')
+
+
+async def test_more_logins_than_can_wait_are_turned_away(
+    app: FastAPI, client: httpx.AsyncClient, ada: PublicUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(security, "MAX_WAITING", -100)
+    response = await log_in(client, ada.email, headers={"origin": ORIGIN})
+
+    assert_well_formed(response, 503, "busy")

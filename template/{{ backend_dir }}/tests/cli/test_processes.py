@@ -1,0 +1,157 @@
+"""`serve`, `dev` and plain Uvicorn as what they are in real life: processes that get signals."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.conftest import SECRET
+
+ROOT = Path(__file__).parents[2]
+PYTHON = [sys.executable, "-m"]
+START_SECONDS = 20
+
+pytestmark = pytest.mark.slow
+
+
+def free_port() -> int:
+    """Give a port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port: int = sock.getsockname()[1]
+        return port
+
+
+@contextmanager
+def process(
+    *command: str, settings: Mapping[str, str], cwd: Path = ROOT
+) -> Iterator[subprocess.Popen[str]]:
+    """Run a command with just these settings; it is gone afterwards, with all its children."""
+    inherited = {
+        k: v
+        for k, v in os.environ.items()
+        if k in ("PATH", "HOME", "SYSTEMROOT") or k.startswith("COVERAGE")
+    }
+    child = subprocess.Popen(
+        [*PYTHON, *command],
+        cwd=cwd,
+        env=inherited | {"PYTHONPATH": str(cwd if (cwd / "app").exists() else ROOT)} | dict(settings),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        yield child
+    finally:
+        if child.poll() is None:
+            os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+
+
+def wait_for(url: str, child: subprocess.Popen[str], status: int = 200) -> None:
+    """Wait until a process answers; fail with what it printed if it ends first."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        assert child.poll() is None, child.communicate()[0]
+        try:
+            if httpx.get(url).status_code == status:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.05)
+    raise AssertionError(f"{url} never answered {status}")
+
+
+@pytest.fixture
+def settings(test_database: str) -> dict[str, str]:
+    """The environment of a deployment."""
+    return {"DATABASE_URL": test_database, "JWT_SECRET": SECRET, "PORT": str(free_port())}
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_serve_drains_and_ends_well(settings: dict[str, str], workers: str) -> None:
+    url = f"http://127.0.0.1:{settings['PORT']}"
+    settings |= {"WEB_CONCURRENCY": workers, "SHUTDOWN_DELAY_SECONDS": "1"}
+    with process("app", "serve", settings=settings) as child:
+        wait_for(f"{url}/health/ready", child)
+
+        child.send_signal(signal.SIGTERM)
+        wait_for(f"{url}/health/ready", child, status=503)
+        assert httpx.get(f"{url}/health").status_code == 200
+        output, _ = child.communicate(timeout=START_SECONDS)
+
+        assert child.returncode == 0, output
+        assert "Traceback" not in output
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("command", [("app", "serve"), ("uvicorn", "app.main:app")])
+def test_wrong_settings_end_the_start_with_a_line_each(
+    command: tuple[str, ...], workers: str, tmp_path: Path
+) -> None:
+    with process(*command, settings={"WEB_CONCURRENCY": workers}, cwd=tmp_path) as child:
+        output, _ = child.communicate(timeout=START_SECONDS)
+
+    assert "DATABASE_URL is missing" in output
+    assert "JWT_SECRET is missing" in output
+    assert "Traceback" not in output
+    if command[0] == "app" or workers == "1":
+        assert child.returncode == 2
+
+
+def test_plain_uvicorn_serves(settings: dict[str, str]) -> None:
+    port = settings["PORT"]
+    with process("uvicorn", "app.main:app", "--port", port, settings=settings) as child:
+        wait_for(f"http://127.0.0.1:{port}/health/ready", child)
+        child.send_signal(signal.SIGTERM)
+        child.communicate(timeout=START_SECONDS)
+
+
+@pytest.mark.parametrize("command", ["serve", "dev"])
+def test_a_port_that_is_taken_is_one_line(settings: dict[str, str], command: str) -> None:
+    with (
+        socket.create_server(("127.0.0.1", int(settings["PORT"]))),
+        process("app", command, settings=settings) as child,
+    ):
+        output, _ = child.communicate(timeout=START_SECONDS)
+
+    assert child.returncode == 1
+    assert output.startswith(f"Can't listen on 127.0.0.1:{settings['PORT']}")
+    assert output.count("\n") == 1
+
+
+def test_workers_that_can_not_start_end_the_parent_with_an_error(
+    settings: dict[str, str], tmp_path: Path
+) -> None:
+    shutil.copytree(ROOT / "app", tmp_path / "app")  # without alembic.ini nothing starts
+    settings |= {"WEB_CONCURRENCY": "2"}
+    with process("app", "serve", settings=settings, cwd=tmp_path) as child:
+        output, _ = child.communicate(timeout=START_SECONDS)
+
+    assert child.returncode == 3, output
+
+
+def test_dev_does_everything_and_leaves_nothing_running(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "env.example", tmp_path)
+    port = str(free_port())
+    with process("app", "dev", settings={"PORT": port}, cwd=tmp_path) as child:
+        wait_for(f"http://127.0.0.1:{port}/health/ready", child)
+        postgres = tmp_path / ".postgres/postmaster.pid"
+        assert postgres.exists()
+
+        os.killpg(child.pid, signal.SIGINT)
+        output, _ = child.communicate(timeout=START_SECONDS)
+
+    assert f"http://localhost:{port}/docs" in output
+    assert (tmp_path / ".env").stat().st_mode & 0o077 == 0
+    assert "JWT_SECRET=\n" not in (tmp_path / ".env").read_text()
+    assert not postgres.exists()

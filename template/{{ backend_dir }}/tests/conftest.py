@@ -1,0 +1,160 @@
+"""What the tests share: an application, a client of it, users, and an empty database."""
+
+import logging
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from app.core.database_url import parse_database_url
+from app.core.emails import normalize_email
+from app.core.settings import ExplicitSettings
+from app.db import revisions
+from app.main import create_app
+from app.services import users
+from tests.postgres import database_url
+
+PASSWORD = "a long enough passphrase"
+SECRET = secrets.token_urlsafe(48)
+ORIGIN = "https://app.example.com"
+
+AppFactory = Callable[..., AbstractAsyncContextManager[FastAPI]]
+ClientFactory = Callable[..., httpx.AsyncClient]
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    """Take back what a command set up: its handler writes where this test's output went."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers, root.level = handlers, level
+
+
+@pytest.fixture(scope="session")
+def test_database(worker_id: str) -> str:
+    """A migrated database of this worker's own: its URL."""
+    url = database_url(worker_id)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ENVIRONMENT", "test")
+        patch.setenv("DATABASE_URL", url)
+        patch.setenv("JWT_SECRET", SECRET)
+        revisions.migrate()
+    return url
+
+
+@pytest.fixture
+async def db(test_database: str) -> AsyncIterator[asyncpg.Connection]:
+    """A connection beside the application's, on the emptied database."""
+    connection = await asyncpg.connect(parse_database_url(test_database).dsn)
+    await connection.execute("DELETE FROM users")
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+def make_app(test_database: str, db: asyncpg.Connection) -> AppFactory:
+    """Start an application of one's own: `async with make_app(signup_enabled=True) as app`."""
+
+    @asynccontextmanager
+    async def make(**settings: Any) -> AsyncIterator[FastAPI]:
+        values = {
+            "environment": "test",
+            "database_url": test_database,
+            "jwt_secret": SECRET,
+            "cors_origins": ORIGIN,
+            **settings,
+        }
+        app = create_app(ExplicitSettings(**values))
+        async with app.router.lifespan_context(app):
+            yield app
+
+    return make
+
+
+@pytest.fixture
+async def app(make_app: AppFactory) -> AsyncIterator[FastAPI]:
+    """The application, with the settings of a test."""
+    async with make_app() as app:
+        yield app
+
+
+@pytest.fixture
+async def make_client() -> AsyncIterator[ClientFactory]:
+    """Open a client with a cookie jar of its own, like one more browser."""
+    clients = []
+
+    def make(app: FastAPI, **options: Any) -> httpx.AsyncClient:
+        transport = httpx.ASGITransport(app, client=options.pop("address", ("192.0.2.1", 50000)))
+        client = httpx.AsyncClient(transport=transport, base_url="https://api.test", **options)
+        clients.append(client)
+        return client
+
+    yield make
+    for client in clients:
+        await client.aclose()
+
+
+@pytest.fixture
+def client(app: FastAPI, make_client: ClientFactory) -> httpx.AsyncClient:
+    """A client that is not signed in."""
+    return make_client(app)
+
+
+@pytest.fixture
+async def ada(app: FastAPI) -> users.PublicUser:
+    """A user, ada@example.com."""
+    return await add_user(app, "ada@example.com")
+
+
+@pytest.fixture
+async def signed_in(client: httpx.AsyncClient, ada: users.PublicUser) -> httpx.AsyncClient:
+    """A client that is signed in as Ada."""
+    response = await log_in(client, ada.email)
+    assert response.status_code == 200
+    return client
+
+
+async def add_user(app: FastAPI, email: str, password: str = PASSWORD) -> users.PublicUser:
+    """Create a user as the command does."""
+    async with app.state.database.sessions() as db:
+        return await users.create_user(
+            db, app.state.hasher, normalize_email(email), password, min_length=8
+        )
+
+
+async def log_in(
+    client: httpx.AsyncClient, email: str, password: str = PASSWORD, **options: Any
+) -> httpx.Response:
+    """Sign in by the form."""
+    form = {"username": email, "password": password}
+    return await client.post("/api/v1/auth/login", data=form, **options)
+
+
+def cookie(client: httpx.AsyncClient, kind: str) -> str:
+    """Give the value of the `access` or the `refresh` cookie, whatever prefix it has."""
+    return next(c.value or "" for c in client.cookies.jar if c.name.endswith(kind))
+
+
+def set_cookie(client: httpx.AsyncClient, kind: str, value: str) -> None:
+    """Replace the value of a cookie that the client has."""
+    name = next(c.name for c in client.cookies.jar if c.name.endswith(kind))
+    client.cookies.set(name, value, domain="api.test", path="/")
+
+
+async def age(db: asyncpg.Connection, seconds: float) -> None:
+    """Let time pass for every session and token, without waiting."""
+    shift = f"- make_interval(secs => {float(seconds)})"
+    await db.execute(
+        "UPDATE refresh_tokens SET created_at = created_at %s, expires_at = expires_at %s, "
+        "revoked_at = revoked_at %s".replace("%s", shift)
+    )
+    await db.execute(
+        "UPDATE sessions SET created_at = created_at %s, last_used_at = last_used_at %s, "
+        "expires_at = expires_at %s, revoked_at = revoked_at %s".replace("%s", shift)
+    )

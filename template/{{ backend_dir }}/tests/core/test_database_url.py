@@ -1,0 +1,118 @@
+import ssl
+from pathlib import Path
+
+import pytest
+
+from app.core.database_url import parse_database_url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgres://u:p@host/db",
+        "postgresql://u:p@host/db",
+        "postgresql+asyncpg://u:p@host/db",
+        " postgresql://u:p@host/db\n",
+    ],
+)
+def test_every_scheme_of_the_hosts_is_understood(url: str) -> None:
+    assert parse_database_url(url).dsn == "postgresql://u:p@host/db"
+
+
+def test_libpqs_parameters_go_on_to_the_driver() -> None:
+    query = "application_name=app&options=endpoint%3Dep-1&target_session_attrs=read-write"
+    address = parse_database_url(f"postgresql://u:p@one:5432,two:5433/db?{query}&sslmode=require")
+
+    assert address.dsn == f"postgresql://u:p@one:5432,two:5433/db?{query}&sslmode=require"
+    assert address.tls is None
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("7", 7.0), ("0", None), ("", None)])
+def test_connect_timeout_is_taken_out(text: str, seconds: float | None) -> None:
+    address = parse_database_url(f"postgresql://host/db?connect_timeout={text}")
+
+    assert address.connect_timeout == seconds
+    assert address.dsn == "postgresql://host/db"
+
+
+def test_verify_full_uses_the_systems_authorities() -> None:
+    tls = parse_database_url("postgresql://host/db?sslmode=verify-full").tls
+
+    assert tls is not None
+    assert tls.check_hostname
+    assert tls.verify_mode is ssl.CERT_REQUIRED
+
+
+def test_verify_ca_does_not_look_at_the_host_name() -> None:
+    tls = parse_database_url("postgresql://host/db?sslmode=verify-ca&sslrootcert=system").tls
+
+    assert tls is not None
+    assert tls.check_hostname  # "system" allows nothing weaker than verify-full
+    tls = parse_database_url("postgresql://host/db?sslmode=verify-ca").tls
+    assert tls is not None
+    assert not tls.check_hostname
+    assert tls.verify_mode is ssl.CERT_REQUIRED
+
+
+def test_channel_binding_is_replaced_by_a_verified_certificate() -> None:
+    url = "postgresql://u:p@ep-1.neon.tech/db?sslmode=require&channel_binding=require"
+    address = parse_database_url(url)
+
+    assert address.tls is not None
+    assert address.tls.check_hostname
+    assert address.dsn == "postgresql://u:p@ep-1.neon.tech/db"
+    assert address.note is not None
+
+
+def test_channel_binding_that_is_only_preferred_is_dropped() -> None:
+    address = parse_database_url("postgresql://host/db?channel_binding=prefer")
+
+    assert (address.tls, address.note) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("url", "pooler", "pooled"),
+    [
+        ("postgresql://ep-1-pooler.neon.tech/db", None, True),
+        ("postgresql://ep-1.neon.tech/db", None, False),
+        ("postgresql://ep-1.neon.tech/db", True, True),
+        ("postgresql://ep-1-pooler.neon.tech/db", False, False),
+    ],
+)
+def test_a_pooler_is_told_by_its_name_or_by_the_setting(
+    url: str, pooler: bool | None, pooled: bool
+) -> None:
+    assert parse_database_url(url, pooler=pooler).pooled is pooled
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("", "must begin with"),
+        ("localhost/db", "must begin with"),
+        ("mysql://host/db", "must begin with"),
+        ("postgresql://u:s3cret/word@host/db", "percent-encode"),
+        ("postgresql://u:p@[::1/db", "not a URL"),
+        ("postgresql://host/db?sslmode", "not a URL"),
+        ("postgresql://host/db?sslmode=maybe", "unknown sslmode"),
+        ("postgresql://host/db?connect_timeout=soon", "connect_timeout"),
+        ("postgresql://host/db?statement_cache_size=0", "'statement_cache_size'"),
+        ("postgresql://host/db?sslmode=verify-full&sslrootcert=/nowhere", "can't be read"),
+        ("postgresql://host/db?sslmode=verify-full&sslcert=/nowhere", "can't be read"),
+    ],
+)
+def test_what_can_not_be_used_is_explained_without_secrets(url: str, says: str) -> None:
+    with pytest.raises(ValueError, match=says) as caught:
+        parse_database_url(url)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_file_of_authorities_is_read(tmp_path: Path) -> None:
+    paths = ssl.get_default_verify_paths()
+    bundle = tmp_path / "root.crt"
+    bundle.write_bytes(Path(paths.cafile or "/etc/ssl/certs/ca-certificates.crt").read_bytes())
+
+    address = parse_database_url(f"postgresql://host/db?sslmode=verify-full&sslrootcert={bundle}")
+
+    assert address.tls is not None
+    assert address.tls.cert_store_stats()["x509_ca"] > 0

@@ -1,0 +1,38 @@
+import pytest
+
+from app.core.emails import normalize_email
+
+
+@pytest.mark.parametrize(
+    ("text", "email"),
+    [
+        ("ada@example.com", "ada@example.com"),
+        ("  Ada@EXAMPLE.com\n", "ada@example.com"),
+        ("E\u0301lan@example.com", "élan@example.com"),
+        ("İ@example.com", "i̇@example.com"),
+        ("ada+tag@sub.example.co.uk", "ada+tag@sub.example.co.uk"),
+    ],
+)
+def test_an_address_has_one_form(text: str, email: str) -> None:
+    assert normalize_email(text) == email
+    assert normalize_email(email) == email
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "@",
+        "ada",
+        "ada@",
+        "@example.com",
+        "a@b@c",
+        "a b@c",
+        "nul\0@c",
+        "\ud800@c",
+        "a" * 255 + "@c",
+    ],
+)
+def test_what_can_not_be_an_address_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is not an email address"):
+        normalize_email(text)

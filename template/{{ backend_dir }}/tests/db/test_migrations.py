@@ -1,0 +1,42 @@
+import pytest
+from alembic import command
+from alembic.config import Config
+from alembic.util import CommandError
+
+from app.db.revisions import ALEMBIC_INI, Revisions
+from tests.conftest import SECRET
+from tests.postgres import database_url
+
+
+@pytest.fixture
+def alembic(worker_id: str, monkeypatch: pytest.MonkeyPatch) -> Config:
+    """Alembic on an empty database of its own."""
+    monkeypatch.setenv("ENVIRONMENT", "test")
+    monkeypatch.setenv("JWT_SECRET", SECRET)
+    monkeypatch.setenv("DATABASE_URL", database_url(f"{worker_id}_migrations"))
+    return Config(ALEMBIC_INI)
+
+
+def test_the_migrations_lead_to_the_models_and_back(alembic: Config) -> None:
+    command.upgrade(alembic, "head")
+    command.check(alembic)
+    command.downgrade(alembic, "base")
+    command.upgrade(alembic, "head")
+    command.check(alembic)
+
+
+def test_there_is_one_head() -> None:
+    assert len(Revisions.load().heads) == 1
+
+
+def test_migrating_without_a_database_fails_in_one_line(
+    alembic: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
+    with pytest.raises(CommandError, match="ConnectionRefusedError"):
+        command.upgrade(alembic, "head")
+
+
+def test_sql_scripts_are_refused(alembic: Config) -> None:
+    with pytest.raises(CommandError, match="--sql"):
+        command.upgrade(alembic, "head", sql=True)

@@ -1,0 +1,53 @@
+"""The database of the tests: never anyone else's."""
+
+import asyncio
+import os
+import re
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import asyncpg
+
+from app.core.database_url import parse_database_url
+from app.core.settings import PROJECT_SLUG
+from app.db import embedded
+
+DEFAULT_NAME = f"{PROJECT_SLUG.replace('-', '_')}_test"
+FOLDER = Path(__file__).parents[1] / ".postgres"
+
+
+def database_url(worker: str) -> str:
+    """Make an empty database for one worker of pytest-xdist, and give its URL.
+
+    On the server of `TEST_DATABASE_URL`, or else on the embedded one.
+    """
+    url = os.environ.get("TEST_DATABASE_URL") or embedded.start(DEFAULT_NAME, FOLDER)
+    refuse_foreign_database(url)
+    own = _with_name(url, f"{urlsplit(url).path.strip('/')}_{worker}")
+    asyncio.run(_create(_with_name(url, "postgres"), urlsplit(own).path.strip("/")))
+    return own
+
+
+def refuse_foreign_database(url: str) -> None:
+    """End the test run when the name of the database does not say that it is for tests."""
+    name = urlsplit(url).path.strip("/")
+    if not re.search(r"(^|[_-])test($|[_-])", name):
+        raise SystemExit(
+            f"TEST_DATABASE_URL names the database {name!r}. The tests empty their database, so "
+            f"its name must say that it is one for tests, such as {DEFAULT_NAME!r}."
+        )
+
+
+def _with_name(url: str, name: str) -> str:
+    return urlsplit(url)._replace(path=f"/{name}").geturl()
+
+
+async def _create(maintenance_url: str, name: str) -> None:
+    connection = await asyncpg.connect(parse_database_url(maintenance_url).dsn)
+    try:
+        await connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        await connection.execute(f'CREATE DATABASE "{name}"')
+        # What a crash loses, the next run makes anew.
+        await connection.execute(f'ALTER DATABASE "{name}" SET synchronous_commit = off')
+    finally:
+        await connection.close()
