@@ -23,6 +23,7 @@ from app.core.shutdown import delay_shutdown
 from app.core.startup import load_or_exit
 from app.db.revisions import Revisions
 from app.db.session import Database
+from app.services.throttle import Throttle
 
 
 @asynccontextmanager
@@ -73,6 +74,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.settings = settings
     app.state.cookies = AuthCookies(settings)
+    app.state.throttle = Throttle(settings)
     app.state.draining = False
     app.include_router(health.router)
     app.include_router(v1.router)

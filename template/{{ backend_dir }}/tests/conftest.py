@@ -52,7 +52,7 @@ def test_database(worker_id: str) -> str:
 async def db(test_database: str) -> AsyncIterator[asyncpg.Connection]:
     """A connection beside the application's, on the emptied database."""
     connection = await asyncpg.connect(parse_database_url(test_database).dsn)
-    await connection.execute("DELETE FROM users")
+    await connection.execute("DELETE FROM users; DELETE FROM attempt_counts")
     yield connection
     await connection.close()
 
@@ -124,7 +124,7 @@ async def add_user(app: FastAPI, email: str, password: str = PASSWORD) -> users.
     """Create a user as the command does."""
     async with app.state.database.sessions() as db:
         return await users.create_user(
-            db, app.state.hasher, normalize_email(email), password, min_length=8
+            db, normalize_email(email), await app.state.hasher.hash(password)
         )
 
 
@@ -148,7 +148,7 @@ def set_cookie(client: httpx.AsyncClient, kind: str, value: str) -> None:
 
 
 async def age(db: asyncpg.Connection, seconds: float) -> None:
-    """Let time pass for every session and token, without waiting."""
+    """Let time pass for every session, token and counted attempt, without waiting."""
     shift = f"- make_interval(secs => {float(seconds)})"
     await db.execute(
         "UPDATE refresh_tokens SET created_at = created_at %s, expires_at = expires_at %s, "
@@ -157,4 +157,7 @@ async def age(db: asyncpg.Connection, seconds: float) -> None:
     await db.execute(
         "UPDATE sessions SET created_at = created_at %s, last_used_at = last_used_at %s, "
         "expires_at = expires_at %s, revoked_at = revoked_at %s".replace("%s", shift)
+    )
+    await db.execute(
+        "UPDATE attempt_counts SET window_ends_at = window_ends_at %s".replace("%s", shift)
     )

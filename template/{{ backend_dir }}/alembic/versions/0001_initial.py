@@ -1,4 +1,4 @@
-"""Users, sessions and refresh tokens.
+"""Users, sessions, refresh tokens, and counted attempts.
 
 Revision ID: 0001
 Revises: nothing
@@ -17,6 +17,16 @@ depends_on: str | Sequence[str] | None = None
 
 def upgrade() -> None:
     """Apply this revision."""
+    op.create_table(
+        "attempt_counts",
+        sa.Column("key", sa.LargeBinary(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("window_ends_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("key", name=op.f("pk_attempt_counts")),
+    )
+    op.create_index(
+        op.f("ix_attempt_counts_window_ends_at"), "attempt_counts", ["window_ends_at"], unique=False
+    )
     op.create_table(
         "users",
         sa.Column("id", sa.Uuid(), server_default=sa.text("gen_random_uuid()"), nullable=False),
@@ -56,6 +66,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_sessions")),
     )
+    op.create_index(op.f("ix_sessions_expires_at"), "sessions", ["expires_at"], unique=False)
     op.create_index(op.f("ix_sessions_user_id"), "sessions", ["user_id"], unique=False)
     op.create_table(
         "refresh_tokens",
@@ -88,6 +99,13 @@ def upgrade() -> None:
         sa.UniqueConstraint("token_hash", name=op.f("uq_refresh_tokens_token_hash")),
     )
     op.create_index(
+        "ix_refresh_tokens_rotated_session_id",
+        "refresh_tokens",
+        ["session_id"],
+        unique=False,
+        postgresql_where=sa.text("child_nonce IS NOT NULL"),
+    )
+    op.create_index(
         op.f("ix_refresh_tokens_session_id"), "refresh_tokens", ["session_id"], unique=False
     )
     op.create_index(op.f("ix_refresh_tokens_user_id"), "refresh_tokens", ["user_id"], unique=False)
@@ -98,22 +116,10 @@ def upgrade() -> None:
         unique=True,
         postgresql_where=sa.text("revoked_at IS NULL"),
     )
-    op.create_index(
-        "ix_refresh_tokens_rotated_session_id",
-        "refresh_tokens",
-        ["session_id"],
-        unique=False,
-        postgresql_where=sa.text("child_nonce IS NOT NULL"),
-    )
 
 
 def downgrade() -> None:
     """Undo this revision."""
-    op.drop_index(
-        "ix_refresh_tokens_rotated_session_id",
-        table_name="refresh_tokens",
-        postgresql_where=sa.text("child_nonce IS NOT NULL"),
-    )
     op.drop_index(
         "uq_refresh_tokens_live_session_id",
         table_name="refresh_tokens",
@@ -121,7 +127,15 @@ def downgrade() -> None:
     )
     op.drop_index(op.f("ix_refresh_tokens_user_id"), table_name="refresh_tokens")
     op.drop_index(op.f("ix_refresh_tokens_session_id"), table_name="refresh_tokens")
+    op.drop_index(
+        "ix_refresh_tokens_rotated_session_id",
+        table_name="refresh_tokens",
+        postgresql_where=sa.text("child_nonce IS NOT NULL"),
+    )
     op.drop_table("refresh_tokens")
     op.drop_index(op.f("ix_sessions_user_id"), table_name="sessions")
+    op.drop_index(op.f("ix_sessions_expires_at"), table_name="sessions")
     op.drop_table("sessions")
     op.drop_table("users")
+    op.drop_index(op.f("ix_attempt_counts_window_ends_at"), table_name="attempt_counts")
+    op.drop_table("attempt_counts")

@@ -2,16 +2,17 @@
 
 from typing import Annotated
 
-from fastapi import Depends, Request, Security
+from fastapi import Depends, Header, Request, Security
 from fastapi.security import APIKeyCookie
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from app.api.cookies import AuthCookies
 from app.core.security import PasswordHasher
 from app.core.settings import Settings
-from app.db.session import get_db
+from app.db.session import Database, get_db
 from app.services.errors import NotSignedIn
-from app.services.users import PublicUser, get_signed_in_user
+from app.services.throttle import Throttle
+from app.services.users import PublicUser, SignedIn, get_signed_in
 
 ACCESS_COOKIE = APIKeyCookie(
     name="__Host-access",  # the name of the default settings; `openapi.py` puts the real one
@@ -33,6 +34,23 @@ async def get_hasher(request: Request) -> PasswordHasher:
     return hasher
 
 
+async def get_throttle(request: Request) -> Throttle:
+    """Give what counts attempts."""
+    throttle: Throttle = request.app.state.throttle
+    return throttle
+
+
+async def get_client_address(request: Request) -> str | None:
+    """Give the client's address: the peer's, or what a trusted proxy says (see `serve`)."""
+    return request.client.host if request.client else None
+
+
+async def get_reads(request: Request) -> AsyncEngine:
+    """Give what a single SELECT runs on; see `Database`."""
+    database: Database = request.app.state.database
+    return database.reads
+
+
 async def get_cookies(request: Request) -> AuthCookies:
     """Give what reads and writes the cookies."""
     cookies: AuthCookies = request.app.state.cookies
@@ -41,18 +59,33 @@ async def get_cookies(request: Request) -> AuthCookies:
 
 CurrentSettings = Annotated[Settings, Depends(get_settings)]
 Hasher = Annotated[PasswordHasher, Depends(get_hasher)]
+AttemptThrottle = Annotated[Throttle, Depends(get_throttle)]
+ClientAddress = Annotated[str | None, Depends(get_client_address)]
+UserAgent = Annotated[str | None, Header(include_in_schema=False)]
 Cookies = Annotated[AuthCookies, Depends(get_cookies)]
+Reads = Annotated[AsyncEngine, Depends(get_reads)]
 Db = Annotated[AsyncSession, Depends(get_db)]
 
 
-async def get_current_user(
-    request: Request, cookies: Cookies, _scheme: Annotated[str | None, Security(ACCESS_COOKIE)]
-) -> PublicUser:
-    """Give the signed-in user. Raises `NotSignedIn`, also as soon as the session has ended."""
+async def get_signed_in_by_cookie(
+    request: Request,
+    cookies: Cookies,
+    reads: Reads,
+    _scheme: Annotated[str | None, Security(ACCESS_COOKIE)],
+) -> SignedIn:
+    """Give who calls. Raises `NotSignedIn`, also as soon as the session has ended."""
     claims = cookies.claims(request)
     if claims is None:
         raise NotSignedIn
-    return await get_signed_in_user(request.app.state.database.reads, claims)
+    return await get_signed_in(reads, claims)
+
+
+CurrentSession = Annotated[SignedIn, Depends(get_signed_in_by_cookie)]
+
+
+async def get_current_user(session: CurrentSession) -> PublicUser:
+    """Give the signed-in user. Raises `NotSignedIn`."""
+    return session.user
 
 
 CurrentUser = Annotated[PublicUser, Depends(get_current_user)]

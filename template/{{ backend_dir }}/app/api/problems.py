@@ -1,5 +1,6 @@
 """Every error as an RFC 9457 problem document: which exception means what, in one table."""
 
+import math
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any, Final
@@ -92,6 +93,13 @@ PROBLEMS: Final[dict[type[Exception], Problem]] = {
     errors.UnacceptablePassword: Problem(
         422, "unacceptable-password", "Unacceptable password", "Choose another password."
     ),
+    errors.WrongPassword: Problem(
+        422, "wrong-password", "Wrong password", "The current password is wrong."
+    ),
+    errors.SessionNotFound: Problem(404, "not-found", "Not Found", "There is no such session."),
+    errors.TooManyAttempts: Problem(
+        429, "too-many-attempts", "Too many attempts", "Try again later."
+    ),
     HashingUnavailable: Problem(
         503, "busy", "Busy", "Too many sign-ins at once; try again in a few seconds.", RETRY
     ),
@@ -127,6 +135,9 @@ def problem_of(error: Exception) -> Problem | None:
         return UNAVAILABLE if _database_refuses(error) else None
     if isinstance(error, errors.UnacceptablePassword):
         return replace(PROBLEMS[errors.UnacceptablePassword], detail=str(error))
+    if isinstance(error, errors.TooManyAttempts):
+        wait = {"Retry-After": str(max(1, math.ceil(error.wait.total_seconds())))}
+        return replace(PROBLEMS[errors.TooManyAttempts], headers=wait)
     return next((PROBLEMS[kind] for kind in type(error).__mro__ if kind in PROBLEMS), None)
 
 

@@ -48,6 +48,26 @@ class LoginForm(BaseModel):
     password: Password
 
 
+class PasswordChange(BaseModel):
+    """The current password, and the one to replace it."""
+
+    current_password: Password
+    new_password: Password
+
+
+class SessionOut(BaseModel):
+    """A session of the caller's: a device that is signed in."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: uuid.UUID
+    created_at: datetime
+    last_used_at: datetime
+    expires_at: datetime
+    user_agent: str | None
+    current: bool
+
+
 class UserIn(BaseModel):
     """Who wants an account."""
 

@@ -4,33 +4,57 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from app.cli.database import migrate
+from app.cli import database, users
 from app.cli.dev import dev
+from app.cli.doctor import doctor
 from app.cli.errors import CommandError
 from app.cli.openapi import openapi
 from app.cli.serve import serve
-from app.cli.users import create_user
 from app.db.embedded import EmbeddedPostgresError
 from app.db.session import DatabaseUnavailable
+from app.services.errors import EmailTaken, UnacceptablePassword, UserNotFound
+
+PROBLEMS = {
+    EmailTaken: "There is a user with this email address already.",
+    UserNotFound: "There is no user with this email address.",
+}
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m app", description="Run and look after the backend."
     )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def add(name: str, help_text: str) -> argparse.ArgumentParser:
-        return commands.add_parser(name, help=help_text, description=help_text)
+    def add(name: str, text: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=text, description=text)
 
     add("dev", "serve with reload on an embedded Postgres").set_defaults(run=lambda _: dev())
     add("serve", "serve in production").set_defaults(run=lambda _: serve())
-    add("migrate", "bring the database up to date").set_defaults(run=lambda _: migrate())
+    add("migrate", "bring the database up to date").set_defaults(run=lambda _: database.migrate())
+    for name, text, command in (
+        ("create-user", "create a user", users.create_user),
+        ("set-password", "change a user's password; ends their sessions", users.set_password),
+    ):
+        parsed = add(name, text)
+        parsed.add_argument("email", metavar="EMAIL")
+        parsed.add_argument(
+            "--password-stdin", action="store_true", help="read the password from standard input"
+        )
+        parsed.set_defaults(
+            run=lambda args, command=command: command(args.email, from_stdin=args.password_stdin)
+        )
+    parsed = add("deactivate-user", "bar a user from signing in; ends their sessions")
+    parsed.add_argument("email", metavar="EMAIL")
+    parsed.set_defaults(run=lambda args: users.deactivate_user(args.email))
+    parsed = add("end-sessions", "sign a user out everywhere, or everyone")
+    whose = parsed.add_mutually_exclusive_group(required=True)
+    whose.add_argument("email", metavar="EMAIL", nargs="?")
+    whose.add_argument("--all", action="store_true", help="of all users")
+    parsed.set_defaults(run=lambda args: users.end_sessions(args.email))
+    add("purge", "delete what is over").set_defaults(run=lambda _: database.purge())
     add("openapi", "print the OpenAPI document").set_defaults(run=lambda _: openapi())
-    user = add("create-user", "create a user")
-    user.add_argument("email", metavar="EMAIL")
-    user.add_argument("--password-stdin", action="store_true", help="read it from standard input")
-    user.set_defaults(run=lambda args: create_user(args.email, from_stdin=args.password_stdin))
+    add("doctor", "check that all is well").set_defaults(run=lambda _: doctor())
     return parser
 
 
@@ -39,8 +63,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(arguments)
     try:
         return int(args.run(args) or 0)
-    except (CommandError, DatabaseUnavailable, EmbeddedPostgresError) as error:
+    except tuple(PROBLEMS) as error:
+        print(PROBLEMS[type(error)], file=sys.stderr)
+    except (
+        CommandError,
+        DatabaseUnavailable,
+        EmbeddedPostgresError,
+        UnacceptablePassword,
+    ) as error:
         print(error, file=sys.stderr)
-        return 1
     except KeyboardInterrupt:
         return 130
+    return 1

@@ -1,12 +1,49 @@
-"""Commands that look after the database."""
+"""Commands that look after the database, and what commands need to work on it."""
 
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.core.settings import Settings
 from app.core.startup import load_or_exit
 from app.db import revisions
 from app.db.local import use_local_database
+from app.db.session import Database
+from app.services import operations
+
+
+def prepare() -> Settings:
+    """Check the settings, on a developer's machine with the database that `dev` works on."""
+    use_local_database()
+    return load_or_exit()
+
+
+def run(settings: Settings, work: Callable[[AsyncSession], Awaitable[None]]) -> None:
+    """Run a piece of work with a session of its own."""
+
+    async def connect_and_work() -> None:
+        database = Database.from_settings(settings)
+        try:
+            async with database.sessions() as db:
+                await work(db)
+        finally:
+            await database.close()
+
+    asyncio.run(connect_and_work())
 
 
 def migrate() -> None:
     """Bring the database to this code's schema; any number of replicas may call it at once."""
-    use_local_database()
-    load_or_exit()
+    prepare()
     revisions.migrate()
+
+
+def purge() -> None:
+    """Delete what is over."""
+
+    async def work(db: AsyncSession) -> None:
+        sessions, rows = await operations.purge(db)
+        print(f"Deleted {sessions} sessions and {rows} throttle rows.")
+
+    run(prepare(), work)

@@ -1,57 +1,88 @@
-"""Commands for users."""
+"""Commands for users and their sessions."""
 
 import asyncio
 import getpass
 import sys
 
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.cli.database import prepare, run
 from app.cli.errors import CommandError
 from app.core.emails import Email, normalize_email
 from app.core.security import PasswordHasher
 from app.core.settings import Settings
-from app.core.startup import load_or_exit
-from app.db.local import use_local_database
-from app.db.session import Database
-from app.services import users
-from app.services.errors import EmailTaken, UnacceptablePassword
+from app.services import operations, users
+from app.services.passwords import check_password
 
 
 def create_user(email: str, *, from_stdin: bool) -> None:
     """Create a user, with a password that is asked for twice or read from standard input."""
-    address = _parse_email(email)
-    use_local_database()
-    settings = load_or_exit()
-    asyncio.run(_create_user(settings, address, _read_password(from_stdin=from_stdin)))
-    print(f"Created {address}.")
+    address, settings = _parse(email), prepare()
+    new_hash = _read_new_password(settings, address, from_stdin=from_stdin)
+
+    async def work(db: AsyncSession) -> None:
+        await users.create_user(db, address, new_hash)
+        print(f"Created {address}.")
+
+    run(settings, work)
 
 
-async def _create_user(settings: Settings, email: Email, password: str) -> None:
-    database = Database.from_settings(settings)
-    hasher = PasswordHasher(settings.bcrypt_rounds)
-    try:
-        async with database.sessions() as db:
-            await users.create_user(
-                db, hasher, email, password, min_length=settings.password_min_length
-            )
-    except EmailTaken:
-        raise CommandError(f"There is a user {email} already.") from None
-    except UnacceptablePassword as error:
-        raise CommandError(str(error)) from None
-    finally:
-        hasher.close()
-        await database.close()
+def set_password(email: str, *, from_stdin: bool) -> None:
+    """Give a user a new password; ends their sessions."""
+    address, settings = _parse(email), prepare()
+    new_hash = _read_new_password(settings, address, from_stdin=from_stdin)
+
+    async def work(db: AsyncSession) -> None:
+        await operations.set_password_of(db, address, new_hash)
+        print(f"Changed the password of {address} and ended their sessions.")
+
+    run(settings, work)
 
 
-def _parse_email(text: str) -> Email:
+def deactivate_user(email: str) -> None:
+    """Bar a user from signing in; ends their sessions."""
+    address = _parse(email)
+
+    async def work(db: AsyncSession) -> None:
+        await operations.deactivate_user(db, address)
+        print(f"Deactivated {address} and ended their sessions.")
+
+    run(prepare(), work)
+
+
+def end_sessions(email: str | None) -> None:
+    """End the sessions of a user, or of everyone."""
+    address = None if email is None else _parse(email)
+
+    async def work(db: AsyncSession) -> None:
+        if address is None:
+            count = await operations.end_every_session(db)
+            print(f"Ended the sessions of {count} users.")
+        else:
+            await operations.end_sessions_of(db, address)
+            print(f"Ended the sessions of {address}.")
+
+    run(prepare(), work)
+
+
+def _parse(text: str) -> Email:
     try:
         return normalize_email(text)
     except ValueError:
         raise CommandError("That is not an email address, such as ada@example.com.") from None
 
 
-def _read_password(*, from_stdin: bool) -> str:
+def _read_new_password(settings: Settings, email: Email, *, from_stdin: bool) -> str:
+    """Ask for a password, check it, and give its hash."""
     if from_stdin:
-        return sys.stdin.readline().rstrip("\r\n")
-    password = getpass.getpass("Password: ")
-    if getpass.getpass("Once more: ") != password:
-        raise CommandError("The two passwords differ; nothing was done.")
-    return password
+        password = sys.stdin.readline().rstrip("\r\n")
+    else:
+        password = getpass.getpass("Password: ")
+        if getpass.getpass("Once more: ") != password:
+            raise CommandError("The two passwords differ; nothing was done.")
+    check_password(settings, email, password)
+    hasher = PasswordHasher(settings.bcrypt_rounds)
+    try:
+        return asyncio.run(hasher.hash(password))
+    finally:
+        hasher.close()

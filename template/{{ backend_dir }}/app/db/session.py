@@ -1,6 +1,5 @@
 """Engine and sessions: how the application talks to Postgres."""
 
-import asyncio
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -121,6 +120,9 @@ def _refuse_closed_connection(
 
 
 def _drop_connection_after_timeout(context: ExceptionContext) -> None:
-    """After a timeout the server may hang: don't ask it to roll back, let the connection go."""
-    if isinstance(context.original_exception, TimeoutError | asyncio.CancelledError):
+    """After a timeout the server may hang: don't ask it to roll back, hang up."""
+    if isinstance(context.original_exception, TimeoutError) and context.connection:
         context.is_disconnect = True
+        dbapi_connection = context.connection.connection.dbapi_connection
+        if dbapi_connection is not None:
+            dbapi_connection.driver_connection.terminate()

@@ -1,8 +1,9 @@
 """Every model, so that `Base.metadata` is complete once this package is imported."""
 
 from app.db.base import Base
+from app.models.attempt_count import AttemptCount
 from app.models.refresh_token import RefreshToken
 from app.models.session import Session
 from app.models.user import User
 
-__all__ = ["Base", "RefreshToken", "Session", "User"]
+__all__ = ["AttemptCount", "Base", "RefreshToken", "Session", "User"]

@@ -1,5 +1,7 @@
 """What can go wrong in a service. What it means over HTTP is decided in `app/api/problems.py`."""
 
+from datetime import timedelta
+
 
 class ServiceError(Exception):
     """A refusal that the caller is told about."""
@@ -35,3 +37,23 @@ class EmailTaken(ServiceError):
 
 class UnacceptablePassword(ServiceError):
     """The new password breaks a rule; the message says which, and never the password."""
+
+
+class WrongPassword(ServiceError):
+    """The current password, asked for once more, is wrong."""
+
+
+class SessionNotFound(ServiceError):
+    """There is no such session of this user."""
+
+
+class TooManyAttempts(ServiceError):
+    """The limit is reached. `wait`: how long until it begins anew."""
+
+    def __init__(self, wait: timedelta) -> None:
+        super().__init__("too many attempts")
+        self.wait = wait
+
+
+class UserNotFound(ServiceError):
+    """There is no user with this email address."""

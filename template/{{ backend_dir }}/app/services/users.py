@@ -1,19 +1,17 @@
-"""Users: creating them, finding them, and who is signed in."""
+"""Users: creating them, and who is signed in."""
 
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Row, bindparam, func, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from app.core.emails import Email
-from app.core.password_policy import password_problem
-from app.core.security import PasswordHasher
 from app.core.tokens import AccessClaims
 from app.models import Session, User
-from app.services.errors import EmailTaken, NotSignedIn, UnacceptablePassword
+from app.services.errors import EmailTaken, NotSignedIn
 
 
 @dataclass(frozen=True)
@@ -24,6 +22,14 @@ class PublicUser:
     email: str
     is_active: bool
     created_at: datetime
+
+
+@dataclass(frozen=True)
+class SignedIn:
+    """Who calls, and by which session."""
+
+    user: PublicUser
+    session_id: uuid.UUID
 
 
 PUBLIC_COLUMNS = (User.id, User.email, User.is_active, User.created_at)
@@ -42,7 +48,7 @@ SIGNED_IN_USER = (
 )
 
 
-async def get_signed_in_user(reads: AsyncEngine, claims: AccessClaims) -> PublicUser:
+async def get_signed_in(reads: AsyncEngine, claims: AccessClaims) -> SignedIn:
     """Load the user of an access token, if the token's session is still alive: one round trip.
 
     Raises `NotSignedIn`.
@@ -54,35 +60,19 @@ async def get_signed_in_user(reads: AsyncEngine, claims: AccessClaims) -> Public
         row = rows.one_or_none()
     if row is None:
         raise NotSignedIn
-    return PublicUser(*row)
+    return SignedIn(PublicUser(*row), claims.session_id)
 
 
-async def find_credentials(db: AsyncSession, email: Email) -> Row[uuid.UUID, str] | None:
-    """Load `id` and `password_hash` of a user, in a transaction of its own."""
+async def create_user(db: AsyncSession, email: Email, password_hash: str) -> PublicUser:
+    """Create an active user. Raises `EmailTaken`."""
     async with db.begin():
-        rows = await db.execute(select(User.id, User.password_hash).where(User.email == email))
-        return rows.one_or_none()
-
-
-async def create_user(
-    db: AsyncSession, hasher: PasswordHasher, email: Email, password: str, *, min_length: int
-) -> PublicUser:
-    """Create an active user.
-
-    min_length: of the password, in characters. Raises `UnacceptablePassword` and `EmailTaken`.
-    """
-    if problem := password_problem(password, email, min_length):
-        raise UnacceptablePassword(problem)
-    password_hash = await hasher.hash(password)
-    async with db.begin():
-        row: Row[uuid.UUID, str, bool, datetime] | None = (
-            await db.execute(
-                insert(User)
-                .values(email=email, password_hash=password_hash)
-                .on_conflict_do_nothing(index_elements=[User.email])
-                .returning(*PUBLIC_COLUMNS)
-            )
-        ).one_or_none()
+        rows = await db.execute(
+            insert(User)
+            .values(email=email, password_hash=password_hash)
+            .on_conflict_do_nothing(index_elements=[User.email])
+            .returning(*PUBLIC_COLUMNS)
+        )
+        row = rows.one_or_none()
     if row is None:
         raise EmailTaken
     return PublicUser(*row)

@@ -30,7 +30,7 @@ def empty(test_database: str) -> None:
 
     async def delete() -> None:
         connection = await asyncpg.connect(test_database)
-        await connection.execute("DELETE FROM users")
+        await connection.execute("DELETE FROM users; DELETE FROM attempt_counts")
         await connection.close()
 
     asyncio.run(delete())
@@ -62,7 +62,7 @@ def test_create_user_creates_one_once(
     assert create_user(environment, " Ada@Example.com", PASSWORD) == 0
     assert capsys.readouterr().out == "Created ada@example.com.\n"
     assert create_user(environment, "ada@example.com", PASSWORD) == 1
-    assert capsys.readouterr().err == "There is a user ada@example.com already.\n"
+    assert capsys.readouterr().err == "There is a user with this email address already.\n"
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,9 @@ def process(
     child = subprocess.Popen(
         [*PYTHON, *command],
         cwd=cwd,
-        env=inherited | {"PYTHONPATH": str(cwd if (cwd / "app").exists() else ROOT)} | dict(settings),
+        env=inherited
+        | {"PYTHONPATH": str(cwd if (cwd / "app").exists() else ROOT)}
+        | dict(settings),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -4,12 +4,20 @@ from typing import Annotated
 
 from fastapi import APIRouter, Form, Request, Response
 
-from app.api.deps import Cookies, CurrentSettings, Db, Hasher
+from app.api.deps import (
+    AttemptThrottle,
+    ClientAddress,
+    Cookies,
+    CurrentSettings,
+    Db,
+    Hasher,
+    UserAgent,
+)
 from app.api.problems import PROBLEMS, problem_response, problem_responses
 from app.api.schemas import LoginForm, UserOut
 from app.services.errors import ReusedRefreshToken, UnknownRefreshToken
 from app.services.sessions.ending import log_out
-from app.services.sessions.login import log_in
+from app.services.sessions.login import Credentials, log_in
 from app.services.sessions.rotation import refresh as refresh_session
 from app.services.users import PublicUser
 
@@ -17,7 +25,7 @@ router = APIRouter(prefix="/auth", tags=["auth"])
 
 
 @router.post(
-    "/login", response_model=UserOut, responses=problem_responses(401, 403, 413, 415, 422, 503)
+    "/login", response_model=UserOut, responses=problem_responses(401, 403, 413, 415, 422, 429, 503)
 )
 async def login(
     form: Annotated[LoginForm, Form()],
@@ -25,19 +33,21 @@ async def login(
     response: Response,
     db: Db,
     hasher: Hasher,
+    throttle: AttemptThrottle,
     settings: CurrentSettings,
     cookies: Cookies,
+    address: ClientAddress,
+    user_agent: UserAgent = None,
 ) -> PublicUser:
     """Sign in with email and password; sets both cookies."""
-    user, grant = await log_in(
-        db,
-        hasher,
-        settings,
+    credentials = Credentials(
         username=form.username,
         password=form.password,
+        address=address,
+        user_agent=user_agent,
         presented=cookies.presented(request),
-        user_agent=request.headers.get("user-agent"),
     )
+    user, grant = await log_in(db, hasher, throttle, settings, credentials)
     cookies.set(response, grant)
     return user
 

@@ -1,13 +1,27 @@
-"""Users: signing up, and who I am."""
+"""Users: signing up, who I am, my password and my sessions."""
 
-from fastapi import APIRouter
+import uuid
 
-from app.api.deps import CurrentSettings, CurrentUser, Db, Hasher
+from fastapi import APIRouter, Response
+
+from app.api.deps import (
+    AttemptThrottle,
+    ClientAddress,
+    Cookies,
+    CurrentSession,
+    CurrentSettings,
+    CurrentUser,
+    Db,
+    Hasher,
+    Reads,
+    UserAgent,
+)
 from app.api.problems import problem_responses
-from app.api.schemas import UserIn, UserOut
+from app.api.schemas import PasswordChange, SessionOut, UserIn, UserOut
 from app.core.emails import Email
-from app.services.errors import SignupDisabled
-from app.services.users import PublicUser, create_user
+from app.services import passwords, sign_up
+from app.services.sessions import listing
+from app.services.users import PublicUser
 
 router = APIRouter(prefix="/users", tags=["users"])
 
@@ -16,14 +30,25 @@ router = APIRouter(prefix="/users", tags=["users"])
     "",
     status_code=201,
     response_model=UserOut,
-    responses=problem_responses(403, 409, 413, 415, 422, 503),
+    responses=problem_responses(403, 409, 413, 415, 422, 429, 503),
 )
-async def sign_up(user: UserIn, db: Db, hasher: Hasher, settings: CurrentSettings) -> PublicUser:
+async def create_user(
+    user: UserIn,
+    db: Db,
+    hasher: Hasher,
+    throttle: AttemptThrottle,
+    settings: CurrentSettings,
+    address: ClientAddress,
+) -> PublicUser:
     """Create an account, where `SIGNUP_ENABLED` allows it. Does not sign in."""
-    if not settings.signup_enabled:
-        raise SignupDisabled
-    return await create_user(
-        db, hasher, Email(user.email), user.password, min_length=settings.password_min_length
+    return await sign_up.sign_up(
+        db,
+        hasher,
+        throttle,
+        settings,
+        email=Email(user.email),
+        password=user.password,
+        address=address,
     )
 
 
@@ -31,3 +56,56 @@ async def sign_up(user: UserIn, db: Db, hasher: Hasher, settings: CurrentSetting
 async def read_me(user: CurrentUser) -> PublicUser:
     """Tell who is signed in."""
     return user
+
+
+@router.put(
+    "/me/password",
+    status_code=204,
+    responses=problem_responses(401, 403, 413, 415, 422, 429, 503),
+)
+async def change_password(
+    change: PasswordChange,
+    signed_in: CurrentSession,
+    db: Db,
+    hasher: Hasher,
+    throttle: AttemptThrottle,
+    settings: CurrentSettings,
+    cookies: Cookies,
+    user_agent: UserAgent = None,
+) -> Response:
+    """Change the password. Ends every session, and opens a new one for the caller."""
+    grant = await passwords.change_password(
+        db,
+        hasher,
+        throttle,
+        settings,
+        signed_in=signed_in,
+        current=change.current_password,
+        new=change.new_password,
+        user_agent=user_agent,
+    )
+    response = Response(status_code=204)
+    cookies.set(response, grant)
+    return response
+
+
+@router.get("/me/sessions", response_model=list[SessionOut], responses=problem_responses(401, 503))
+async def list_sessions(signed_in: CurrentSession, reads: Reads) -> list[listing.ListedSession]:
+    """List the devices that are signed in, the last used first."""
+    return await listing.list_sessions(reads, signed_in)
+
+
+@router.delete(
+    "/me/sessions/{session_id}",
+    status_code=204,
+    responses=problem_responses(401, 403, 404, 413, 422, 503),
+)
+async def end_session(session_id: uuid.UUID, signed_in: CurrentSession, db: Db) -> None:
+    """Sign one device out."""
+    await listing.end_session(db, signed_in, session_id)
+
+
+@router.delete("/me/sessions", status_code=204, responses=problem_responses(401, 403, 413, 503))
+async def end_other_sessions(signed_in: CurrentSession, db: Db) -> None:
+    """Sign every other device out."""
+    await listing.end_other_sessions(db, signed_in)

@@ -1,24 +1,29 @@
 """Signing in."""
 
+from dataclasses import dataclass, field
+
 import structlog
 from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.core.emails import normalize_email
+from app.core.emails import Email, normalize_email
 from app.core.security import PasswordHasher
 from app.core.settings import Settings
 from app.models import Session, User
-from app.services.errors import InvalidCredentials
+from app.services.errors import InvalidCredentials, TooManyAttempts
 from app.services.sessions.ending import Presented, end_sessions, find_presented
 from app.services.sessions.grant import Grant, open_session
 from app.services.sessions.lock import lock_users
-from app.services.users import PublicUser, find_credentials
+from app.services.throttle import Throttle, login_limits
+from app.services.users import PublicUser
 
 log = structlog.stdlib.get_logger(__name__)
 
 # The hash may change between its check and the lock: once by a parallel login that upgrades it,
 # and once more by a password change in between.
 ATTEMPTS = 3
+
+CREDENTIALS = select(User.id, User.password_hash).where(User.email == bindparam("email"))
 LOCKED_USER = select(
     User.email,
     User.password_hash,
@@ -28,33 +33,51 @@ LOCKED_USER = select(
 ).where(User.id == bindparam("user_id"))
 
 
+@dataclass(frozen=True)
+class Credentials:
+    """Who wants in, and from where.
+
+    username: what was typed for the email.
+    address: the client's.
+    presented: the sessions that the client is signed in to; a login ends them.
+    """
+
+    username: str
+    password: str = field(repr=False)
+    address: str | None
+    user_agent: str | None
+    presented: Presented
+
+
 async def log_in(
     db: AsyncSession,
     hasher: PasswordHasher,
+    throttle: Throttle,
     settings: Settings,
-    *,
-    username: str,
-    password: str,
-    presented: Presented,
-    user_agent: str | None,
+    credentials: Credentials,
 ) -> tuple[PublicUser, Grant]:
     """Check a password and open a session.
 
-    presented: the sessions that the client is signed in to; they end, a failed login ends nothing.
-    Raises `InvalidCredentials`, after the same time whatever the reason, and `HashingUnavailable`.
+    A failed login ends nothing. Raises `InvalidCredentials`, after the same time whatever the
+    reason, `TooManyAttempts` and `HashingUnavailable`.
     """
+    email = _email(credentials.username)
+    limits = login_limits(email or credentials.username, credentials.address)
     try:
-        user = await find_credentials(db, normalize_email(username))
-    except ValueError:
-        user = None  # what can't be an email belongs to nobody, and takes as long
+        async with db.begin():
+            await throttle.count(db, limits)
+            user = (await db.execute(CREDENTIALS, {"email": email})).one_or_none()
+    except TooManyAttempts:
+        log.warning("login_throttled")
+        raise
     password_hash = user.password_hash if user else None
     for _ in range(ATTEMPTS):
         # No connection is held while hashing: it takes longer than all the rest.
-        correct, better_hash = await hasher.verify(password, password_hash)
+        correct, better_hash = await hasher.verify(credentials.password, password_hash)
         if user is None or not correct:
             break
         async with db.begin():
-            others = await find_presented(db, presented)
+            others = await find_presented(db, credentials.presented)
             await lock_users(db, [user.id, *(row.user_id for row in others)])
             current = (await db.execute(LOCKED_USER, {"user_id": user.id})).one_or_none()
             if current is None or not current.is_active:
@@ -67,8 +90,17 @@ async def log_in(
                     update(User).where(User.id == user.id).values(password_hash=better_hash)
                 )
             await end_sessions(db, Session.id.in_([row.id for row in others]))
-            grant = await open_session(db, settings, user.id, current.now, user_agent)
+            grant = await open_session(db, settings, user.id, current.now, credentials.user_agent)
+            await throttle.take_back(db, limits)
         log.info("login_succeeded", user_id=str(user.id), session_id=str(grant.session_id))
         return PublicUser(user.id, current.email, current.is_active, current.created_at), grant
     log.info("login_failed", user_id=str(user.id) if user else None)
     raise InvalidCredentials
+
+
+def _email(username: str) -> Email | None:
+    """Give what was typed as an email; what can't be one belongs to nobody, and takes as long."""
+    try:
+        return normalize_email(username)
+    except ValueError:
+        return None

@@ -1,0 +1,59 @@
+"""`doctor`: is everything as it should be?"""
+
+import asyncio
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.core.security import BrokenPasslib, PasswordHasher
+from app.core.settings import ConfigurationError, Settings, load_settings
+from app.db.embedded import EmbeddedPostgresError
+from app.db.local import use_local_database
+from app.db.revisions import Revisions, is_up_to_date
+from app.db.session import Database, DatabaseUnavailable
+
+
+def doctor() -> int:
+    """Check settings, password hashing, proxy trust, database and migrations, a line each.
+
+    Gives 1 if anything is wrong.
+    """
+    problems = [_check_hashing()]
+    try:
+        use_local_database()
+        settings = load_settings()
+    except (ConfigurationError, EmbeddedPostgresError) as error:
+        for line in str(error).splitlines():
+            _report("settings", line)
+        return 1
+    _report("settings", None, f"ENVIRONMENT={settings.environment}")
+    _report("proxy trust", None, f"only {', '.join(settings.forwarded_allow_ips)} may name clients")
+    if note := settings.database.note:
+        _report("database URL", None, note)
+    problems.append(asyncio.run(_check_database(settings)))
+    return int(any(problems))
+
+
+def _check_hashing() -> bool:
+    try:
+        PasswordHasher.check_installation()
+    except BrokenPasslib as error:
+        return _report("password hashing", str(error))
+    return _report("password hashing", None, "bcrypt_sha256")
+
+
+async def _check_database(settings: Settings) -> bool:
+    database = Database.from_settings(settings)
+    try:
+        up_to_date = await is_up_to_date(database.reads, Revisions.load())
+    except (DatabaseUnavailable, SQLAlchemyError, TimeoutError) as error:
+        return _report("database", f"{error or type(error).__name__}".splitlines()[0])
+    finally:
+        await database.close()
+    _report("database", None, "answers")
+    behind = None if up_to_date else "behind this code; run: python -m app migrate"
+    return _report("migrations", behind, "up to date")
+
+
+def _report(what: str, problem: str | None, detail: str = "") -> bool:
+    print(f"{'wrong' if problem else 'ok':5}  {what}: {problem or detail}")
+    return problem is not None
