@@ -16,6 +16,7 @@ from app.api.middleware.body_limit import BodyLimitMiddleware
 from app.api.middleware.context import ContextMiddleware
 from app.api.middleware.cross_site import CrossSiteMiddleware
 from app.api.middleware.errors import ErrorMiddleware
+from app.api.middleware.proxy import ProxyHintMiddleware
 from app.api.problems import handle_http_exception, handle_validation_error
 from app.core.security import PasswordHasher
 from app.core.settings import PROJECT_NAME, Settings
@@ -62,6 +63,7 @@ def create_app(settings: Settings) -> FastAPI:
                 expose_headers=["X-Request-ID", "Retry-After"],
             ),
             Middleware(ErrorMiddleware),
+            Middleware(ProxyHintMiddleware),
             Middleware(BodyLimitMiddleware),
             Middleware(
                 CrossSiteMiddleware,

@@ -23,6 +23,8 @@ PASSWORD = "a long enough passphrase"
 SECRET = secrets.token_urlsafe(48)
 ORIGIN = "https://app.example.com"
 
+logging.getLogger("httpx").setLevel(logging.WARNING)  # a line per request would hide the rest
+
 AppFactory = Callable[..., AbstractAsyncContextManager[FastAPI]]
 ClientFactory = Callable[..., httpx.AsyncClient]
 
@@ -89,7 +91,7 @@ async def make_client() -> AsyncIterator[ClientFactory]:
     """Open a client with a cookie jar of its own, like one more browser."""
     clients = []
 
-    def make(app: FastAPI, **options: Any) -> httpx.AsyncClient:
+    def make(app: Any, **options: Any) -> httpx.AsyncClient:
         transport = httpx.ASGITransport(app, client=options.pop("address", ("192.0.2.1", 50000)))
         client = httpx.AsyncClient(transport=transport, base_url="https://api.test", **options)
         clients.append(client)

@@ -6,10 +6,15 @@ import json
 from pathlib import Path
 
 import asyncpg
+import httpx
 import pytest
+from passlib.context import CryptContext
 
 from app.cli import main
-from tests.conftest import PASSWORD, SECRET
+from app.core.settings import ExplicitSettings
+from app.main import create_app
+from tests.conftest import ORIGIN, PASSWORD, SECRET, cookie, log_in
+from tests.postgres import database_url
 
 
 @pytest.fixture
@@ -94,6 +99,174 @@ def test_create_user_asks_twice(
     assert main(["create-user", "ada@example.com"]) == 1
     assert "The two passwords differ" in capsys.readouterr().err
     assert main(["create-user", "ada@example.com"]) == 0
+
+
+def sign_in_once(test_database: str, email: str) -> str:
+    """Sign a user in, and give their refresh token."""
+    settings = ExplicitSettings(
+        environment="test", database_url=test_database, jwt_secret=SECRET, cors_origins=ORIGIN
+    )
+
+    async def sign_in() -> str:
+        app = create_app(settings)
+        async with app.router.lifespan_context(app):
+            transport = httpx.ASGITransport(app)
+            async with httpx.AsyncClient(transport=transport, base_url="https://api.test") as web:
+                assert (await log_in(web, email)).status_code == 200
+                return cookie(web, "refresh")
+
+    return asyncio.run(sign_in())
+
+
+def query(test_database: str, sql: str) -> object:
+    """Ask the database for one value."""
+
+    async def fetch() -> object:
+        connection = await asyncpg.connect(test_database)
+        try:
+            return await connection.fetchval(sql)
+        finally:
+            await connection.close()
+
+    return asyncio.run(fetch())
+
+
+ALIVE = "SELECT count(*) FROM sessions WHERE revoked_at IS NULL"
+
+
+@pytest.mark.usefixtures("empty")
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["set-password", "Ada@example.com", "--password-stdin"],
+        ["deactivate-user", "ADA@example.com"],
+        ["end-sessions", "ada@example.com"],
+        ["end-sessions", "--all"],
+    ],
+    ids=" ".join,
+)
+def test_commands_that_end_sessions_do(
+    environment: pytest.MonkeyPatch, test_database: str, command: list[str]
+) -> None:
+    create_user(environment, "ada@example.com", PASSWORD)
+    sign_in_once(test_database, "ada@example.com")
+    assert query(test_database, ALIVE) == 1
+
+    environment.setattr("sys.stdin", io.StringIO("another long passphrase\n"))
+    assert main(command) == 0
+
+    assert query(test_database, ALIVE) == 0
+    tokens = "SELECT count(*) FROM refresh_tokens WHERE revoked_at IS NULL"
+    assert query(test_database, tokens) == 0
+    active = query(test_database, "SELECT is_active FROM users")
+    assert active is (command[0] != "deactivate-user")
+
+
+@pytest.mark.usefixtures("empty")
+def test_the_new_password_of_set_password_signs_in(
+    environment: pytest.MonkeyPatch, test_database: str
+) -> None:
+    create_user(environment, "ada@example.com", "the first long passphrase")
+    environment.setattr("sys.stdin", io.StringIO(f"{PASSWORD}\n"))
+    assert main(["set-password", "ada@example.com", "--password-stdin"]) == 0
+
+    assert sign_in_once(test_database, "ada@example.com")
+
+
+@pytest.mark.usefixtures("empty")
+@pytest.mark.parametrize("command", ["set-password", "deactivate-user", "end-sessions"])
+def test_an_unknown_user_is_named_as_such(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    environment.setattr("getpass.getpass", lambda _: PASSWORD)
+
+    assert main([command, "nobody@example.com"]) == 1
+    assert capsys.readouterr().err == "There is no user with this email address.\n"
+
+
+def test_end_sessions_asks_whose(environment: pytest.MonkeyPatch) -> None:
+    for arguments in ([], ["ada@example.com", "--all"]):
+        with pytest.raises(SystemExit) as ended:
+            main(["end-sessions", *arguments])
+        assert ended.value.code == 2
+
+
+@pytest.mark.usefixtures("empty")
+def test_purge_deletes_what_is_over_and_nothing_else(
+    environment: pytest.MonkeyPatch, test_database: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    create_user(environment, "ada@example.com", PASSWORD)
+    for _ in range(2):
+        sign_in_once(test_database, "ada@example.com")
+    over = "now() - make_interval(secs => 1)"
+    query(test_database, f"UPDATE sessions SET expires_at = {over} WHERE id = "  # noqa: S608
+          "(SELECT id FROM sessions LIMIT 1)")  # fmt: skip
+    query(test_database, f"UPDATE attempt_counts SET window_ends_at = {over}")  # noqa: S608
+    capsys.readouterr()
+
+    assert main(["purge"]) == 0
+    assert capsys.readouterr().out == "Deleted 1 sessions and 3 throttle rows.\n"
+    assert query(test_database, "SELECT count(*) FROM sessions") == 1
+    assert query(test_database, "SELECT count(*) FROM refresh_tokens") == 1
+    assert main(["purge"]) == 0
+    assert capsys.readouterr().out == "Deleted 0 sessions and 0 throttle rows.\n"
+
+
+def test_doctor_finds_nothing_wrong(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["doctor"]) == 0
+    out = capsys.readouterr().out
+    assert [line.split()[0] for line in out.splitlines()] == ["ok"] * 5
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "says"),
+    [
+        ("JWT_SECRET", "short", "wrong  settings: JWT_SECRET is shorter"),
+        ("DATABASE_URL", "postgresql://u:hunter2@127.0.0.1:1/x", "wrong  database: Connection"),
+    ],
+)
+def test_doctor_names_what_is_wrong(
+    environment: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    variable: str,
+    value: str,
+    says: str,
+) -> None:
+    environment.setenv(variable, value)
+
+    assert main(["doctor"]) == 1
+    out = capsys.readouterr().out
+    assert says in out
+    assert "hunter2" not in out
+
+
+def test_doctor_notices_a_database_that_is_behind(
+    environment: pytest.MonkeyPatch,
+    test_database: str,
+    worker_id: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    environment.setenv("DATABASE_URL", database_url(f"{worker_id}_behind"))
+
+    assert main(["doctor"]) == 1
+    assert "wrong  migrations: behind this code" in capsys.readouterr().out
+
+
+def test_doctor_tells_what_it_made_of_the_url_and_notices_a_broken_passlib(
+    environment: pytest.MonkeyPatch, test_database: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> bool:
+        raise AttributeError
+
+    environment.setattr(CryptContext, "verify", fail)
+    environment.setenv("DATABASE_URL", "postgresql://127.0.0.1:1/x?channel_binding=require")
+
+    assert main(["doctor"]) == 1
+    out = capsys.readouterr().out
+    assert "wrong  password hashing: Password hashing does not work: passlib is installed" in out
+    assert "using sslmode=verify-full" in out
 
 
 def test_an_interrupted_command_ends_quietly(environment: pytest.MonkeyPatch) -> None:

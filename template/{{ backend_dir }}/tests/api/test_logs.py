@@ -1,0 +1,57 @@
+import asyncpg
+import httpx
+import pytest
+
+from app.services.users import PublicUser
+from tests.conftest import PASSWORD, age, cookie, log_in, set_cookie
+
+
+async def test_what_happens_to_a_session_is_logged_and_no_secret_is(
+    client: httpx.AsyncClient,
+    ada: PublicUser,
+    db: asyncpg.Connection,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("DEBUG")
+    secrets = {PASSWORD, "typed by mistake", "another long passphrase"}
+
+    await log_in(client, "typed by mistake", "typed by mistake")
+    await log_in(client, ada.email, headers={"x-request-id": "req-1"})
+    first = cookie(client, "refresh")
+    secrets |= {first, cookie(client, "access")}
+    await client.post("/api/v1/auth/refresh")
+    secrets |= {cookie(client, "refresh"), cookie(client, "access")}
+    await age(db, 10)
+    set_cookie(client, "refresh", first)
+    await client.post("/api/v1/auth/refresh")
+    await log_in(client, ada.email)
+    await client.put(
+        "/api/v1/users/me/password",
+        json={"current_password": PASSWORD, "new_password": "another long passphrase"},
+    )
+    await client.post("/api/v1/auth/logout")
+    for _ in range(6):
+        await log_in(client, ada.email, "typed by mistake")
+
+    events = [
+        record.msg for record in caplog.records
+        if record.name.startswith("app.") and isinstance(record.msg, dict)
+    ]  # fmt: skip
+    assert [(event["event"], event["level"]) for event in events] == [
+        ("login_failed", "info"),
+        ("login_succeeded", "info"),
+        ("session_refreshed", "debug"),
+        ("refresh_token_reuse", "warning"),
+        ("login_succeeded", "info"),
+        ("password_changed", "info"),
+        ("logged_out", "info"),
+        *[("login_failed", "info")] * 5,
+        ("login_throttled", "warning"),
+    ]
+    assert all(event["request_id"] for event in events)
+    assert events[1]["request_id"] == "req-1"
+    assert events[0]["user_id"] is None
+    assert {event["user_id"] for event in events[1:-1]} == {str(ada.id)}
+    assert all(event["session_id"] for event in events[1:7])
+    for secret in secrets:
+        assert secret not in caplog.text

@@ -1,0 +1,99 @@
+import asyncpg
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from app.services.users import PublicUser
+from tests.conftest import PASSWORD, ClientFactory, cookie, log_in
+
+ME = "/api/v1/users/me"
+CHANGE = "/api/v1/users/me/password"
+NEW = "another long passphrase"
+
+
+async def change(
+    client: httpx.AsyncClient, current: str = PASSWORD, new: str = NEW
+) -> httpx.Response:
+    return await client.put(CHANGE, json={"current_password": current, "new_password": new})
+
+
+async def test_a_change_ends_every_session_and_opens_a_new_one(
+    app: FastAPI, signed_in: httpx.AsyncClient, make_client: ClientFactory, ada: PublicUser
+) -> None:
+    phone = make_client(app)
+    await log_in(phone, ada.email)
+    old_self = make_client(app, cookies=dict(signed_in.cookies))
+
+    response = await change(signed_in)
+
+    assert response.status_code == 204
+    assert (await signed_in.get(ME)).status_code == 200
+    for ended in (phone, old_self):
+        assert (await ended.get(ME)).status_code == 401
+        refused = await ended.post("/api/v1/auth/refresh")
+        assert refused.json()["type"] == "/problems/session-over"  # and no theft
+        assert "set-cookie" not in refused.headers
+    assert (await signed_in.post("/api/v1/auth/refresh")).status_code == 204
+
+
+async def test_only_the_new_password_signs_in(
+    signed_in: httpx.AsyncClient, ada: PublicUser
+) -> None:
+    await change(signed_in)
+
+    assert (await log_in(signed_in, ada.email, PASSWORD)).status_code == 401
+    assert (await log_in(signed_in, ada.email, NEW)).status_code == 200
+
+
+async def test_the_current_password_is_needed(signed_in: httpx.AsyncClient) -> None:
+    before = cookie(signed_in, "refresh")
+    response = await change(signed_in, current="a wrong passphrase")
+
+    assert response.status_code == 422
+    assert response.json()["type"] == "/problems/wrong-password"
+    assert "set-cookie" not in response.headers
+    assert cookie(signed_in, "refresh") == before
+    assert (await signed_in.get(ME)).status_code == 200
+
+
+async def test_the_new_password_has_to_be_good(signed_in: httpx.AsyncClient) -> None:
+    response = await change(signed_in, new="too short")
+
+    assert response.status_code == 422
+    assert response.json()["type"] == "/problems/unacceptable-password"
+
+
+async def test_who_is_not_signed_in_changes_nothing(client: httpx.AsyncClient) -> None:
+    assert (await change(client)).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "status"),
+    [
+        ("UPDATE sessions SET revoked_at = now()", 401),
+        ("UPDATE users SET is_active = false", 401),
+        ("UPDATE users SET password_hash = $1", 204),
+        ("UPDATE users SET password_hash = $2", 422),
+    ],
+    ids=["session ended", "user disabled", "hash upgraded", "password changed"],
+)
+async def test_what_changes_while_the_password_is_hashed_counts(
+    app: FastAPI, signed_in: httpx.AsyncClient, db: asyncpg.Connection, meanwhile: str, status: int
+) -> None:
+    hasher = app.state.hasher
+    hashes = {"$1": await hasher.hash(PASSWORD), "$2": await hasher.hash("someone else's words")}
+    (argument,) = [hashes[name] for name in hashes if name in meanwhile] or [None]
+    verify = hasher.verify
+    done: list[bool] = []
+
+    async def verify_and_change(password: str, stored: str | None) -> tuple[bool, str | None]:
+        result: tuple[bool, str | None] = await verify(password, stored)
+        if not done:
+            done.append(True)
+            statement = meanwhile.replace("$2", "$1")
+            await db.execute(statement, *([argument] if argument else []))
+        return result
+
+    hasher.verify = verify_and_change
+
+    assert (await change(signed_in)).status_code == status

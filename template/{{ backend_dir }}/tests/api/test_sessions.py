@@ -1,0 +1,102 @@
+import uuid
+
+import asyncpg
+import httpx
+from fastapi import FastAPI
+
+from app.services.users import PublicUser
+from tests.conftest import ClientFactory, add_user, age, log_in
+
+ME = "/api/v1/users/me"
+SESSIONS = "/api/v1/users/me/sessions"
+
+
+async def test_the_list_shows_each_device_once(
+    app: FastAPI, signed_in: httpx.AsyncClient, make_client: ClientFactory, ada: PublicUser
+) -> None:
+    phone = make_client(app, headers={"user-agent": "Phone/1.0"})
+    await log_in(phone, ada.email)
+    response = await signed_in.get(SESSIONS)
+
+    assert response.status_code == 200
+    assert response.headers["cache-control"] == "no-store"
+    first, second = response.json()
+    assert set(first) == {
+        "id", "created_at", "last_used_at", "expires_at", "user_agent", "current",
+    }  # fmt: skip
+    assert (first["user_agent"], first["current"]) == ("Phone/1.0", False)
+    assert second["current"]
+
+
+async def test_refreshing_is_using(signed_in: httpx.AsyncClient, db: asyncpg.Connection) -> None:
+    await age(db, 60)
+    (before,) = (await signed_in.get(SESSIONS)).json()
+    await signed_in.post("/api/v1/auth/refresh")
+    (after,) = (await signed_in.get(SESSIONS)).json()
+
+    assert after["last_used_at"] > before["last_used_at"]
+    assert after["expires_at"] == before["expires_at"]
+
+
+async def test_a_session_that_idled_out_is_not_listed(
+    app: FastAPI,
+    signed_in: httpx.AsyncClient,
+    make_client: ClientFactory,
+    ada: PublicUser,
+    db: asyncpg.Connection,
+) -> None:
+    await age(db, 14 * 24 * 3600)
+    phone = make_client(app)
+    await log_in(phone, ada.email)
+
+    assert len((await phone.get(SESSIONS)).json()) == 1
+
+
+async def test_one_session_can_be_ended(
+    app: FastAPI, signed_in: httpx.AsyncClient, make_client: ClientFactory, ada: PublicUser
+) -> None:
+    phone = make_client(app)
+    await log_in(phone, ada.email)
+    other = next(s for s in (await signed_in.get(SESSIONS)).json() if not s["current"])
+
+    assert (await signed_in.delete(f"{SESSIONS}/{other['id']}")).status_code == 204
+    assert (await phone.get(ME)).status_code == 401
+    assert (await phone.post("/api/v1/auth/refresh")).status_code == 401
+    assert (await signed_in.get(ME)).status_code == 200
+    assert (await signed_in.delete(f"{SESSIONS}/{other['id']}")).status_code == 404
+
+
+async def test_someone_elses_session_is_not_found(
+    app: FastAPI, signed_in: httpx.AsyncClient, make_client: ClientFactory
+) -> None:
+    await add_user(app, "bob@example.com")
+    bob = make_client(app)
+    await log_in(bob, "bob@example.com")
+    (bobs,) = (await bob.get(SESSIONS)).json()
+
+    for unknown in (bobs["id"], uuid.uuid4()):
+        response = await signed_in.delete(f"{SESSIONS}/{unknown}")
+        assert response.status_code == 404
+        assert response.json()["type"] == "/problems/not-found"
+    assert (await bob.get(ME)).status_code == 200
+
+
+async def test_what_is_no_id_is_invalid_and_not_echoed(signed_in: httpx.AsyncClient) -> None:
+    response = await signed_in.delete(f"{SESSIONS}/zzz")
+
+    assert response.status_code == 422
+    assert response.json()["errors"] == [
+        {"loc": ["path", "session_id"], "msg": "Value is not valid", "type": "uuid_parsing"}
+    ]
+
+
+async def test_all_others_can_be_ended_at_once(
+    app: FastAPI, signed_in: httpx.AsyncClient, make_client: ClientFactory, ada: PublicUser
+) -> None:
+    others = [make_client(app) for _ in range(3)]
+    for other in others:
+        await log_in(other, ada.email)
+
+    assert (await signed_in.delete(SESSIONS)).status_code == 204
+    assert [(await other.get(ME)).status_code for other in others] == [401] * 3
+    assert len((await signed_in.get(SESSIONS)).json()) == 1

@@ -1,0 +1,220 @@
+import asyncio
+
+import asyncpg
+import httpx
+import pytest
+from fastapi import FastAPI
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+
+from app.services.users import PublicUser
+from tests.conftest import (
+    PASSWORD,
+    AppFactory,
+    ClientFactory,
+    add_user,
+    age,
+    log_in,
+)
+
+WRONG = "a wrong passphrase"
+QUARTER = 15 * 60
+
+
+async def guess(client: httpx.AsyncClient, email: str, times: int) -> list[int]:
+    return [(await log_in(client, email, WRONG)).status_code for _ in range(times)]
+
+
+@pytest.mark.parametrize("email", ["ada@example.com", "nobody@example.com", "no address"])
+async def test_the_sixth_guess_from_one_address_is_turned_away(
+    client: httpx.AsyncClient, ada: PublicUser, email: str
+) -> None:
+    assert await guess(client, email, 5) == [401] * 5
+    response = await log_in(client, email)
+
+    assert response.status_code == 429
+    assert response.json()["type"] == "/problems/too-many-attempts"
+    assert QUARTER - 5 <= int(response.headers["retry-after"]) <= QUARTER
+
+
+async def test_of_fifty_guesses_at_once_five_are_hashed(
+    app: FastAPI, client: httpx.AsyncClient, ada: PublicUser
+) -> None:
+    verify = app.state.hasher.verify
+    hashed: list[str] = []
+
+    async def count(password: str, stored: str | None) -> tuple[bool, str | None]:
+        hashed.append(password)
+        result: tuple[bool, str | None] = await verify(password, stored)
+        return result
+
+    app.state.hasher.verify = count
+    responses = await asyncio.gather(*(log_in(client, ada.email, WRONG) for _ in range(50)))
+
+    statuses = sorted(response.status_code for response in responses)
+    assert statuses == [401] * 5 + [429] * 45
+    assert len(hashed) == 5
+
+
+async def test_the_owner_is_back_after_the_window(
+    client: httpx.AsyncClient, ada: PublicUser, db: asyncpg.Connection
+) -> None:
+    await guess(client, ada.email, 6)
+    await age(db, QUARTER)
+
+    assert (await log_in(client, ada.email)).status_code == 200
+
+
+async def test_the_owner_gets_in_from_another_address(
+    app: FastAPI, client: httpx.AsyncClient, make_client: ClientFactory, ada: PublicUser
+) -> None:
+    await guess(client, ada.email, 6)
+    elsewhere = make_client(app, address=("198.51.100.7", 1))
+
+    assert (await log_in(elsewhere, ada.email)).status_code == 200
+
+
+async def test_attempts_that_are_turned_away_do_not_use_up_the_emails_own_limit(
+    app: FastAPI, client: httpx.AsyncClient, make_client: ClientFactory, ada: PublicUser
+) -> None:
+    await asyncio.gather(*(log_in(client, ada.email, WRONG) for _ in range(120)))
+    elsewhere = make_client(app, address=("198.51.100.7", 1))
+
+    assert (await log_in(elsewhere, ada.email)).status_code == 200
+
+
+async def test_an_email_has_a_limit_over_all_addresses(
+    app: FastAPI, make_client: ClientFactory, ada: PublicUser
+) -> None:
+    for number in range(20):
+        client = make_client(app, address=(f"198.51.100.{number}", 1))
+        assert await guess(client, ada.email, 5) == [401] * 5
+
+    fresh = make_client(app, address=("203.0.113.1", 1))
+    assert (await log_in(fresh, ada.email)).status_code == 429
+
+
+async def test_an_address_has_a_limit_over_all_emails(
+    app: FastAPI, make_client: ClientFactory, ada: PublicUser
+) -> None:
+    client = make_client(app, address=("2001:db8::1", 1))
+    for number in range(50):
+        assert await guess(client, f"user{number}@example.com", 1) == [401]
+
+    neighbour = make_client(app, address=("2001:db8::ffff", 1))
+    assert (await log_in(neighbour, ada.email)).status_code == 429
+    other_network = make_client(app, address=("2001:db8:0:1::1", 1))
+    assert (await log_in(other_network, ada.email)).status_code == 200
+
+
+async def test_ipv4_in_ipv6_is_the_same_client(
+    app: FastAPI, make_client: ClientFactory, ada: PublicUser
+) -> None:
+    await guess(make_client(app, address=("192.0.2.9", 1)), ada.email, 5)
+    mapped = make_client(app, address=("::ffff:192.0.2.9", 1))
+
+    assert (await log_in(mapped, ada.email)).status_code == 429
+
+
+async def test_a_client_without_an_address_is_counted_too(
+    app: FastAPI, make_client: ClientFactory, ada: PublicUser
+) -> None:
+    assert await guess(make_client(app, address=("", 0)), ada.email, 6) == [401] * 5 + [429]
+
+
+async def test_success_is_not_counted(client: httpx.AsyncClient, ada: PublicUser) -> None:
+    await guess(client, ada.email, 4)
+    for _ in range(3):
+        assert (await log_in(client, ada.email)).status_code == 200
+    assert await guess(client, ada.email, 2) == [401, 429]
+
+
+async def test_what_was_typed_is_not_stored(
+    client: httpx.AsyncClient, ada: PublicUser, db: asyncpg.Connection
+) -> None:
+    await guess(client, "my-password-by-mistake", 1)
+    rows = [dict(row) for row in await db.fetch("SELECT * FROM attempt_counts")]
+
+    assert len(rows) == 3
+    assert "password" not in str(rows)
+    assert all(len(row["key"]) == 32 for row in rows)
+
+
+async def test_a_limit_holds_while_the_secret_is_changed(
+    make_app: AppFactory, make_client: ClientFactory
+) -> None:
+    old, new = "the-old-secret-0123456789-abcdefghijkl", "the-new-secret-9876543210-zyxwvutsrqpo"
+    phases = [
+        {"jwt_secret": old},
+        {"jwt_secret": old, "jwt_previous_secrets": new},
+        {"jwt_secret": new, "jwt_previous_secrets": old},
+        {"jwt_secret": new},
+    ]
+    statuses = []
+    for phase, guesses in zip(phases, (2, 1, 2, 1), strict=True):
+        async with make_app(**phase) as app:
+            statuses += await guess(make_client(app), "ada@example.com", guesses)
+
+    # The last one shares no secret with the first two guesses, and three of five are left.
+    assert statuses == [401] * 6
+    async with make_app(**phases[2]) as app:
+        assert await guess(make_client(app), "ada@example.com", 1) == [429]
+
+
+async def test_throttling_can_be_turned_off(
+    make_app: AppFactory, make_client: ClientFactory
+) -> None:
+    async with make_app(login_throttle_enabled=False) as app:
+        assert await guess(make_client(app), "ada@example.com", 7) == [401] * 7
+
+
+async def test_sign_up_is_limited_by_address(
+    make_app: AppFactory, make_client: ClientFactory, db: asyncpg.Connection
+) -> None:
+    async with make_app(signup_enabled=True) as app:
+        await add_user(app, "ada@example.com")
+        client = make_client(app)
+        body = {"email": "ada@example.com", "password": PASSWORD}
+        statuses = [(await client.post("/api/v1/users", json=body)).status_code for _ in range(51)]
+
+    assert statuses == [409] * 50 + [429]
+
+
+async def test_guesses_at_the_current_password_are_limited(signed_in: httpx.AsyncClient) -> None:
+    body = {"current_password": WRONG, "new_password": "another long passphrase"}
+    statuses = [
+        (await signed_in.put("/api/v1/users/me/password", json=body)).status_code for _ in range(6)
+    ]
+
+    assert statuses == [422] * 5 + [429]
+
+
+async def test_a_made_up_forwarded_address_does_not_get_around_it(
+    app: FastAPI, make_client: ClientFactory, ada: PublicUser, caplog: pytest.LogCaptureFixture
+) -> None:
+    # As Uvicorn wraps the application, with the proxies of FORWARDED_ALLOW_IPS.
+    served = ProxyHeadersMiddleware(app, ["127.0.0.1"])  # type: ignore[arg-type]  # ASGI twice
+    stranger = make_client(served, address=("192.0.2.1", 1))
+    statuses = []
+    for number in range(6):
+        forged = {"x-forwarded-for": f"203.0.113.{number}"}
+        statuses.append((await log_in(stranger, ada.email, WRONG, headers=forged)).status_code)
+
+    assert statuses == [401] * 5 + [429]
+    assert caplog.text.count("untrusted_proxy") == 1
+    assert "FORWARDED_ALLOW_IPS" in caplog.text
+
+
+async def test_a_trusted_proxy_tells_its_clients_apart(
+    app: FastAPI, make_client: ClientFactory, ada: PublicUser, caplog: pytest.LogCaptureFixture
+) -> None:
+    served = ProxyHeadersMiddleware(app, ["127.0.0.1"])  # type: ignore[arg-type]  # ASGI twice
+    proxy = make_client(served, address=("127.0.0.1", 1))
+    # The rightmost is what the proxy saw; what stands left of it, the client wrote.
+    attacker = {"x-forwarded-for": "198.51.100.1, 203.0.113.5"}
+    for _ in range(5):
+        await log_in(proxy, ada.email, WRONG, headers=attacker)
+    owner = {"x-forwarded-for": "203.0.113.6"}
+
+    assert (await log_in(proxy, ada.email, WRONG, headers=attacker)).status_code == 429
+    assert (await log_in(proxy, ada.email, headers=owner)).status_code == 200
+    assert "untrusted_proxy" not in caplog.text
