@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import secrets
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -48,8 +47,10 @@ class PasswordHasher:
         self._threads = os.cpu_count() or 1
         self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="password-hash")
         self._pending = 0
-        # Made at the start, so that the first unknown user takes no longer than the second.
-        self._dummy = self._pool.submit(self._context.hash, secrets.token_urlsafe(16))
+        # Well formed, and the hash of nothing: an unknown user costs what a wrong password costs.
+        self._dummy = f"$bcrypt-sha256$v=2,t=2b,r={rounds}${'.' * 22}${'.' * 31}"
+        # The first use of passlib loads bcrypt: not at the cost, in time, of the first login.
+        self.check_installation()
 
     @staticmethod
     def check_installation() -> None:
@@ -90,7 +91,7 @@ class PasswordHasher:
                 return bool(correct), better
             except ValueError:
                 pass  # a stored value that is no hash, or a password that bcrypt can't have made
-        self._context.verify(password, self._dummy.result())
+        self._context.verify(password, self._dummy)
         return False, None
 
     @contextmanager

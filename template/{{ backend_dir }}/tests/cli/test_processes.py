@@ -4,73 +4,15 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
-import sys
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 
 from tests.conftest import SECRET
-
-ROOT = Path(__file__).parents[2]
-PYTHON = [sys.executable, "-m"]
-START_SECONDS = 20
+from tests.processes import ROOT, START_SECONDS, free_port, process, wait_for
 
 pytestmark = pytest.mark.slow
-
-
-def free_port() -> int:
-    """Give a port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port: int = sock.getsockname()[1]
-        return port
-
-
-@contextmanager
-def process(
-    *command: str, settings: Mapping[str, str], cwd: Path = ROOT
-) -> Iterator[subprocess.Popen[str]]:
-    """Run a command with just these settings; it is gone afterwards, with all its children."""
-    inherited = {
-        k: v
-        for k, v in os.environ.items()
-        if k in ("PATH", "HOME", "SYSTEMROOT") or k.startswith("COVERAGE")
-    }
-    child = subprocess.Popen(
-        [*PYTHON, *command],
-        cwd=cwd,
-        env=inherited
-        | {"PYTHONPATH": str(cwd if (cwd / "app").exists() else ROOT)}
-        | dict(settings),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        yield child
-    finally:
-        if child.poll() is None:
-            os.killpg(child.pid, signal.SIGKILL)
-            child.wait()
-
-
-def wait_for(url: str, child: subprocess.Popen[str], status: int = 200) -> None:
-    """Wait until a process answers; fail with what it printed if it ends first."""
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        assert child.poll() is None, child.communicate()[0]
-        try:
-            if httpx.get(url).status_code == status:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.05)
-    raise AssertionError(f"{url} never answered {status}")
 
 
 @pytest.fixture

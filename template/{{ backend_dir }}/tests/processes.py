@@ -1,0 +1,66 @@
+"""Processes of this project, started and stopped by tests."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+ROOT = Path(__file__).parents[1]
+NO_DOTENV = ROOT / "tests"  # a developer's .env is none of the tests' business
+PYTHON = [sys.executable, "-m"]
+START_SECONDS = 20
+
+
+def free_port() -> int:
+    """Give a port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port: int = sock.getsockname()[1]
+        return port
+
+
+@contextmanager
+def process(
+    *command: str, settings: Mapping[str, str], cwd: Path = NO_DOTENV
+) -> Iterator[subprocess.Popen[str]]:
+    """Run a command with just these settings; it is gone afterwards, with all its children."""
+    inherited = {
+        k: v
+        for k, v in os.environ.items()
+        if k in ("PATH", "HOME", "SYSTEMROOT") or k.startswith("COVERAGE")
+    }
+    code = cwd if (cwd / "app").exists() else ROOT
+    with subprocess.Popen(
+        [*PYTHON, *command],
+        cwd=cwd,
+        env=inherited | {"PYTHONPATH": str(code)} | dict(settings),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as child:
+        try:
+            yield child
+        finally:
+            if child.poll() is None:
+                os.killpg(child.pid, signal.SIGKILL)
+
+
+def wait_for(url: str, child: subprocess.Popen[str], status: int = 200) -> None:
+    """Wait until a process answers; fail with what it printed if it ends first."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        assert child.poll() is None, child.communicate()[0]
+        try:
+            if httpx.get(url).status_code == status:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.05)
+    raise AssertionError(f"{url} never answered {status}")

@@ -1,0 +1,147 @@
+"""The same promises over two `serve` processes on one database, and at the real cost of a hash."""
+
+import asyncio
+import statistics
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
+
+import asyncpg
+import httpx
+import pytest
+
+from app.core.emails import normalize_email
+from app.core.security import PasswordHasher
+from app.services.users import create_user
+from tests.conftest import ORIGIN, PASSWORD, SECRET, AppFactory, ClientFactory, cookie, log_in
+from tests.processes import free_port, process, wait_for
+
+pytestmark = pytest.mark.slow
+
+OTHER_SECRET = "another-secret-of-the-three-deploys-0123"
+ME, REFRESH = "/api/v1/users/me", "/api/v1/auth/refresh"
+ROUNDS = 40
+CALLS = 20
+
+
+@pytest.fixture
+def replicas(test_database: str, db: asyncpg.Connection) -> Iterator[list[str]]:
+    """Two `serve` processes in the middle of a change of secrets: their URLs."""
+    with ExitStack() as stack:
+        urls = []
+        for secret, previous in ((SECRET, OTHER_SECRET), (OTHER_SECRET, SECRET)):
+            port = str(free_port())
+            settings = {
+                "ENVIRONMENT": "test",
+                "COOKIE_SECURE": "false",
+                "COOKIE_SAMESITE": "lax",
+                "CORS_ORIGINS": ORIGIN,
+                "DATABASE_URL": test_database,
+                "DATABASE_POOL_SIZE": str(CALLS),
+                "JWT_SECRET": secret,
+                "JWT_PREVIOUS_SECRETS": previous,
+                "LOG_LEVEL": "ERROR",
+                "PORT": port,
+            }
+            child = stack.enter_context(process("app", "serve", settings=settings))
+            urls.append(f"http://127.0.0.1:{port}")
+            wait_for(f"{urls[-1]}/health/ready", child)
+        yield urls
+
+
+@pytest.fixture
+async def ada(make_app: AppFactory, db: asyncpg.Connection) -> None:
+    """A user whose password was hashed at the real cost."""
+    hasher = PasswordHasher(12)
+    async with make_app() as app, app.state.database.sessions() as session:
+        password_hash = await hasher.hash(PASSWORD)
+        await create_user(session, normalize_email("ada@example.com"), password_hash)
+    hasher.close()
+
+
+@pytest.fixture
+async def browsers(replicas: list[str]) -> AsyncIterator[list[httpx.AsyncClient]]:
+    """Tabs of one browser, every other one at the other replica."""
+    tabs = [httpx.AsyncClient(base_url=replicas[n % 2], timeout=30) for n in range(CALLS)]
+    yield tabs
+    for tab in tabs:
+        await tab.aclose()
+
+
+@pytest.mark.usefixtures("ada")
+async def test_tabs_at_two_replicas_get_the_same_new_token(
+    browsers: list[httpx.AsyncClient], db: asyncpg.Connection
+) -> None:
+    for _ in range(ROUNDS):
+        browsers[0].cookies.clear()
+        assert (await log_in(browsers[0], "ada@example.com")).status_code == 200
+        for tab in browsers[1:]:
+            tab.cookies = httpx.Cookies(browsers[0].cookies)
+        responses = await asyncio.gather(*(tab.post(REFRESH) for tab in browsers))
+
+        assert Counter(response.status_code for response in responses) == {204: CALLS}
+        assert len({cookie(tab, "refresh") for tab in browsers}) == 1
+        # The access token of one replica counts at the other, whichever secret signed it.
+        assert (await browsers[1].get(ME)).status_code == 200
+    alive = "SELECT count(*) FROM refresh_tokens WHERE revoked_at IS NULL"
+    assert await db.fetchval(alive) <= 20
+
+
+@pytest.mark.usefixtures("ada")
+async def test_guesses_at_two_replicas_share_one_limit(browsers: list[httpx.AsyncClient]) -> None:
+    responses = await asyncio.gather(
+        *(log_in(tab, "ada@example.com", "a wrong passphrase") for tab in browsers)
+    )
+
+    statuses = Counter(response.status_code for response in responses)
+    assert statuses == {401: 5, 429: CALLS - 5}
+
+
+@pytest.mark.usefixtures("ada")
+async def test_hashing_never_stalls_the_event_loop(test_database: str) -> None:
+    port = str(free_port())
+    settings = {
+        "ENVIRONMENT": "staging",
+        "DATABASE_URL": test_database,
+        "JWT_SECRET": SECRET,
+        "LOGIN_THROTTLE_ENABLED": "false",
+        "PORT": port,
+    }
+    url = f"http://127.0.0.1:{port}"
+    with process("app", "serve", settings=settings) as child:
+        wait_for(f"{url}/health/ready", child)
+        async with httpx.AsyncClient(base_url=url, timeout=30) as client:
+            await log_in(client, "nobody@example.com")
+            start = time.perf_counter()
+            await log_in(client, "nobody@example.com")
+            one_hash = time.perf_counter() - start
+
+            logins = [asyncio.create_task(log_in(client, "ada@example.com")) for _ in range(8)]
+            latencies = []
+            while not all(login.done() for login in logins):
+                start = time.perf_counter()
+                await client.get("/health")
+                latencies.append(time.perf_counter() - start)
+            assert {(await login).status_code for login in logins} == {200}
+
+    p99 = statistics.quantiles(latencies, n=100)[98]
+    assert p99 < one_hash / 4, f"p99 {p99 * 1000:.0f} ms, one hash {one_hash * 1000:.0f} ms"
+
+
+@pytest.mark.usefixtures("ada")
+async def test_an_unknown_user_takes_as_long_as_a_wrong_password(
+    make_app: AppFactory, make_client: ClientFactory
+) -> None:
+    async with make_app(environment="staging", login_throttle_enabled=False) as app:
+        client = make_client(app)
+        seconds: dict[str, list[float]] = {"nobody@example.com": [], "ada@example.com": []}
+        for _ in range(15):  # the unknown one first, from the first request on
+            for email, times in seconds.items():
+                start = time.perf_counter()
+                assert (await log_in(client, email, "a wrong passphrase")).status_code == 401
+                times.append(time.perf_counter() - start)
+
+    unknown, wrong = (statistics.median(times) for times in seconds.values())
+    assert 0.75 < unknown / wrong < 1.25
+    assert seconds["nobody@example.com"][0] < 2 * unknown
