@@ -8,6 +8,7 @@ from typing import Final
 
 import uvicorn
 
+from app.cli.errors import CommandError
 from app.cli.serve import check_port
 from app.core.startup import load_or_exit
 from app.db import revisions
@@ -45,6 +46,8 @@ def dev() -> None:
 
 
 def _write_env() -> None:
+    if not EXAMPLE.exists():
+        raise CommandError(f"There is no {EXAMPLE} here: run this in the project's folder.")
     lines = EXAMPLE.read_text(encoding="utf-8").splitlines()
     secret = f"JWT_SECRET={secrets.token_urlsafe(48)}"
     text = "\n".join(secret if line.startswith("JWT_SECRET=") else line for line in lines)

@@ -4,6 +4,8 @@ import os
 import shutil
 import signal
 import socket
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -61,10 +63,13 @@ def test_plain_uvicorn_serves(settings: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("command", ["serve", "dev"])
-def test_a_port_that_is_taken_is_one_line(settings: dict[str, str], command: str) -> None:
+def test_a_port_that_is_taken_is_one_line(
+    settings: dict[str, str], command: str, tmp_path: Path
+) -> None:
+    (tmp_path / ".env").touch()
     with (
         socket.create_server(("127.0.0.1", int(settings["PORT"]))),
-        process("app", command, settings=settings) as child,
+        process("app", command, settings=settings, cwd=tmp_path) as child,
     ):
         output, _ = child.communicate(timeout=START_SECONDS)
 
@@ -84,18 +89,33 @@ def test_workers_that_can_not_start_end_the_parent_with_an_error(
     assert child.returncode == 3, output
 
 
-def test_dev_does_everything_and_leaves_nothing_running(tmp_path: Path) -> None:
-    shutil.copy(ROOT / "env.example", tmp_path)
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder that Postgres, which never runs as root, may enter; pytest's own it may not."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+def test_dev_outside_the_project_says_where_to_go(folder: Path) -> None:
+    with process("app", "dev", settings={}, cwd=folder) as child:
+        output, _ = child.communicate(timeout=START_SECONDS)
+
+    assert child.returncode == 1
+    assert output == "There is no env.example here: run this in the project's folder.\n"
+
+
+def test_dev_does_everything_and_leaves_nothing_running(folder: Path) -> None:
+    shutil.copy(ROOT / "env.example", folder)
     port = str(free_port())
-    with process("app", "dev", settings={"PORT": port}, cwd=tmp_path) as child:
+    with process("app", "dev", settings={"PORT": port}, cwd=folder) as child:
         wait_for(f"http://127.0.0.1:{port}/health/ready", child)
-        postgres = tmp_path / ".postgres/postmaster.pid"
+        postgres = folder / ".postgres/postmaster.pid"
         assert postgres.exists()
 
         os.killpg(child.pid, signal.SIGINT)
         output, _ = child.communicate(timeout=START_SECONDS)
 
     assert f"http://localhost:{port}/docs" in output
-    assert (tmp_path / ".env").stat().st_mode & 0o077 == 0
-    assert "JWT_SECRET=\n" not in (tmp_path / ".env").read_text()
+    assert (folder / ".env").stat().st_mode & 0o077 == 0
+    assert "JWT_SECRET=\n" not in (folder / ".env").read_text()
     assert not postgres.exists()
