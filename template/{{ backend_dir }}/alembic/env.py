@@ -1,10 +1,13 @@
 """Runs migrations on the database of the settings, for `alembic` and `python -m app migrate`."""
 
 import asyncio
+from typing import Literal
 
 from alembic import context
+from alembic.autogenerate.api import AutogenContext
 from alembic.util import CommandError
 from sqlalchemy import Connection, text
+from sqlalchemy.types import UserDefinedType
 
 from app import models
 from app.core.settings import Settings
@@ -17,12 +20,20 @@ from app.db.session import DatabaseUnavailable, create_migration_engine
 LOCK = int.from_bytes(b"migrate")
 
 
+def import_type(kind: str, item: object, autogenerate: AutogenContext) -> Literal[False]:
+    """Have a new migration import the module of a type that another package made."""
+    if kind == "type" and isinstance(item, UserDefinedType):
+        autogenerate.imports.add(f"import {type(item).__module__}")
+    return False  # rendered as ever
+
+
 def run_migrations(connection: Connection) -> None:
     """Migrate in one transaction, under a lock that ends with it, so that no pooler can keep it."""
     context.configure(
         connection=connection,
         target_metadata=models.Base.metadata,
         compare_server_default=True,
+        render_item=import_type,
     )
     with context.begin_transaction():
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})

@@ -11,6 +11,8 @@ from app.core.security import PasswordHasher
 from app.core.settings import Settings
 from app.db.session import Database, get_db
 from app.services.errors import NotSignedIn
+from app.services.rag import DocumentIndex
+from app.services.storage import Storage
 from app.services.throttle import Throttle
 from app.services.users import PublicUser, SignedIn, get_signed_in
 
@@ -89,3 +91,25 @@ async def get_current_user(session: CurrentSession) -> PublicUser:
 
 
 CurrentUser = Annotated[PublicUser, Depends(get_current_user)]
+
+
+async def get_storage(request: Request) -> Storage:
+    """Give the files' storage. Raises `RuntimeError` while none is plugged in."""
+    storage: Storage | None = getattr(request.app.state, "storage", None)
+    if storage is None:
+        raise RuntimeError("app.state.storage is not set: see app/services/storage/__init__.py")
+    return storage
+
+
+CurrentStorage = Annotated[Storage, Depends(get_storage)]
+
+
+async def get_document_index(request: Request) -> DocumentIndex:
+    """Give the index to retrieve from. Raises `RuntimeError` while none is plugged in."""
+    index: DocumentIndex | None = getattr(request.app.state, "document_index", None)
+    if index is None:
+        raise RuntimeError("app.state.document_index is not set: see app/services/rag/__init__.py")
+    return index
+
+
+CurrentDocumentIndex = Annotated[DocumentIndex, Depends(get_document_index)]

@@ -1,7 +1,7 @@
 import httpx
 import pytest
 
-from tests.conftest import ORIGIN, AppFactory, ClientFactory
+from tests.conftest import ORIGIN, AppFactory, ClientFactory, add_user, log_in
 
 UNSAFE = [
     ("POST", "/api/v1/auth/login"),
@@ -111,3 +111,19 @@ async def test_an_unknown_origin_is_never_reflected(client: httpx.AsyncClient, o
     ):
         assert "access-control-allow-origin" not in response.headers
         assert "Origin" in response.headers["vary"]
+
+
+async def test_under_samesite_none_an_allowed_origin_of_another_site_signs_in(
+    make_app: AppFactory, make_client: ClientFactory
+) -> None:
+    async with make_app(cookie_samesite="none") as app:
+        await add_user(app, "ada@example.com")
+        frontend = make_client(app, headers={"origin": ORIGIN, "sec-fetch-site": "cross-site"})
+        response = await log_in(frontend, "ada@example.com")
+        me = await frontend.get("/api/v1/users/me")
+
+    assert all("SameSite=none; Secure" in c for c in response.headers.get_list("set-cookie"))
+    for answer in (response, me):
+        assert answer.status_code == 200
+        assert answer.headers["access-control-allow-origin"] == ORIGIN
+        assert answer.headers["access-control-allow-credentials"] == "true"

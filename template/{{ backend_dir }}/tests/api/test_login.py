@@ -120,6 +120,15 @@ async def test_an_impossible_password_is_invalid(
     assert response.json()["errors"][0]["loc"] == ["body", "password"]
 
 
+async def test_the_length_of_a_new_password_is_not_asked_for_at_login(
+    app: FastAPI, client: httpx.AsyncClient, ada: PublicUser
+) -> None:
+    await add_user(app, "bob@example.com", "short")
+
+    assert (await log_in(client, "bob@example.com", "wrong")).status_code == 401
+    assert (await log_in(client, "bob@example.com", "short")).status_code == 200
+
+
 @pytest.mark.parametrize("stored", ["!", "", "$2b$12$abc"])
 async def test_a_stored_value_that_is_no_hash_signs_nobody_in(
     client: httpx.AsyncClient, ada: PublicUser, db: asyncpg.Connection, stored: str

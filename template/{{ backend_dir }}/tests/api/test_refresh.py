@@ -5,6 +5,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from app.services.operations import purge
 from app.services.users import PublicUser
 from tests.conftest import AppFactory, ClientFactory, add_user, age, cookie, log_in, set_cookie
 
@@ -98,6 +99,20 @@ async def test_a_grandparent_is_theft_even_inside_the_window(
     await refresh(signed_in)
 
     assert (await refresh(signed_in, grandparent)).status_code == 401
+
+
+async def test_a_replay_is_noticed_after_a_purge_too(
+    app: FastAPI, signed_in: httpx.AsyncClient, db: asyncpg.Connection
+) -> None:
+    stolen = cookie(signed_in, "refresh")
+    await refresh(signed_in)
+    await age(db, 7 * 24 * 3600)
+    await refresh(signed_in)
+    async with app.state.database.sessions() as session:
+        assert await purge(session) == (0, 3)
+
+    response = await refresh(signed_in, stolen)
+    assert response.json()["type"] == "/problems/session-ended"
 
 
 async def test_theft_leaves_other_sessions_alone(

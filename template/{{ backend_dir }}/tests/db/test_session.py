@@ -1,7 +1,16 @@
+import asyncio
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import text
+
 from app.core.database_url import parse_database_url
 from app.core.settings import ExplicitSettings
+from app.db import revisions
 from app.db.session import Database
-from tests.conftest import SECRET
+from tests.conftest import SECRET, AppFactory, ClientFactory
 
 
 def test_the_urls_secrets_are_in_no_repr() -> None:
@@ -21,3 +30,36 @@ async def test_through_a_pooler_nothing_is_kept_on_a_connection(test_database: s
             assert found.scalar_one() <= 1  # this one
     finally:
         await database.close()
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+asyncpg"])
+async def test_every_form_of_the_url_migrates_and_starts(
+    test_database: str,
+    make_app: AppFactory,
+    make_client: ClientFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    scheme: str,
+) -> None:
+    parts = urlsplit(test_database)
+    options = (
+        "application_name=shop&connect_timeout=3&target_session_attrs=read-write&"
+        "channel_binding=prefer&sslmode=prefer&options=-c%20work_mem%3D5MB"
+    )
+    url = parts._replace(scheme=scheme, query=f"{parts.query}&{options}".strip("&")).geturl()
+    monkeypatch.setenv("ENVIRONMENT", "test")
+    monkeypatch.setenv("DATABASE_URL", url)
+    monkeypatch.setenv("JWT_SECRET", SECRET)
+    await asyncio.to_thread(revisions.migrate)
+
+    async with make_app(database_url=url) as app:
+        assert (await make_client(app).get("/health/ready")).status_code == 200
+        async with app.state.database.reads.connect() as connection:
+            shown = [
+                (await connection.execute(text(f"SHOW {name}"))).scalar_one()
+                for name in ("application_name", "work_mem")
+            ]
+    assert shown == ["shop", "5MB"]
+
+
+async def test_nobody_has_an_account_from_the_start(app: FastAPI, db: asyncpg.Connection) -> None:
+    assert await db.fetchval("SELECT count(*) FROM users") == 0

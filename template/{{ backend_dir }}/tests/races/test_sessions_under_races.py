@@ -55,10 +55,10 @@ def tabs(app: FastAPI, make_client: ClientFactory) -> list[httpx.AsyncClient]:
     return [make_client(app) for _ in range(CALLS)]
 
 
-async def sign_in(tabs: list[httpx.AsyncClient], email: str = "ada@example.com") -> None:
+async def sign_in(tabs: list[httpx.AsyncClient], password: str = PASSWORD) -> None:
     """Sign the first tab in, and give all the others its cookies."""
     tabs[0].cookies.clear()
-    assert (await log_in(tabs[0], email)).status_code == 200
+    assert (await log_in(tabs[0], "ada@example.com", password)).status_code == 200
     for tab in tabs[1:]:
         tab.cookies = httpx.Cookies(tabs[0].cookies)
 
@@ -137,6 +137,26 @@ async def test_logins_beside_a_password_change_leave_no_session_on_the_old_passw
         assert (await tabs[0].get("/api/v1/users/me")).status_code == 200
         tabs[0].cookies.clear()
         old, new = new, old
+
+
+async def test_of_password_changes_at_once_one_wins(
+    tabs: list[httpx.AsyncClient], db: asyncpg.Connection
+) -> None:
+    current = PASSWORD
+    for number in range(ROUNDS):
+        await sign_in(tabs, password=current)
+        wanted = [f"passphrase {number} of tab {tab}" for tab in range(5)]
+        responses = await asyncio.gather(
+            *(
+                tab.put(CHANGE, json={"current_password": current, "new_password": new})
+                for tab, new in zip(tabs, wanted, strict=False)
+            )
+        )
+
+        statuses = [response.status_code for response in responses]
+        assert sorted(statuses) == [204, 401, 401, 401, 401]
+        assert await db.fetchval(LIVING_SESSIONS) == 1
+        current = wanted[statuses.index(204)]
 
 
 async def test_logins_beside_a_deactivation_leave_nothing_alive(

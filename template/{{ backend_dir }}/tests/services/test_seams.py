@@ -16,7 +16,6 @@ from app.api.deps import CurrentDocumentIndex, CurrentStorage
 from app.services import rag, storage
 
 ROOT = Path(__file__).parents[2]
-SEAMS = pytest.mark.parametrize("module", [storage, rag], ids=["storage", "rag"])
 
 router = APIRouter()
 
@@ -56,10 +55,20 @@ def extended(app: FastAPI) -> FastAPI:
     return app
 
 
-@SEAMS
 @pytest.mark.slow
-def test_the_example_has_the_types_of_the_seam(module: ModuleType, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("module", "use"),
+    [
+        (storage, "plugged_in: Storage = FolderStorage(Path())"),
+        (rag, "plugged_in: DocumentIndex = WordIndex()"),
+    ],
+    ids=["storage", "rag"],
+)
+def test_the_example_has_the_types_of_the_seam(
+    module: ModuleType, use: str, tmp_path: Path
+) -> None:
     path = write_example(module, tmp_path)
+    path.write_text(f"{path.read_text(encoding='utf-8')}\n{use}\n", encoding="utf-8")
     result = subprocess.run(
         [sys.executable, "-m", "mypy", path], cwd=ROOT, capture_output=True, text=True
     )

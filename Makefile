@@ -1,0 +1,58 @@
+# `make` lists what one can do. Needs Python 3.11 or newer, make, git and a package index; the rest
+# is installed into .venv.
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-static test-render test-run test-update check check-static format clean
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+BACKEND := template/{{ backend_dir }}
+# Two workers, each of which takes the next test: the long ones come first.
+PYTEST := $(BIN)/python -m pytest --numprocesses 2 --maxschedchunk 1
+
+# The Makefile of a rendered project calls uv.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F '|' '{printf "  make %-13s %s\n", $$1, $$2}'
+
+demo: $(INSTALLED) ## render the defaults, run them, and sign in; Ctrl-C ends it
+	@$(BIN)/python -m hooks.demo
+
+test: $(INSTALLED) ## run all tests; below, one tier of them
+	$(PYTEST)
+
+test-static: $(INSTALLED) ## the template as it lies there
+	$(PYTEST) tests/static
+
+test-render: $(INSTALLED) ## what comes out, without running it
+	$(PYTEST) tests/render
+
+test-run: $(INSTALLED) ## what comes out, installed and running
+	$(PYTEST) tests/run
+
+test-update: $(INSTALLED) ## a project that follows the template
+	$(PYTEST) tests/update
+
+check: check-static test ## all that CI checks
+
+check-static: $(INSTALLED) ## lint, format, types, and the template's own rules
+	$(BIN)/ruff check hooks tests "$(BACKEND)"
+	$(BIN)/ruff format --check hooks tests "$(BACKEND)"
+	$(BIN)/mypy
+	$(BIN)/python -m hooks.check_template
+
+format: $(INSTALLED) ## fix what a machine can fix
+	$(BIN)/ruff check --fix hooks tests "$(BACKEND)"
+	$(BIN)/ruff format hooks tests "$(BACKEND)"
+
+clean: ## remove what was made here: .venv, the demo, caches
+	rm -rf .venv .demo .mypy_cache .pytest_cache .ruff_cache
+	find hooks tests template -name __pycache__ -prune -exec rm -rf {} +
+
+$(INSTALLED): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, and this is %d.%d: set PYTHON, as in make PYTHON=python3.13" % sys.version_info[:2])'
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --group dev
+	@touch $@

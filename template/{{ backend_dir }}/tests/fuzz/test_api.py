@@ -1,0 +1,109 @@
+"""Fuzzing: requests made from the OpenAPI document, sent to a `serve` process.
+
+Whatever is sent, no answer is a 5xx, none has a status that the document does not name, and all
+conform to it.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+from schemathesis.specs.openapi.schemas import OpenApiSchema
+
+from app.core.emails import normalize_email
+from app.core.security import PasswordHasher
+from app.core.settings import ExplicitSettings
+from app.db.session import Database
+from app.main import create_app
+from app.services.users import create_user
+from tests.conftest import ORIGIN, PASSWORD, SECRET
+from tests.processes import free_port, process, wait_for
+
+pytestmark = pytest.mark.fuzz
+
+EXAMPLES = 40
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+]
+
+
+@pytest.fixture(scope="session")
+def url(test_database: str) -> Iterator[str]:
+    """A `serve` process where anyone may sign up, and one has: its URL."""
+    port = str(free_port())
+    environment = {
+        "ENVIRONMENT": "test",
+        "COOKIE_SECURE": "false",
+        "COOKIE_SAMESITE": "lax",
+        "CORS_ORIGINS": ORIGIN,
+        "DATABASE_URL": test_database,
+        "JWT_SECRET": SECRET,
+        "LOGIN_THROTTLE_ENABLED": "false",
+        "LOG_LEVEL": "ERROR",
+        "PORT": port,
+        "SIGNUP_ENABLED": "true",
+    }
+    asyncio.run(add_ada(test_database))
+    with process("app", "serve", settings=environment) as child:
+        wait_for(f"http://127.0.0.1:{port}/health/ready", child)
+        yield f"http://127.0.0.1:{port}"
+
+
+async def add_ada(test_database: str) -> None:
+    """Create the user that signs in."""
+    database = Database.from_settings(
+        ExplicitSettings(environment="test", database_url=test_database, jwt_secret=SECRET)
+    )
+    hasher = PasswordHasher(4)
+    async with database.sessions() as db:
+        email = normalize_email("fuzz@example.com")
+        await create_user(db, email, await hasher.hash(PASSWORD))
+    hasher.close()
+    await database.close()
+
+
+@pytest.fixture(scope="session")
+def schema(url: str) -> OpenApiSchema:
+    """The OpenAPI document of that process."""
+    return schemathesis.openapi.from_url(f"{url}/openapi.json")
+
+
+def operations() -> list[tuple[str, str]]:
+    """Give method and path of every call."""
+    app = create_app(
+        ExplicitSettings(database_url="postgresql://localhost/none", jwt_secret=SECRET)
+    )
+    return [(method, path) for path, item in app.openapi()["paths"].items() for method in item]
+
+
+@pytest.mark.parametrize("signed_in", [False, True], ids=["stranger", "signed in"])
+@pytest.mark.parametrize(("method", "path"), operations())
+def test_every_answer_is_documented(
+    schema: OpenApiSchema, url: str, method: str, path: str, signed_in: bool
+) -> None:
+    @given(case=schema[path][method].as_strategy())
+    @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+    def fuzz(case: schemathesis.Case[Any]) -> None:
+        cookies = sign_in(url) if signed_in else {}
+        case.call_and_validate(checks=CHECKS, cookies=cookies)
+
+    fuzz()
+
+
+def sign_in(url: str) -> dict[str, str]:
+    """Give the cookies of a fresh session."""
+    form = {"username": "fuzz@example.com", "password": PASSWORD}
+    return dict(httpx.post(f"{url}/api/v1/auth/login", data=form).cookies)

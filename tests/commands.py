@@ -1,0 +1,50 @@
+"""Running commands in tests, with their output shown when they fail."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+COPIER: Final = (sys.executable, "-m", "copier")
+
+
+def run(
+    command: Sequence[str | Path],
+    cwd: Path,
+    environment: Mapping[str, str] | None = None,
+    *,
+    exit_code: int = 0,
+    text: str | None = None,
+) -> str:
+    """Run a command; gives what it printed. Fails with all of that on any other exit code."""
+    __tracebackhide__ = True
+    result = subprocess.run(
+        command,
+        cwd=cwd,
+        env=os.environ if environment is None else environment,
+        input=text,
+        stdin=subprocess.DEVNULL if text is None else None,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+    )
+    line = " ".join(str(part) for part in command)
+    assert result.returncode == exit_code, (
+        f"{line} in {cwd}: exit code {result.returncode}, not {exit_code}\n{result.stdout}"
+    )
+    return result.stdout
+
+
+def git(cwd: Path, *arguments: str | Path) -> str:
+    """Run git in a folder; gives what it printed."""
+    return run(["git", *arguments], cwd)
+
+
+def commit(repository: Path, message: str, *, tag: str | None = None) -> None:
+    """Commit all that lies in a repository, and perhaps tag it."""
+    git(repository, "add", "--all")
+    git(repository, "commit", "--quiet", "--message", message)
+    if tag is not None:
+        git(repository, "tag", tag)

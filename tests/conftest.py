@@ -1,0 +1,53 @@
+"""What all tests share: a committed copy of the template, and pytest-copie without its trust."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from pytest_copie.plugin import Copie
+
+from tests.rendering import (
+    RELEASE_VARIABLE,
+    Answers,
+    isolation,
+    make_release,
+    render,
+    without_trust,
+)
+
+# The long ones first, so that at the end no worker waits for another.
+TIERS = ("run", "update", "render", "static")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the release that is rendered, once; the workers inherit it by the environment."""
+    if hasattr(config, "workerinput"):
+        return
+    folder = Path(tempfile.mkdtemp(prefix="template-"))
+    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+    os.environ.update(isolation(folder))
+    os.environ[RELEASE_VARIABLE] = str(folder / "release")
+    make_release(folder / "release")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test with its tier, which is its folder."""
+    for item in items:
+        item.add_marker(item.path.parent.name)
+    items.sort(key=lambda item: TIERS.index(item.path.parent.name))
+
+
+@pytest.fixture(scope="session")
+def copie(copie_session: Copie) -> Iterator[Copie]:
+    """Give pytest-copie, which trusts no template here."""
+    yield from without_trust(copie_session)
+
+
+@pytest.fixture(scope="session")
+def rendered(copie: Copie) -> Callable[[Answers], Path]:
+    """Give the function that renders answers into a new folder."""
+    return lambda answers: render(copie, answers)

@@ -1,0 +1,99 @@
+"""Answers: what can't be is refused before anything is rendered."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from copier.errors import UnsafeTemplateError
+from pytest_copie.plugin import Copie
+
+from tests.commands import COPIER, run
+from tests.rendering import Answers, data, release, render
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "advice"),
+    [
+        ("project_name", "", "Type a name"),
+        ("project_name", "  ", "Type a name"),
+        ("project_name", " Shop", "Type the name without spaces around it"),
+        ("project_name", "x" * 61, "Type at most 60 characters"),
+        ("project_name", "two\nlines", "Type one line of text"),
+        ("project_name", "right\u202eleft", "Type one line of text"),
+        ("project_slug", "Shop", "Type 3 to 40 lower-case letters"),
+        ("project_slug", "1shop", "Type 3 to 40 lower-case letters"),
+        ("project_slug", "shop-", "Type 3 to 40 lower-case letters"),
+        ("project_slug", "my_shop", "Type 3 to 40 lower-case letters"),
+        ("project_slug", "ab", "Type 3 to 40 lower-case letters"),
+        ("project_slug", "a" * 41, "Type 3 to 40 lower-case letters"),
+        ("project_slug", "shop\n", "Type 3 to 40 lower-case letters"),
+        ("project_slug", "../shop", "Type 3 to 40 lower-case letters"),
+        ("project_description", "x" * 201, "Type at most 200 characters"),
+        ("project_description", "tab\there", "Type one line of text"),
+        ("package_manager", "npm", "'npm' is not in ['uv'"),
+        ("python_version", "3.10", "'3.10' is not in ['3.11'"),
+        ("frontend_origin", "localhost:5173", "Type scheme, host and port"),
+        ("frontend_origin", "http://localhost:5173/", "Type scheme, host and port"),
+        ("frontend_origin", "http://Localhost", "Type scheme, host and port"),
+        ("frontend_origin", 'http://x"', "Type scheme, host and port"),
+        ("frontend_origin", "*", "Type scheme, host and port"),
+        ("cookie_samesite", "Lax", "'Lax' is not in ['lax'"),
+        ("deploy_target", "moon", "'moon' is not in ['railway'"),
+    ],
+)
+def test_bad_answer_is_refused(tmp_path: Path, name: str, answer: str, advice: str) -> None:
+    output = run(
+        [*COPIER, "copy", "--defaults", *data({name: answer}), release(), tmp_path / "new"],
+        tmp_path,
+        exit_code=1,
+    )
+    last = output.splitlines()[-1]
+    assert name in last
+    assert advice in last
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "slug"),
+    [
+        ("My Backend", "my-backend"),
+        ("Über-Shop 2", "ber-shop-2"),
+        ("3D!", "my-backend"),
+        ("日本", "my-backend"),
+        ("X", "my-backend"),
+        ("a" * 39 + " b", "a" * 39),
+        ("a" * 60, "a" * 40),
+    ],
+)
+def test_slug_follows_any_name(rendered: Callable[[Answers], Path], name: str, slug: str) -> None:
+    project = rendered({"project_name": name})
+    text = (project / ".copier-answers.yml").read_text(encoding="utf-8")
+    assert yaml.safe_load(text)["project_slug"] == slug
+
+
+def test_developers_own_settings_of_copier_change_nothing(
+    rendered: Callable[[Answers], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "copier").mkdir()
+    (tmp_path / "copier/settings.yml").write_text("defaults: {project_slug: mine}")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    answers = (rendered({}) / ".copier-answers.yml").read_text(encoding="utf-8")
+    assert yaml.safe_load(answers)["project_slug"] == "my-backend"
+
+
+def test_wrapped_pytest_copie_shows_a_misspelt_answer(copie: Copie) -> None:
+    with pytest.raises(AssertionError, match="project_nam"):
+        render(copie, {"project_nam": "Shop"})
+
+
+def test_wrapped_pytest_copie_shows_a_refused_answer(copie: Copie) -> None:
+    with pytest.raises(ValueError, match="Invalid choice"):
+        render(copie, {"python_version": "2.7"})
+
+
+def test_wrapped_pytest_copie_trusts_nobody(copie: Copie, tmp_path: Path) -> None:
+    (tmp_path / "template").mkdir()
+    (tmp_path / "copier.yml").write_text("_subdirectory: template\n_tasks: ['true']\n")
+    with pytest.raises(UnsafeTemplateError):
+        render(copie, {}, tmp_path)

@@ -1,0 +1,126 @@
+"""Rendering in tests: pytest-copie, wrapped so that it can hide no fault."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from copier import run_copy
+from pytest_copie.plugin import Copie
+
+from hooks.check_template import ROOT, load_config
+from tests.commands import commit, git
+
+Answers = Mapping[str, str]
+
+RELEASE: Final = "v0.0.0"
+# Set by the process that starts the tests, for its workers; see `conftest.py`.
+RELEASE_VARIABLE: Final = "TEMPLATE_RELEASE"
+
+# All that could end a string, a line, a comment or a template in some language.
+HOSTILE: Final = {
+    "project_name": """It's \"\"\"A\"\"\" #1: 🚀 {{ x }} {% y %} \\n $HOME ${{ z }}""",
+    "project_description": """"Ünser" <b>#1</b>: it's {{ x }} {# y #} `id` $(id) %s ''' -- \\""",
+}
+
+
+def variants() -> dict[str, Answers]:
+    """Give answers by name: the defaults, each other choice alone, and hostile texts."""
+    config = load_config(ROOT)
+    result: dict[str, Answers] = {"defaults": {}, "hostile": HOSTILE}
+    for name in ("cookie_samesite", "deploy_target", "package_manager", "python_version"):
+        for choice in choices(config[name]):
+            if choice != config[name]["default"]:
+                result[f"{name}-{choice}"] = {name: choice}
+    return result
+
+
+def choices(question: dict[str, Any]) -> list[str]:
+    """Give what can be answered to a question, without the texts that people see."""
+    offered = question["choices"]
+    return [str(choice) for choice in (offered.values() if isinstance(offered, dict) else offered)]
+
+
+def release() -> Path:
+    """Give the repository to render from: the work tree, committed and tagged."""
+    return Path(os.environ[RELEASE_VARIABLE])
+
+
+def make_release(target: Path) -> None:
+    """Commit and tag a copy of the work tree: of a changed one, Copier would record a commit that
+    exists nowhere.
+    """
+    names = git(ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    for name in filter(None, names.split("\0")):
+        source = ROOT / name
+        if source.exists():  # it may be deleted and not yet committed
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target / name, follow_symlinks=False)
+    git(target, "init", "--quiet")
+    commit(target, "Release", tag=RELEASE)
+
+
+def render(copie: Copie, answers: Answers, template: Path | None = None) -> Path:
+    """Render into a folder of its own, as somebody who trusts nobody.
+
+    pytest-copie keeps exceptions to itself, and Copier ignores answers to no question; here both
+    fail.
+    """
+    template = template or release()
+    unknown = answers.keys() - load_config(template).keys()
+    assert not unknown, f"there are no such questions: {unknown}"
+    result = copie.copy(dict(answers), template_dir=template)
+    if result.exception is not None:
+        raise result.exception
+    assert result.exit_code == 0
+    assert result.project_dir is not None
+    assert result.answers.items() >= answers.items()
+    return result.project_dir
+
+
+def without_trust(copie: Copie) -> Iterator[Copie]:
+    """Take from pytest-copie the trust that it always gives."""
+
+    def copy(**options: Any) -> object:
+        return run_copy(**options | {"unsafe": False, "quiet": True})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pytest_copie.plugin.run_copy", copy)
+        yield copie
+
+
+def files(project: Path) -> dict[str, bytes]:
+    """Give all files of a project by path, without git's."""
+    return {
+        path.relative_to(project).as_posix(): path.read_bytes()
+        for path in sorted(project.rglob("*"))
+        if path.is_file() and ".git" not in path.relative_to(project).parts
+    }
+
+
+def data(answers: Answers) -> list[str]:
+    """Give answers as arguments of Copier's command line."""
+    return [f"--data={name}={value}" for name, value in answers.items()]
+
+
+def isolation(folder: Path) -> dict[str, str]:
+    """Give the environment in which neither git nor Copier obeys the developer's settings."""
+    settings = folder / "copier-settings.yml"
+    settings.write_text(json.dumps({}), encoding="utf-8")
+    config = {
+        "user.name": "Template Tests",
+        "user.email": "tests@example.com",
+        "commit.gpgsign": "false",
+        "tag.gpgsign": "false",
+        "core.autocrlf": "false",
+        "core.hooksPath": os.devnull,
+        "init.defaultBranch": "main",
+        "protocol.file.allow": "always",
+    }
+    environment = {"COPIER_SETTINGS_PATH": str(settings), "GIT_CONFIG_COUNT": str(len(config))}
+    for number, (key, value) in enumerate(config.items()):
+        environment |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+    return environment

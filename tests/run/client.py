@@ -1,0 +1,56 @@
+"""A browser as small as can be: HTTP with a cookie jar, of the standard library only."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http.client import HTTPConnection, HTTPMessage
+from http.cookies import SimpleCookie
+from typing import Any
+from urllib.parse import urlencode
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back; JSON is parsed."""
+
+    status: int
+    headers: HTTPMessage
+    body: Any
+
+
+@dataclass
+class Browser:
+    """One client of the backend on a port of this machine."""
+
+    port: int
+    cookies: dict[str, str] = field(default_factory=dict)
+
+    def get(self, path: str) -> Answer:
+        """Call GET."""
+        return self._call("GET", path)
+
+    def post(self, path: str, form: Mapping[str, str] | None = None) -> Answer:
+        """Call POST, with a form if there is one."""
+        return self._call("POST", path, form)
+
+    def _call(self, method: str, path: str, form: Mapping[str, str] | None = None) -> Answer:
+        headers = {}
+        if self.cookies:
+            headers["Cookie"] = "; ".join(f"{name}={it}" for name, it in self.cookies.items())
+        if form is not None:
+            headers["Content-Type"] = "application/x-www-form-urlencoded"
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=10)
+        try:
+            connection.request(method, path, urlencode(form) if form else None, headers)
+            response = connection.getresponse()
+            body = response.read()
+        finally:
+            connection.close()
+        for line in response.headers.get_all("Set-Cookie", []):
+            for name, morsel in SimpleCookie(line).items():
+                if morsel["max-age"] == "0":
+                    self.cookies.pop(name, None)
+                else:
+                    self.cookies[name] = morsel.value
+        is_json = response.headers.get_content_subtype() in ("json", "problem+json")
+        return Answer(response.status, response.headers, json.loads(body) if is_json else body)

@@ -1,0 +1,74 @@
+"""Starting a project's processes from outside, and ending them."""
+
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.run.client import Browser
+
+START_SECONDS = 60
+STOP_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Server:
+    """A process that serves on a port; what it prints goes to a file."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    log: Path
+
+    def wait_until_ready(self) -> None:
+        """Return once it is ready; fails, with what it printed, when it ends or takes too long."""
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            assert self.process.poll() is None, self.output()
+            assert time.monotonic() < deadline, self.output()
+            try:
+                if Browser(self.port).get("/health/ready").status == 200:
+                    return
+            except OSError:
+                pass
+            time.sleep(0.1)
+
+    def stop(self, number: signal.Signals) -> int:
+        """Send a signal and give the exit code; None is running longer than it may."""
+        self.process.send_signal(number)
+        return self.process.wait(STOP_SECONDS)
+
+    def output(self) -> str:
+        """Give what it has printed."""
+        return self.log.read_text(encoding="utf-8", errors="replace")
+
+
+@contextmanager
+def started(
+    command: Sequence[str | Path], cwd: Path, environment: Mapping[str, str], log: Path
+) -> Iterator[Server]:
+    """Run a server, and end it if it still runs afterwards. Its port is PORT's."""
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(
+            command, cwd=cwd, env=environment, stdout=output, stderr=subprocess.STDOUT
+        ) as process,
+    ):
+        server = Server(process, int(environment["PORT"]), log)
+        try:
+            yield server
+        finally:
+            if process.poll() is None:
+                try:
+                    server.stop(signal.SIGTERM)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+
+
+def free_port() -> int:
+    """Give a port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])

@@ -1,0 +1,53 @@
+"""`make demo`, as a stranger runs it."""
+
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+from hooks.demo import EMAIL, PASSWORD
+from tests.commands import git, run
+from tests.rendering import release
+from tests.run.client import Browser
+from tests.run.servers import free_port, started
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """Give a clone of the template."""
+    git(tmp_path, "clone", "--quiet", release(), tmp_path / "clone")
+    return tmp_path / "clone"
+
+
+def test_demo_serves_a_user_and_leaves_nothing_running(clone: Path, tmp_path: Path) -> None:
+    # Another's database is not the demo's, whatever the environment says.
+    environment = os.environ | {"PORT": str(free_port()), "DATABASE_URL": "postgresql://x@y/z"}
+    with started(
+        [sys.executable, "-m", "hooks.demo"], clone, environment, tmp_path / "log"
+    ) as demo:
+        demo.wait_until_ready()
+        while "Sign in as" not in demo.output():
+            assert demo.process.poll() is None, demo.output()
+        browser = Browser(demo.port)
+        credentials = {"username": EMAIL, "password": PASSWORD}
+        assert browser.post("/api/v1/auth/login", credentials).status == 200
+        assert browser.get("/api/v1/users/me").body["email"] == EMAIL
+        assert Browser(demo.port).get("/docs").status == 200
+        assert f"http://localhost:{demo.port}/docs" in demo.output()
+
+        assert demo.stop(signal.SIGINT) == 0, demo.output()
+    assert str(clone) not in run(["ps", "-e", "-o", "args"], tmp_path)
+    assert git(clone, "status", "--porcelain") == ""
+
+
+def test_taken_port_is_one_clear_line(clone: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        command = [sys.executable, "-m", "hooks.demo"]
+        output = run(command, clone, os.environ | {"PORT": port}, exit_code=1)
+    assert output.count("\n") == 1
+    assert f"Port {port} is taken" in output
+    assert not (clone / ".demo").exists()

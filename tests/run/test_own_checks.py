@@ -1,0 +1,26 @@
+"""The generated project's own gate: lint, format, types, tests on a real Postgres."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hooks.projects import project_environment
+from tests.commands import run
+from tests.rendering import HOSTILE, Answers
+
+# Every SameSite answer, every deploy target, and hostile texts. The whole gate once: the others
+# have the same Python but for a few constants, so for them the tests alone, without the slow ones.
+PROJECTS: dict[str, tuple[Answers, str]] = {
+    "defaults": ({}, "check"),
+    "strict-docker": ({"cookie_samesite": "strict", "deploy_target": "docker"}, "test"),
+    "none-hostile": ({"cookie_samesite": "none", **HOSTILE}, "test"),
+}
+
+
+@pytest.mark.parametrize(("answers", "target"), PROJECTS.values(), ids=PROJECTS)
+def test_project_passes_its_own_checks(
+    installed: Callable[[Answers], Path], answers: Answers, target: str
+) -> None:
+    project = installed(answers)
+    run(["make", target], project, project_environment())

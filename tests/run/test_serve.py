@@ -1,0 +1,147 @@
+"""The installed default project, from outside: settings, processes, and the life of a session."""
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+
+from hooks.projects import project_environment, python_of
+from tests.commands import run
+from tests.run.client import Browser
+from tests.run.servers import Server, free_port, started
+
+EMAIL = "ada@example.com"
+PASSWORD = "a passphrase for tests"
+GRACE_SECONDS = 2
+LOGIN = {"username": EMAIL, "password": PASSWORD}
+AUTH = "/api/v1/auth"
+ME = "/api/v1/users/me"
+
+
+@pytest.fixture(scope="module")
+def settings(project: Path, database_url: str) -> dict[str, str]:
+    """Give an environment in which the project serves, with a database that has a user."""
+    environment = project_environment(
+        ENVIRONMENT="local",
+        DATABASE_URL=database_url,
+        JWT_SECRET="3kVZx0TqY7mB5cWn2RfJ8hLs6PdGa9Eu",
+        COOKIE_SECURE="false",
+        COOKIE_SAMESITE="lax",
+        LOG_FORMAT="json",
+        REFRESH_GRACE_SECONDS=str(GRACE_SECONDS),
+        WEB_CONCURRENCY="2",
+        PORT=str(free_port()),
+    )
+    app = [str(python_of(project)), "-m", "app"]
+    run([*app, "migrate"], project, environment)
+    run([*app, "create-user", EMAIL, "--password-stdin"], project, environment, text=PASSWORD)
+    return environment
+
+
+def serve(project: Path, settings: dict[str, str], log: Path) -> AbstractContextManager[Server]:
+    return started([python_of(project), "-m", "app", "serve"], project, settings, log)
+
+
+@pytest.fixture(scope="module")
+def port(
+    project: Path, settings: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[int]:
+    """Give the port of a backend with two workers."""
+    with serve(project, settings, tmp_path_factory.mktemp("serve") / "log") as server:
+        server.wait_until_ready()
+        yield server.port
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_wrong_setting_stops_the_start_and_is_named(
+    project: Path, settings: dict[str, str], workers: str
+) -> None:
+    wrong = settings | {
+        "WEB_CONCURRENCY": workers,
+        "JWT_SECRET": "short-and-private",
+        "DATABASE_POOL_SIZE": "none-private",
+    }
+    output = run([python_of(project), "-m", "app", "serve"], project, wrong, exit_code=2)
+    assert [line.split()[0] for line in output.splitlines()] == ["DATABASE_POOL_SIZE", "JWT_SECRET"]
+    assert "private" not in output
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_serve_ends_well_on_sigterm(
+    project: Path, settings: dict[str, str], tmp_path: Path, workers: str
+) -> None:
+    free = settings | {"WEB_CONCURRENCY": workers, "PORT": str(free_port())}
+    with serve(project, free, tmp_path / "log") as server:
+        server.wait_until_ready()
+        assert server.stop(signal.SIGTERM) == 0, server.output()
+
+
+def test_taken_port_is_one_clear_line(project: Path, settings: dict[str, str], port: int) -> None:
+    output = run([python_of(project), "-m", "app", "serve"], project, settings, exit_code=1)
+    assert len(output.splitlines()) == 1
+    assert str(port) in output
+
+
+def test_login_sets_two_cookies_and_me_answers(port: int) -> None:
+    browser = Browser(port)
+    assert browser.get(ME).status == 401
+    answer = browser.post(f"{AUTH}/login", LOGIN)
+    assert answer.status == 200
+    assert {name.rpartition("-")[2] for name in browser.cookies} == {"access", "refresh"}
+    for cookie in answer.headers.get_all("Set-Cookie", []):
+        assert "HttpOnly" in cookie
+        assert "Path=/" in cookie
+        assert "SameSite=lax" in cookie
+    user = browser.get(ME)
+    assert user.status == 200
+    assert user.body == answer.body
+    assert user.body["email"] == EMAIL
+
+
+def test_wrong_password_is_a_problem_document(port: int) -> None:
+    answer = Browser(port).post(f"{AUTH}/login", {**LOGIN, "password": "not the passphrase"})
+    assert answer.status == 401
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert "passphrase" not in str(answer.body)
+
+
+def test_refresh_changes_both_cookies_and_repeats_itself_within_the_window(port: int) -> None:
+    browser = Browser(port)
+    browser.post(f"{AUTH}/login", LOGIN)
+    before = dict(browser.cookies)
+    assert browser.post(f"{AUTH}/refresh").status == 204
+    after = dict(browser.cookies)
+    assert after.keys() == before.keys()
+    assert all(after[name] != before[name] for name in before)
+    assert browser.get(ME).status == 200
+
+    second_tab = Browser(port, dict(before))
+    assert second_tab.post(f"{AUTH}/refresh").status == 204
+    refresh = next(name for name in before if name.endswith("refresh"))
+    assert second_tab.cookies[refresh] == after[refresh]
+
+
+def test_old_refresh_cookie_ends_the_session_after_the_window(port: int) -> None:
+    browser = Browser(port)
+    browser.post(f"{AUTH}/login", LOGIN)
+    thief = Browser(port, dict(browser.cookies))
+    assert browser.post(f"{AUTH}/refresh").status == 204
+    time.sleep(GRACE_SECONDS + 0.2)
+
+    assert thief.post(f"{AUTH}/refresh").status == 401
+    assert thief.cookies == {}
+    assert browser.get(ME).status == 401
+    assert browser.post(f"{AUTH}/refresh").status == 401
+
+
+def test_logout_ends_access_at_once(port: int) -> None:
+    browser = Browser(port)
+    browser.post(f"{AUTH}/login", LOGIN)
+    copy = Browser(port, dict(browser.cookies))
+    assert browser.post(f"{AUTH}/logout").status == 204
+    assert browser.cookies == {}
+    assert copy.get(ME).status == 401
+    assert copy.post(f"{AUTH}/refresh").status == 401

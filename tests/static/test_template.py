@@ -1,0 +1,94 @@
+"""The template as it lies there, and the check that says so."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from hooks import check_template
+from hooks.check_template import BACKEND, ROOT, TEMPLATE
+
+
+@pytest.mark.parametrize("check", check_template.CHECKS)
+def test_template_keeps_its_own_rules(check: check_template.Check) -> None:
+    assert list(check(ROOT)) == []
+
+
+def test_readme_has_every_question() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    questions = [
+        name
+        for name, question in check_template.load_config(ROOT).items()
+        if name[0] != "_" and question.get("when") is not False
+    ]
+    assert re.findall(r"^\| `(\w+)` \|", readme, re.MULTILINE) == questions
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """Give a copy of the template that a test may break."""
+    shutil.copy(ROOT / "copier.yml", tmp_path)
+    shutil.copytree(ROOT / TEMPLATE, tmp_path / TEMPLATE)
+    return tmp_path
+
+
+def faults(root: Path) -> str:
+    return "\n".join(fault for check in check_template.CHECKS for fault in check(root))
+
+
+@pytest.mark.parametrize(
+    ("addition", "fault"),
+    [
+        ("_tasks: [make]", "_tasks is not a setting"),
+        ("_jinja_extensions: [x.Y]", "_jinja_extensions is not a setting"),
+        ("_color: {type: str, default: red}", "_color is not a setting"),
+        ("late: {type: str, default: x, help: y}", "late is asked after "),
+        ("bare: x", "bare needs a type"),
+        ("silent: {type: str, default: x}", "silent has no help"),
+        ("untyped: {default: x, help: y}", "untyped has no type"),
+        ("wrong: {type: str, default: x, help: y, choices: [a]}", "Invalid choice for 'wrong'"),
+        (
+            "\n".join(f"more{n}: {{type: str, default: x, help: y}}" for n in range(10)),
+            "people bear 10",
+        ),
+    ],
+)
+def test_faulty_question_is_found(copy: Path, addition: str, fault: str) -> None:
+    with (copy / "copier.yml").open("a", encoding="utf-8") as file:
+        file.write(f"\n{addition}\n")
+    assert fault in faults(copy)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "fault"),
+    [
+        ('{{ "x" }}.txt', "", "Windows can't have a file"),
+        ("a:b", "", "Windows can't have a file"),
+        ("aux.py", "", "Windows can't have a file"),
+        ("end.", "", "Windows can't have a file"),
+        (f"{BACKEND}/makefile.jinja", "", "where case does not count"),
+        (f"{BACKEND}/app/x.py.jinja", "{{ x }}", "only app/core/settings.py.jinja"),
+        (f"{BACKEND}/x.py.jinja", "{{ x }}" * 1000, "Jinja blocks in"),
+        (f"{BACKEND}/x.py", "def", "x.py: "),
+        (f"{BACKEND}/x.toml", "x", "x.toml: "),
+        (f"{BACKEND}/x.yml", "{", "x.yml: "),
+        (f"{BACKEND}/{{% if x %}}x.json{{% endif %}}", "{", "x.json{% endif %}: "),
+    ],
+)
+def test_faulty_file_is_found(copy: Path, name: str, text: str, fault: str) -> None:
+    (copy / TEMPLATE / name).write_text(text, encoding="utf-8")
+    assert fault in faults(copy)
+
+
+def test_missing_answers_file_is_found(copy: Path) -> None:
+    (copy / TEMPLATE / check_template.ANSWERS_FILE).unlink()
+    assert "no project could be updated" in faults(copy)
+
+
+def test_check_prints_its_faults_and_fails(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert check_template.main(copy) == 0
+    assert capsys.readouterr().out == ""
+    (copy / TEMPLATE / "aux").touch()
+    assert check_template.main(copy) == 1
+    assert capsys.readouterr().out == "template/aux: Windows can't have a file named aux\n"
