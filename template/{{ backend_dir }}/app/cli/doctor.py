@@ -5,7 +5,8 @@ import asyncio
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.core.security import BrokenPasslib, PasswordHasher
-from app.core.settings import ConfigurationError, Settings, load_settings
+from app.core.settings import Settings
+from app.core.startup import ConfigurationError, load_settings
 from app.db.embedded import EmbeddedPostgresError
 from app.db.local import use_local_database
 from app.db.revisions import Revisions, is_up_to_date

@@ -5,11 +5,14 @@ import socket
 import sys
 from types import FrameType
 
+import structlog
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from app.cli.errors import CommandError
 from app.core.startup import WORKER_STARTUP_FAILURE, load_or_exit
+
+log = structlog.stdlib.get_logger(__name__)
 
 # Longer than the idle connections of the usual proxies (60 s), so that they close first.
 KEEP_ALIVE_SECONDS = 75
@@ -31,6 +34,8 @@ def serve() -> int:
         timeout_graceful_shutdown=DRAIN_SECONDS,
     )
     with listen(settings.host, settings.port) as sock:
+        host, port, *_ = sock.getsockname()
+        log.info("serving", host=host, port=port, workers=settings.web_concurrency)
         if settings.web_concurrency == 1:
             # Uvicorn raises the signal anew once it is done: that is the good end.
             signal.signal(signal.SIGTERM, _exit_well)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from alembic import command
 from alembic.config import Config
@@ -23,7 +23,7 @@ class Revisions:
     heads: frozenset[str]
 
     @classmethod
-    def load(cls) -> "Revisions":
+    def load(cls) -> Self:
         """Read the folder; do it once, at the start."""
         scripts = ScriptDirectory.from_config(Config(ALEMBIC_INI))
         return cls(

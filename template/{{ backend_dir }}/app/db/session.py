@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import asyncpg
 from sqlalchemy import event
@@ -41,7 +41,7 @@ class Database:
     reads: AsyncEngine
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> "Database":
+    def from_settings(cls, settings: Settings) -> Self:
         """Make the pool. Connects to nothing yet."""
         address = settings.database
         engine = create_async_engine(

@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from app.core.settings import ConfigurationError, Settings, load_settings
+from app.core.settings import Settings
+from app.core.startup import ConfigurationError, load_or_exit, load_settings
 
 GOOD = {
     "DATABASE_URL": "postgresql://user:pass@localhost/name",
@@ -26,7 +27,7 @@ def problems() -> tuple[str, ...]:
     """Load settings that are wrong, and give what is said about them."""
     with pytest.raises(ConfigurationError) as caught:
         load_settings()
-    return caught.value.lines
+    return tuple(str(caught.value).splitlines())
 
 
 def test_two_variables_are_enough_and_make_a_strict_production() -> None:
@@ -152,3 +153,12 @@ def test_settings_show_no_secret() -> None:
 
     assert "pass@" not in shown
     assert GOOD["JWT_SECRET"] not in shown
+
+
+def test_what_differs_from_the_letter_of_the_url_is_logged(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    environment.setenv("DATABASE_URL", "postgresql://host/name?channel_binding=require")
+    load_or_exit()
+
+    assert "using sslmode=verify-full" in capsys.readouterr().err

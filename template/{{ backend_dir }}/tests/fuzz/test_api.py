@@ -31,7 +31,7 @@ from tests.processes import free_port, process, wait_for
 
 pytestmark = pytest.mark.fuzz
 
-EXAMPLES = 40
+EXAMPLES = 20
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
@@ -94,10 +94,11 @@ def operations() -> list[tuple[str, str]]:
 def test_every_answer_is_documented(
     schema: OpenApiSchema, url: str, method: str, path: str, signed_in: bool
 ) -> None:
+    cookies = sign_in(url) if signed_in else {}
+
     @given(case=schema[path][method].as_strategy())
     @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
     def fuzz(case: schemathesis.Case[Any]) -> None:
-        cookies = sign_in(url) if signed_in else {}
         case.call_and_validate(checks=CHECKS, cookies=cookies)
 
     fuzz()

@@ -113,20 +113,26 @@ async def test_hashing_never_stalls_the_event_loop(test_database: str) -> None:
         wait_for(f"{url}/health/ready", child)
         async with httpx.AsyncClient(base_url=url, timeout=30) as client:
             await log_in(client, "nobody@example.com")
-            start = time.perf_counter()
-            await log_in(client, "nobody@example.com")
-            one_hash = time.perf_counter() - start
+            # A busy machine can spoil a measurement, but not three; a stall spoils every one.
+            shares = [await share_of_a_hash(client) for _ in range(3)]
 
-            logins = [asyncio.create_task(log_in(client, "ada@example.com")) for _ in range(8)]
-            latencies = []
-            while not all(login.done() for login in logins):
-                start = time.perf_counter()
-                await client.get("/health")
-                latencies.append(time.perf_counter() - start)
-            assert {(await login).status_code for login in logins} == {200}
+    assert min(shares) < 0.25, shares
 
-    p99 = statistics.quantiles(latencies, n=100)[98]
-    assert p99 < one_hash / 4, f"p99 {p99 * 1000:.0f} ms, one hash {one_hash * 1000:.0f} ms"
+
+async def share_of_a_hash(client: httpx.AsyncClient) -> float:
+    """Give the p99 of `/health` while eight log in, as a share of the time of one hash."""
+    start = time.perf_counter()
+    await log_in(client, "nobody@example.com")
+    one_hash = time.perf_counter() - start
+
+    logins = [asyncio.create_task(log_in(client, "ada@example.com")) for _ in range(8)]
+    latencies = []
+    while not all(login.done() for login in logins):
+        start = time.perf_counter()
+        await client.get("/health")
+        latencies.append(time.perf_counter() - start)
+    assert {(await login).status_code for login in logins} == {200}
+    return statistics.quantiles(latencies, n=100)[98] / one_hash
 
 
 @pytest.mark.usefixtures("ada")
