@@ -29,7 +29,7 @@ from app.services.users import create_user
 from tests.conftest import ORIGIN, PASSWORD, SECRET
 from tests.processes import free_port, process, wait_for
 
-pytestmark = pytest.mark.fuzz
+pytestmark = [pytest.mark.fuzz, pytest.mark.no_cover]
 
 EXAMPLES = 20
 CHECKS = [

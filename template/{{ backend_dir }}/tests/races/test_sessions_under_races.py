@@ -4,6 +4,7 @@ Each test goes red when its lock, its re-read or its commit is taken out.
 """
 
 import asyncio
+import os
 import random
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -26,9 +27,10 @@ from tests.conftest import (
     set_cookie,
 )
 
-pytestmark = pytest.mark.slow
+# Measuring coverage would slow down what has to be fast here.
+pytestmark = [pytest.mark.slow, pytest.mark.no_cover]
 
-ROUNDS = 40
+ROUNDS = int(os.environ.get("RACE_ROUNDS", "40"))
 CALLS = 20
 LOGOUT = "/api/v1/auth/logout"
 REFRESH = "/api/v1/auth/refresh"

@@ -1,6 +1,7 @@
 """The same promises over two `serve` processes on one database, and at the real cost of a hash."""
 
 import asyncio
+import os
 import statistics
 import time
 from collections import Counter
@@ -17,11 +18,12 @@ from app.services.users import create_user
 from tests.conftest import ORIGIN, PASSWORD, SECRET, AppFactory, ClientFactory, cookie, log_in
 from tests.processes import free_port, process, wait_for
 
-pytestmark = pytest.mark.slow
+# Measuring coverage would slow down what has to be fast here.
+pytestmark = [pytest.mark.slow, pytest.mark.no_cover]
 
 OTHER_SECRET = "another-secret-of-the-three-deploys-0123"
 ME, REFRESH = "/api/v1/users/me", "/api/v1/auth/refresh"
-ROUNDS = 40
+ROUNDS = int(os.environ.get("RACE_ROUNDS", "40"))
 CALLS = 20
 
 
