@@ -1,7 +1,7 @@
 # `make` lists what one can do. Needs Python 3.11 or newer, make, git and a package index; the rest
 # is installed into .venv.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-static test-render test-run test-update check check-static format clean
+.PHONY: help demo test test-static test-render test-run test-update test-real check check-static format clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -19,8 +19,8 @@ help: ## this list
 demo: $(INSTALLED) ## render the defaults, run them, and sign in; Ctrl-C ends it
 	@$(BIN)/python -m hooks.demo
 
-test: $(INSTALLED) ## run all tests; below, one tier of them
-	$(PYTEST)
+test: $(INSTALLED) ## run the tests of all tiers but the last; below, one tier
+	$(PYTEST) -m "not real"
 
 test-static: $(INSTALLED) ## the template as it lies there
 	$(PYTEST) tests/static
@@ -34,7 +34,10 @@ test-run: $(INSTALLED) ## what comes out, installed and running
 test-update: $(INSTALLED) ## a project that follows the template
 	$(PYTEST) tests/update
 
-check: check-static test ## all that CI checks
+test-real: $(INSTALLED) ## races and faults, which want the machine for themselves
+	$(BIN)/python -m pytest tests/real
+
+check: check-static test test-real ## all that CI checks
 
 check-static: $(INSTALLED) ## lint, format, types, and the template's own rules
 	$(BIN)/ruff check hooks tests "$(BACKEND)"

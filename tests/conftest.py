@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from pytest_copie.plugin import Copie
 
+from hooks.projects import project_environment, python_answer
+from tests.commands import run
 from tests.rendering import (
     RELEASE_VARIABLE,
     Answers,
@@ -19,7 +21,7 @@ from tests.rendering import (
 )
 
 # The long ones first, so that at the end no worker waits for another.
-TIERS = ("run", "update", "render", "static")
+TIERS = ("real", "run", "update", "render", "static")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -27,8 +29,12 @@ def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):
         return
     folder = Path(tempfile.mkdtemp(prefix="template-"))
-    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+    if not config.option.keep_copied_projects:
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
     os.environ.update(isolation(folder))
+    # Not below the folder that all pytests share: each that starts, such as a project's own, shuts
+    # it to other users, and for root the embedded Postgres runs as another user.
+    os.environ["PYTEST_DEBUG_TEMPROOT"] = str(folder)
     os.environ[RELEASE_VARIABLE] = str(folder / "release")
     make_release(folder / "release")
 
@@ -51,3 +57,15 @@ def copie(copie_session: Copie) -> Iterator[Copie]:
 def rendered(copie: Copie) -> Callable[[Answers], Path]:
     """Give the function that renders answers into a new folder."""
     return lambda answers: render(copie, answers)
+
+
+@pytest.fixture(scope="session")
+def installed(rendered: Callable[[Answers], Path]) -> Callable[[Answers], Path]:
+    """Give the function that renders answers, for the Python at hand, and installs the project."""
+
+    def install(answers: Answers) -> Path:
+        project = rendered({**answers, "python_version": python_answer()})
+        run(["make", "install"], project, project_environment())
+        return project
+
+    return install

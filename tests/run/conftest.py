@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hooks.projects import project_environment, python_answer, python_of
-from tests.commands import run
+from hooks.projects import project_environment, python_of
 from tests.rendering import Answers
 
 # Starts the embedded Postgres, says where it is, and holds it until its standard input closes.
@@ -17,18 +16,6 @@ from app.db import embedded
 print(embedded.start("session_tests"), flush=True)
 sys.stdin.read()
 """
-
-
-@pytest.fixture(scope="session")
-def installed(rendered: Callable[[Answers], Path]) -> Callable[[Answers], Path]:
-    """Give the function that renders answers, for the Python at hand, and installs the project."""
-
-    def install(answers: Answers) -> Path:
-        project = rendered({**answers, "python_version": python_answer()})
-        run(["make", "install"], project, project_environment())
-        return project
-
-    return install
 
 
 @pytest.fixture(scope="module")

@@ -37,7 +37,7 @@ class Server:
             time.sleep(0.1)
 
     def stop(self, number: signal.Signals) -> int:
-        """Send a signal and give the exit code; None is running longer than it may."""
+        """Send a signal and give the exit code. Raises `subprocess.TimeoutExpired`."""
         self.process.send_signal(number)
         return self.process.wait(STOP_SECONDS)
 

@@ -35,7 +35,9 @@ def project(installed: Callable[[Answers], Path]) -> Path:
 
 @pytest.fixture
 def environment() -> dict[str, str]:
-    return project_environment(PORT=str(free_port()), PYTEST_ADDOPTS=QUICK)
+    return project_environment(
+        PORT=str(free_port()), PYTEST_ADDOPTS=QUICK, PYTEST_XDIST_AUTO_NUM_WORKERS="0"
+    )
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """`serve`: Uvicorn for production."""
 
+import os
 import signal
 import socket
 import sys
@@ -57,7 +58,7 @@ def listen(host: str, port: int) -> socket.socket:
         sock = socket.create_server((host, port), family=family, dualstack_ipv6=dual)
     except OSError as error:
         raise CommandError(
-            f"Can't listen on {host}:{port} ({error.strerror}). "
+            f"Can't listen on {host}:{port} ({os.strerror(error.errno or 0)}). "
             "Stop the program that does, or set PORT (or HOST) to another."
         ) from None
     sock.set_inheritable(True)

