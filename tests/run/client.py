@@ -18,6 +18,9 @@ class Answer:
     body: Any
 
 
+FORM = "application/x-www-form-urlencoded"
+
+
 @dataclass
 class Browser:
     """One client of the backend on a port of this machine."""
@@ -31,19 +34,29 @@ class Browser:
 
     def post(self, path: str, form: Mapping[str, str] | None = None) -> Answer:
         """Call POST, with a form if there is one."""
-        return self._call("POST", path, form)
+        return self._call("POST", path, urlencode(form) if form else None, FORM)
 
-    def _call(self, method: str, path: str, form: Mapping[str, str] | None = None) -> Answer:
+    def put(self, path: str, body: Mapping[str, str]) -> Answer:
+        """Call PUT, with JSON."""
+        return self._call("PUT", path, json.dumps(body), "application/json")
+
+    def delete(self, path: str) -> Answer:
+        """Call DELETE."""
+        return self._call("DELETE", path)
+
+    def _call(
+        self, method: str, path: str, body: str | None = None, media_type: str = FORM
+    ) -> Answer:
         headers = {}
         if self.cookies:
             headers["Cookie"] = "; ".join(f"{name}={it}" for name, it in self.cookies.items())
-        if form is not None:
-            headers["Content-Type"] = "application/x-www-form-urlencoded"
+        if body is not None:
+            headers["Content-Type"] = media_type
         connection = HTTPConnection("127.0.0.1", self.port, timeout=10)
         try:
-            connection.request(method, path, urlencode(form) if form else None, headers)
+            connection.request(method, path, body, headers)
             response = connection.getresponse()
-            body = response.read()
+            content = response.read()
         finally:
             connection.close()
         for line in response.headers.get_all("Set-Cookie", []):
@@ -53,4 +66,6 @@ class Browser:
                 else:
                     self.cookies[name] = morsel.value
         is_json = response.headers.get_content_subtype() in ("json", "problem+json")
-        return Answer(response.status, response.headers, json.loads(body) if is_json else body)
+        return Answer(
+            response.status, response.headers, json.loads(content) if is_json else content
+        )

@@ -23,14 +23,11 @@ ME = "/api/v1/users/me"
 
 @pytest.fixture(scope="module")
 def settings(project: Path, database_url: str) -> dict[str, str]:
-    """Give an environment in which the project serves, with a database that has a user."""
+    """Give the environment of a production, on a database that has a user."""
     environment = project_environment(
-        ENVIRONMENT="local",
+        ENVIRONMENT="production",
         DATABASE_URL=database_url,
         JWT_SECRET="3kVZx0TqY7mB5cWn2RfJ8hLs6PdGa9Eu",
-        COOKIE_SECURE="false",
-        COOKIE_SAMESITE="lax",
-        LOG_FORMAT="json",
         REFRESH_GRACE_SECONDS=str(GRACE_SECONDS),
         WEB_CONCURRENCY="2",
         PORT=str(free_port()),
@@ -92,7 +89,9 @@ def test_login_sets_two_cookies_and_me_answers(port: int) -> None:
     assert answer.status == 200
     assert {name.rpartition("-")[2] for name in browser.cookies} == {"access", "refresh"}
     for cookie in answer.headers.get_all("Set-Cookie", []):
+        assert cookie.startswith("__Host-")
         assert "HttpOnly" in cookie
+        assert "Secure" in cookie
         assert "Path=/" in cookie
         assert "SameSite=lax" in cookie
     user = browser.get(ME)
@@ -145,3 +144,26 @@ def test_logout_ends_access_at_once(port: int) -> None:
     assert browser.cookies == {}
     assert copy.get(ME).status == 401
     assert copy.post(f"{AUTH}/refresh").status == 401
+
+
+def test_sessions_are_listed_and_ended(port: int) -> None:
+    laptop, phone = Browser(port), Browser(port)
+    for device in (laptop, phone):
+        device.post(f"{AUTH}/login", LOGIN)
+    (other,) = [it for it in laptop.get(f"{ME}/sessions").body if not it["current"]][:1]
+    assert laptop.delete(f"{ME}/sessions/{other['id']}").status == 204
+    assert laptop.delete(f"{ME}/sessions").status == 204
+    assert phone.get(ME).status == 401
+    assert [it["current"] for it in laptop.get(f"{ME}/sessions").body] == [True]
+
+
+def test_a_password_change_ends_every_other_session(port: int) -> None:
+    laptop, phone = Browser(port), Browser(port)
+    for device in (laptop, phone):
+        device.post(f"{AUTH}/login", LOGIN)
+    for current, new in ((PASSWORD, "another passphrase"), ("another passphrase", PASSWORD)):
+        change = {"current_password": current, "new_password": new}
+        assert laptop.put(f"{ME}/password", change).status == 204
+        assert laptop.get(ME).status == 200
+    assert phone.get(ME).status == 401
+    assert phone.post(f"{AUTH}/refresh").status == 401

@@ -51,7 +51,10 @@ async def main(settings: Settings) -> None:
 if context.is_offline_mode():
     raise CommandError("Migrations run against a database; --sql is not set up.")
 try:
-    use_local_database()
-    asyncio.run(main(load_or_exit()))
+    settings = context.config.attributes.get("settings")
+    if settings is None:  # called as `alembic`, not by this program
+        use_local_database()
+        settings = load_or_exit()
+    asyncio.run(main(settings))
 except (EmbeddedPostgresError, DatabaseUnavailable) as error:
     raise CommandError(str(error)) from None

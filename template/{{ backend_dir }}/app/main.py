@@ -47,6 +47,7 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # a redirect would repeat the Host header, whoever wrote it
         openapi_url="/openapi.json" if settings.docs_are_on else None,
         exception_handlers={
             HTTPException: handle_http_exception,
@@ -89,5 +90,7 @@ def create_app(settings: Settings) -> FastAPI:
 def __getattr__(name: str) -> FastAPI:
     """Make `app` when a server asks for it, so that an import alone needs no environment."""
     if name == "app":
-        return create_app(load_or_exit())
+        application = create_app(load_or_exit())
+        globals()["app"] = application  # one, however often it is asked for
+        return application
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -13,6 +13,7 @@ from fastapi import FastAPI
 
 from app.core.database_url import parse_database_url
 from app.core.emails import normalize_email
+from app.core.logging import configure_logging
 from app.core.settings import ExplicitSettings
 from app.db import revisions
 from app.main import create_app
@@ -29,6 +30,11 @@ AppFactory = Callable[..., AbstractAsyncContextManager[FastAPI]]
 ClientFactory = Callable[..., httpx.AsyncClient]
 
 
+def settings_for(url: str) -> ExplicitSettings:
+    """Give the settings of a test, whatever the environment and a developer's .env say."""
+    return ExplicitSettings(environment="test", database_url=url, jwt_secret=SECRET)
+
+
 @pytest.fixture(autouse=True)
 def logging_as_before() -> Iterator[None]:
     """Take back what a command set up: its handler writes where this test's output went."""
@@ -42,11 +48,8 @@ def logging_as_before() -> Iterator[None]:
 def test_database(worker_id: str) -> str:
     """A migrated database of this worker's own: its URL."""
     url = database_url(worker_id)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ENVIRONMENT", "test")
-        patch.setenv("DATABASE_URL", url)
-        patch.setenv("JWT_SECRET", SECRET)
-        revisions.migrate()
+    configure_logging(settings_for(url))
+    revisions.migrate(settings_for(url))
     return url
 
 
@@ -124,7 +127,7 @@ async def signed_in(client: httpx.AsyncClient, ada: users.PublicUser) -> httpx.A
 
 async def add_user(app: FastAPI, email: str, password: str = PASSWORD) -> users.PublicUser:
     """Create a user as the command does."""
-    async with app.state.database.sessions() as db:
+    async with app.state.database.sessions() as db, db.begin():
         return await users.create_user(
             db, normalize_email(email), await app.state.hasher.hash(password)
         )

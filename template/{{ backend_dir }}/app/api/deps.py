@@ -17,7 +17,7 @@ from app.services.throttle import Throttle
 from app.services.users import PublicUser, SignedIn, get_signed_in
 
 ACCESS_COOKIE = APIKeyCookie(
-    name="__Host-access",  # the name of the default settings; `openapi.py` puts the real one
+    name="__Host-access",  # the name of the default settings; `docs.py` puts the real one
     scheme_name="AccessCookie",
     description="Set by login and refresh. HttpOnly: scripts can't read it, browsers send it.",
     auto_error=False,

@@ -78,10 +78,10 @@ PROBLEMS: Final[dict[type[Exception], Problem]] = {
         401, "not-signed-in", "Not signed in", "Sign in, or refresh the session.", CHALLENGE
     ),
     errors.UnknownRefreshToken: Problem(
-        401, "not-signed-in", "Not signed in", "Sign in.", CHALLENGE
+        401, "refresh-token-unknown", "Not signed in", "Sign in.", CHALLENGE
     ),
     errors.ReusedRefreshToken: Problem(
-        401, "session-ended", "Session ended", "Sign in again.", CHALLENGE
+        401, "refresh-token-reused", "Refresh token reused", "Sign in again.", CHALLENGE
     ),
     errors.SessionOver: Problem(401, "session-over", "Session over", "Sign in again.", CHALLENGE),
     errors.SignupDisabled: Problem(
@@ -96,7 +96,9 @@ PROBLEMS: Final[dict[type[Exception], Problem]] = {
     errors.WrongPassword: Problem(
         422, "wrong-password", "Wrong password", "The current password is wrong."
     ),
-    errors.SessionNotFound: Problem(404, "not-found", "Not Found", "There is no such session."),
+    errors.SessionNotFound: Problem(
+        404, "session-not-found", "Session not found", "There is no such session."
+    ),
     errors.TooManyAttempts: Problem(
         429, "too-many-attempts", "Too many attempts", "Try again later."
     ),
@@ -105,7 +107,6 @@ PROBLEMS: Final[dict[type[Exception], Problem]] = {
     ),
     DatabaseUnavailable: UNAVAILABLE,
     PoolTimeout: UNAVAILABLE,
-    TimeoutError: UNAVAILABLE,
 }
 
 
@@ -141,6 +142,13 @@ def problem_of(error: Exception) -> Problem | None:
     return next((PROBLEMS[kind] for kind in type(error).__mro__ if kind in PROBLEMS), None)
 
 
+def reason_of(error: Exception) -> str:
+    """Say, for the log, why something is unavailable: never with what a client or a query held."""
+    if isinstance(error, DBAPIError):
+        return f"{type(error).__name__}, SQLSTATE {getattr(error.orig, 'sqlstate', None)}"
+    return f"{type(error).__name__}: {error}"
+
+
 def _database_refuses(error: DBAPIError) -> bool:
     """Tell a database that is away, busy or read-only from a statement that is wrong."""
     code = getattr(error.orig, "sqlstate", None) or ""
@@ -154,9 +162,12 @@ async def handle_http_exception(request: Request, error: HTTPException) -> JSONR
     """Answer what Starlette and FastAPI raise themselves: 404, 405, unreadable bodies."""
     if error.status_code == HTTPStatus.BAD_REQUEST:
         return problem_response(request, INVALID)
+    if error.status_code == HTTPStatus.UNSUPPORTED_MEDIA_TYPE:
+        return problem_response(request, UNSUPPORTED)
     if error.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         return problem_response(request, TOO_LARGE)
-    title = HTTPStatus(error.status_code).phrase
+    known = error.status_code in HTTPStatus.__members__.values()
+    title = HTTPStatus(error.status_code).phrase if known else "Error"
     problem = Problem(
         status=error.status_code,
         name=title.lower().replace(" ", "-"),

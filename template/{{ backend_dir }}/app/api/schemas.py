@@ -44,7 +44,11 @@ class UserOut(BaseModel):
 class LoginForm(BaseModel):
     """The form of OAuth2's password grant (RFC 6749 4.3.2), as far as it is used."""
 
-    username: Annotated[str, Field(description="The email address.")]
+    username: Annotated[
+        str,
+        StringConstraints(max_length=EMAIL_MAX_LENGTH * 4, pattern=r"^[^\x00]*$"),
+        Field(description="The email address."),
+    ]
     password: Password
 
 

@@ -1,8 +1,9 @@
 """What is wrong with a request, told without repeating any of it."""
 
+from http import HTTPStatus
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 
@@ -42,6 +43,12 @@ def has_wrong_media_type(request: Request) -> bool:
     if expected == "application/json":
         return sent != expected and not (sent.startswith("application/") and sent.endswith("+json"))
     return sent != expected
+
+
+async def require_media_type(request: Request) -> None:
+    """Refuse a body that FastAPI would read although this call does not take its type."""
+    if has_wrong_media_type(request):
+        raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
 
 
 def _message(fault: dict[str, Any]) -> str:

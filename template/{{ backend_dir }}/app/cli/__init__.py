@@ -4,6 +4,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from alembic.util import CommandError as AlembicError
+from sqlalchemy.exc import ProgrammingError
+
 from app.cli import database, users
 from app.cli.dev import dev
 from app.cli.doctor import doctor
@@ -65,7 +68,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(args.run(args) or 0)
     except tuple(PROBLEMS) as error:
         print(PROBLEMS[type(error)], file=sys.stderr)
+    except ProgrammingError:
+        print("The database is behind this code: run python -m app migrate.", file=sys.stderr)
     except (
+        AlembicError,
         CommandError,
         DatabaseUnavailable,
         EmbeddedPostgresError,

@@ -35,8 +35,7 @@ def run(settings: Settings, work: Callable[[AsyncSession], Awaitable[None]]) -> 
 
 def migrate() -> None:
     """Bring the database to this code's schema; any number of replicas may call it at once."""
-    prepare()
-    revisions.migrate()
+    revisions.migrate(prepare())
 
 
 def purge() -> None:

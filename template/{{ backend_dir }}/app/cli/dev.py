@@ -21,14 +21,16 @@ APP: Final = Path(__file__).parents[1]
 
 def dev() -> None:
     """Make `.env`, start the embedded Postgres, migrate, and serve with reload until Ctrl-C."""
-    # Leave by the front door when the terminal goes, so that Postgres is stopped.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    # Leave by the front door, also when the terminal is closed, so that Postgres is stopped.
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), lambda *_: sys.exit(0))
     if not ENV.exists():
         _write_env()
     embedded = use_embedded_database()
     settings = load_or_exit()
     check_port(settings.host, settings.port)
-    revisions.migrate()
+    revisions.migrate(settings)
     # localhost, not 127.0.0.1: to a browser that is another site than a frontend on localhost.
     url = f"http://localhost:{settings.port}"
     print(f"\n  API        {url}/api/v1\n  Docs       {url}/docs\n  Health     {url}/health/ready")

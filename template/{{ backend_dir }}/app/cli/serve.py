@@ -30,6 +30,7 @@ def serve() -> int:
         log_config=None,
         access_log=False,
         server_header=False,
+        ws="none",  # there are no WebSockets; drop this line with the first
         forwarded_allow_ips=",".join(settings.forwarded_allow_ips),
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=DRAIN_SECONDS,

@@ -21,7 +21,8 @@ def create_user(email: str, *, from_stdin: bool) -> None:
     new_hash = _read_new_password(settings, address, from_stdin=from_stdin)
 
     async def work(db: AsyncSession) -> None:
-        await users.create_user(db, address, new_hash)
+        async with db.begin():
+            await users.create_user(db, address, new_hash)
         print(f"Created {address}.")
 
     run(settings, work)

@@ -1,5 +1,6 @@
 """Database URLs, taken just as the hosts hand them out, for the application and for Alembic."""
 
+import re
 import ssl
 from dataclasses import dataclass, field
 from typing import Final
@@ -24,6 +25,7 @@ UNDERSTOOD_BY_ASYNCPG: Final = frozenset(
         "user",
     }
 )
+NAME: Final = re.compile(r"[a-z_]{1,40}")
 # These it does not: they are answered here.
 ANSWERED_HERE: Final = frozenset({"channel_binding", "connect_timeout"})
 
@@ -72,8 +74,11 @@ def parse_database_url(url: str, *, pooler: bool | None = None) -> DatabaseAddre
         raise ValueError("contains a #; percent-encode special characters of the password (%23)")
 
     if unknown := sorted(query.keys() - UNDERSTOOD_BY_ASYNCPG - ANSWERED_HERE):
+        if "@" not in parts.netloc and "@" in parts.query:
+            raise ValueError("has a ? in its password; percent-encode it (%3F)")
         known = ", ".join(sorted(UNDERSTOOD_BY_ASYNCPG | ANSWERED_HERE))
-        raise ValueError(f"has an unknown parameter {unknown[0]!r}; known are {known}")
+        name = unknown[0] if NAME.fullmatch(unknown[0]) else "whose name is none"
+        raise ValueError(f"has an unknown parameter {name!r}; known are {known}")
 
     timeout = _connect_timeout(query.pop("connect_timeout", ""))
     note = None
@@ -96,7 +101,7 @@ def _check_hosts(hosts: str) -> None:
     """Several hosts, `one:5432,two:5432`, are fine; a port that is no number is a bad password."""
     for host in hosts.split(","):
         port = host.rpartition("]")[2].partition(":")[2] if ":" in host else ""
-        if port and not port.isdecimal():
+        if port and not (port.isdecimal() and 0 < int(port) < 65536):
             raise ValueError(
                 "has a port that is not a number; if the password contains / ? # @ or :, "
                 "percent-encode them"

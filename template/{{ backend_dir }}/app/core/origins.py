@@ -1,8 +1,10 @@
 """Web origins (RFC 6454): what `CORS_ORIGINS` holds and the `Origin` header says."""
 
+import re
 from urllib.parse import urlsplit
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
+HOST = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*|\[[0-9a-f:.]+\]")
 
 
 def parse_origin(text: str) -> str:
@@ -22,10 +24,8 @@ def parse_origin(text: str) -> str:
         raise ValueError("takes exact origins, such as https://app.example.com")
     if parts.path not in ("", "/") or parts.query or parts.fragment or "@" in parts.netloc:
         raise ValueError("takes origins without a path or user, such as https://app.example.com")
-    host = (
-        parts.hostname.encode("idna").decode()
-        if ":" not in parts.hostname
-        else f"[{parts.hostname}]"
-    )
+    host = parts.hostname if ":" not in parts.hostname else f"[{parts.hostname}]"
+    if not HOST.fullmatch(host):
+        raise ValueError("has a host that is no host name (write non-ASCII ones in punycode)")
     default = port is None or port == DEFAULT_PORTS[parts.scheme]
     return f"{parts.scheme}://{host}" if default else f"{parts.scheme}://{host}:{port}"

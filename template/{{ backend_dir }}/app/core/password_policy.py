@@ -3,6 +3,7 @@
 import unicodedata
 
 from app.core.emails import Email
+from app.core.security import MAX_LENGTH
 from app.core.settings import PROJECT_NAME, PROJECT_SLUG
 
 # The commonest of at least 8 characters that are not mere runs or repetitions; those are below.
@@ -25,6 +26,10 @@ def password_problem(password: str, email: Email, min_length: int) -> str | None
     """
     if len(password) < min_length:
         return f"The password needs at least {min_length} characters."
+    if len(password) > MAX_LENGTH:
+        return f"The password may have {MAX_LENGTH} characters at most."
+    if any(character == "\0" or "\ud800" <= character <= "\udfff" for character in password):
+        return "The password contains what is not text."
     folded = unicodedata.normalize("NFKC", password).casefold()
     plain = "".join(folded.split())
     if plain in (
@@ -41,4 +46,5 @@ def password_problem(password: str, email: Email, min_length: int) -> str | None
 
 def _is_repetition(text: str) -> bool:
     """`passwordpassword`, `aaaaaaaa`, `12341234`: a short text that is a shorter one over again."""
-    return len(text) <= 20 and text.isascii() and text in (text + text)[1:-1]
+    # Longer ones, and those of other scripts, stand on no list of the commonest.
+    return len(text) <= 24 and text.isascii() and text in (text + text)[1:-1]

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from passlib.context import CryptContext
 
 MAX_LENGTH: Final = 1024
 """Characters in a password. Long enough for any passphrase, short enough to hash at once."""
+MAX_THREADS: Final = 4
 MAX_WAITING: Final = 32
 """Requests that may wait for a hash; hashing is the one thing here that costs real time."""
 
@@ -44,7 +46,7 @@ class PasswordHasher:
             bcrypt_sha256__rounds=rounds,
             bcrypt__rounds=rounds,
         )
-        self._threads = os.cpu_count() or 1
+        self._threads = _cores()
         self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="password-hash")
         self._pending = 0
         # Well formed, and the hash of nothing: an unknown user costs what a wrong password costs.
@@ -107,3 +109,9 @@ class PasswordHasher:
     @property
     def _loop(self) -> asyncio.AbstractEventLoop:
         return asyncio.get_running_loop()
+
+
+def _cores() -> int:
+    """Give how many hashes to make at once; a container's host has more cores than it may use."""
+    mine = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    return min(mine, MAX_THREADS)

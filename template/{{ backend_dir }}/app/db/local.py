@@ -27,4 +27,7 @@ def use_local_database() -> None:
 
 def _variable(name: str) -> str | None:
     """Give a variable of the environment or of `.env`; None when it is unset or empty."""
-    return os.environ.get(name) or dotenv_values(".env").get(name) or None
+    try:
+        return os.environ.get(name) or dotenv_values(".env").get(name) or None
+    except UnicodeDecodeError:
+        return None  # the settings say what is wrong with the file

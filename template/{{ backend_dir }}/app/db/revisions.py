@@ -11,6 +11,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from app.core.settings import Settings
+
 ALEMBIC_INI: Final = Path(__file__).parents[2] / "alembic.ini"
 UNDEFINED_TABLE: Final = "42P01"  # PostgreSQL, appendix A
 
@@ -48,6 +50,11 @@ async def is_up_to_date(reads: AsyncEngine, revisions: Revisions) -> bool:
     return bool(found) and found.isdisjoint(revisions.known - revisions.heads)
 
 
-def migrate() -> None:
+def alembic_config(settings: Settings) -> Config:
+    """Give Alembic's configuration, for the database of these settings and no other."""
+    return Config(ALEMBIC_INI, attributes={"settings": settings})
+
+
+def migrate(settings: Settings) -> None:
     """Bring the database to this code's head, one process at a time; see `alembic/env.py`."""
-    command.upgrade(Config(ALEMBIC_INI), "head")
+    command.upgrade(alembic_config(settings), "head")

@@ -51,9 +51,12 @@ class Database:
             max_overflow=settings.database_max_overflow,
             pool_timeout=settings.database_timeout_seconds,
             pool_use_lifo=True,
+            hide_parameters=True,  # an error in the log must not show what a statement was given
         )
         event.listen(engine.sync_engine, "checkout", _refuse_closed_connection)
-        event.listen(engine.sync_engine, "handle_error", _drop_connection_after_timeout)
+        event.listen(
+            engine.sync_engine, "handle_error", _drop_connection_after_timeout, retval=True
+        )
         # Through a transaction pooler two round trips of one statement may reach two servers
         # unless they stand in a transaction.
         reads = engine if address.pooled else engine.execution_options(isolation_level="AUTOCOMMIT")
@@ -68,7 +71,9 @@ def create_migration_engine(settings: Settings) -> AsyncEngine:
     """Make the engine for migrations: one connection, and statements that may take long."""
     args = _connect_args(settings.migration_database, settings.database_timeout_seconds)
     args["command_timeout"] = None
-    return create_async_engine("postgresql+asyncpg://", connect_args=args, poolclass=NullPool)
+    return create_async_engine(
+        "postgresql+asyncpg://", connect_args=args, poolclass=NullPool, hide_parameters=True
+    )
 
 
 async def get_db(connection: HTTPConnection) -> AsyncIterator[AsyncSession]:
@@ -103,7 +108,7 @@ def _connect_args(address: DatabaseAddress, timeout_seconds: float) -> dict[str,
 async def _connect(**kwargs: Any) -> asyncpg.Connection:
     try:
         return await asyncpg.connect(**kwargs)
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         # Neither the message nor the cause may show the URL; asyncpg's tell host and reason only.
         raise DatabaseUnavailable(f"{type(error).__name__}: {error}") from error
 
@@ -119,10 +124,12 @@ def _refuse_closed_connection(
         raise DisconnectionError
 
 
-def _drop_connection_after_timeout(context: ExceptionContext) -> None:
-    """After a timeout the server may hang: don't ask it to roll back, hang up."""
+def _drop_connection_after_timeout(context: ExceptionContext) -> DatabaseUnavailable | None:
+    """After a timeout the server may hang: don't ask it to roll back, hang up, and say so."""
     if isinstance(context.original_exception, TimeoutError) and context.connection:
         context.is_disconnect = True
         dbapi_connection = context.connection.connection.dbapi_connection
         if dbapi_connection is not None:
             dbapi_connection.driver_connection.terminate()
+        return DatabaseUnavailable("the database did not answer in time")
+    return None

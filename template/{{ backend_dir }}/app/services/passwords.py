@@ -52,13 +52,32 @@ async def change_password(
     Raises `UnacceptablePassword`, `WrongPassword`, `TooManyAttempts`, `HashingUnavailable`, and
     `NotSignedIn` when the session has ended meanwhile.
     """
-    user_id = signed_in.user.id
     check_password(settings, Email(signed_in.user.email), new)
+    user_id = signed_in.user.id
     limits = current_password_limits(str(user_id))
     async with db.begin():
         await throttle.count(db, limits)
         current_hash = await db.scalar(select(User.password_hash).where(User.id == user_id))
-    new_hash = await hasher.hash(new)
+    async with throttle.attempt(db, limits):
+        return await _check_and_change(
+            db, hasher, throttle, settings, signed_in, current, new, user_agent, current_hash
+        )
+
+
+async def _check_and_change(
+    db: AsyncSession,
+    hasher: PasswordHasher,
+    throttle: Throttle,
+    settings: Settings,
+    signed_in: SignedIn,
+    current: str,
+    new: str,
+    user_agent: str | None,
+    current_hash: str | None,
+) -> Grant:
+    user_id = signed_in.user.id
+    limits = current_password_limits(str(user_id))
+    new_hash = None
     locked_state = (
         select(User.password_hash, func.clock_timestamp().label("now"))
         .join(Session, Session.user_id == User.id)
@@ -67,6 +86,7 @@ async def change_password(
     for _ in range(ATTEMPTS):
         if not (await hasher.verify(current, current_hash))[0]:
             break
+        new_hash = new_hash or await hasher.hash(new)
         async with db.begin():
             await lock_users(db, [user_id])
             state = (await db.execute(locked_state)).one_or_none()

@@ -32,7 +32,9 @@ async def sign_up(
     limits = sign_up_limits(address)
     async with db.begin():
         await throttle.count(db, limits)
-    user = await create_user(db, email, await hasher.hash(password))
+    async with throttle.attempt(db, limits):
+        password_hash = await hasher.hash(password)
     async with db.begin():
+        user = await create_user(db, email, password_hash)
         await throttle.take_back(db, limits)
     return user

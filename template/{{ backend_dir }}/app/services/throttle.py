@@ -5,7 +5,8 @@ hashed as are allowed, and taken back when it succeeds.
 """
 
 import hmac
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import IPv6Address, ip_address
@@ -15,6 +16,7 @@ from sqlalchemy import Interval, case, cast, func, type_coerce
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.core.security import HashingUnavailable
 from app.core.settings import Settings
 from app.models import AttemptCount
 from app.services.errors import TooManyAttempts
@@ -78,6 +80,16 @@ class Throttle:
     async def take_back(self, db: AsyncSession, limits: Iterable[Limit]) -> None:
         """Uncount an attempt that succeeded."""
         await self._add(db, limits, -1)
+
+    @asynccontextmanager
+    async def attempt(self, db: AsyncSession, limits: list[Limit]) -> AsyncIterator[None]:
+        """Count an attempt that was turned away unheard as none: too many wait for a hash."""
+        try:
+            yield
+        except HashingUnavailable:
+            async with db.begin():
+                await self.take_back(db, limits)
+            raise
 
     async def _add(self, db: AsyncSession, limits: Iterable[Limit], change: int) -> None:
         if not self._enabled:

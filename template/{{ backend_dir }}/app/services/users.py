@@ -64,15 +64,14 @@ async def get_signed_in(reads: AsyncEngine, claims: AccessClaims) -> SignedIn:
 
 
 async def create_user(db: AsyncSession, email: Email, password_hash: str) -> PublicUser:
-    """Create an active user. Raises `EmailTaken`."""
-    async with db.begin():
-        rows = await db.execute(
-            insert(User)
-            .values(email=email, password_hash=password_hash)
-            .on_conflict_do_nothing(index_elements=[User.email])
-            .returning(*PUBLIC_COLUMNS)
-        )
-        row = rows.one_or_none()
+    """Create an active user, in the caller's transaction. Raises `EmailTaken`."""
+    rows = await db.execute(
+        insert(User)
+        .values(email=email, password_hash=password_hash)
+        .on_conflict_do_nothing(index_elements=[User.email])
+        .returning(*PUBLIC_COLUMNS)
+    )
+    row = rows.one_or_none()
     if row is None:
         raise EmailTaken
     return PublicUser(*row)

@@ -1,3 +1,4 @@
+import time
 from http.cookies import SimpleCookie
 
 import asyncpg
@@ -6,6 +7,7 @@ import pytest
 from fastapi import FastAPI
 from passlib.hash import bcrypt
 
+from app.core import security
 from app.services.users import PublicUser
 from tests.conftest import PASSWORD, AppFactory, ClientFactory, add_user, cookie, log_in
 
@@ -244,3 +246,35 @@ async def test_a_user_deactivated_during_login_gets_no_session(
 
     assert (await log_in(client, ada.email)).status_code == 401
     assert await db.fetchval("SELECT count(*) FROM sessions") == 0
+
+
+@pytest.mark.parametrize("charset", ["utf-8", "unicode_escape", "utf-7"])
+async def test_a_multipart_login_is_refused_whatever_it_holds(
+    client: httpx.AsyncClient, ada: PublicUser, charset: str
+) -> None:
+    part = '--x\r\nContent-Disposition: form-data; name="{}"\r\n\r\n{}\r\n'
+    body = part.format("username", "\\ud800@x") + part.format("password", PASSWORD) + "--x--\r\n"
+    headers = {"content-type": f"multipart/form-data; boundary=x; charset={charset}"}
+
+    response = await client.post("/api/v1/auth/login", content=body.encode(), headers=headers)
+    assert response.status_code == 415
+
+
+async def test_a_long_crafted_username_costs_nothing(client: httpx.AsyncClient) -> None:
+    # Combining marks in the wrong order: normalising them would take seconds.
+    start = time.monotonic()
+    response = await log_in(client, "a" + "\u0300\u0316" * 15_000)
+
+    assert response.status_code == 422
+    assert time.monotonic() - start < 1
+
+
+async def test_who_was_turned_away_unheard_has_not_used_up_an_attempt(
+    app: FastAPI, client: httpx.AsyncClient, ada: PublicUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(security, "MAX_WAITING", -100)
+    statuses = [(await log_in(client, ada.email)).status_code for _ in range(7)]
+    monkeypatch.undo()
+
+    assert statuses == [503] * 7
+    assert (await log_in(client, ada.email)).status_code == 200

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 import httpx
 import pytest
-from fastapi import FastAPI
+from fastapi import FastAPI, HTTPException
 from sqlalchemy import text
 
 from app.api.deps import Db
@@ -205,3 +205,42 @@ async def test_more_logins_than_can_wait_are_turned_away(
     response = await log_in(client, ada.email, headers={"origin": ORIGIN})
 
     assert_well_formed(response, 503, "busy")
+
+
+async def test_a_fault_of_the_database_logs_no_parameters(
+    app: FastAPI, frontend: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    @app.get("/fault")
+    async def fault(db: Db) -> None:
+        await db.execute(text("SELECT 1 / (length(:secret) - 6)"), {"secret": "hidden"})
+
+    assert_well_formed(await frontend.get("/fault"), 500, "internal")
+    assert "DivisionByZero" in caplog.text or "division by zero" in caplog.text
+    assert "hidden'" not in caplog.text
+
+
+async def test_the_reason_of_an_outage_is_logged(
+    make_app: AppFactory, make_client: ClientFactory, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with make_app(database_url="postgresql://u:hunter2@127.0.0.1:1/none") as app:
+        await log_in(make_client(app), "ada@example.com")
+
+    assert "ConnectionRefusedError" in caplog.text
+    assert "hunter2" not in caplog.text
+
+
+async def test_no_redirect_repeats_the_host_header(client: httpx.AsyncClient) -> None:
+    response = await client.get("/api/v1/users/me/", headers={"host": "evil.test"})
+
+    assert response.status_code == 404
+    assert "location" not in response.headers
+
+
+async def test_a_status_that_http_does_not_know_is_passed_on(
+    app: FastAPI, frontend: httpx.AsyncClient
+) -> None:
+    @app.get("/odd")
+    async def odd() -> None:
+        raise HTTPException(499, "the client left")
+
+    assert_well_formed(await frontend.get("/odd"), 499, "error")

@@ -81,7 +81,7 @@ async def test_replayed_refresh_token_ends_the_session(
     response = await refresh(thief, stolen)
 
     assert response.status_code == 401
-    assert response.json()["type"] == "/problems/session-ended"
+    assert response.json()["type"] == "/problems/refresh-token-reused"
     cleared = response.headers.get_list("set-cookie")
     assert len(cleared) == 2
     assert all("Max-Age=0; Path=/; SameSite=" in c and "; Secure" in c for c in cleared)
@@ -112,7 +112,7 @@ async def test_a_replay_is_noticed_after_a_purge_too(
         assert await purge(session) == (0, 3)
 
     response = await refresh(signed_in, stolen)
-    assert response.json()["type"] == "/problems/session-ended"
+    assert response.json()["type"] == "/problems/refresh-token-reused"
 
 
 async def test_theft_leaves_other_sessions_alone(
@@ -155,7 +155,7 @@ async def test_an_unknown_token_is_refused_and_both_cookies_are_cleared(
     response = await client.post(REFRESH, headers=headers)
 
     assert response.status_code == 401
-    assert response.json()["type"] == "/problems/not-signed-in"
+    assert response.json()["type"] == "/problems/refresh-token-unknown"
     assert len(response.headers.get_list("set-cookie")) == 2
 
 

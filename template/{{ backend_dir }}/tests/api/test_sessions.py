@@ -77,7 +77,7 @@ async def test_someone_elses_session_is_not_found(
     for unknown in (bobs["id"], uuid.uuid4()):
         response = await signed_in.delete(f"{SESSIONS}/{unknown}")
         assert response.status_code == 404
-        assert response.json()["type"] == "/problems/not-found"
+        assert response.json()["type"] == "/problems/session-not-found"
     assert (await bob.get(ME)).status_code == 200
 
 

@@ -76,6 +76,9 @@ def test_create_user_creates_one_once(
         ("no address", PASSWORD, "not an email address"),
         ("bob@example.com", "short", "at least 15 characters"),
         ("bob@example.com", "", "at least 15 characters"),
+        ("bob@example.com", "nul \0 inside the password", "what is not text"),
+        ("bob@example.com", "not UTF-8: \udcff\udcff\udcff\udcff", "what is not text"),
+        ("bob@example.com", "long" * 300, "1024 characters at most"),
     ],
 )
 def test_create_user_explains_what_it_does_not_take(
@@ -210,6 +213,16 @@ def test_purge_deletes_what_is_over_and_nothing_else(
     assert query(test_database, "SELECT count(*) FROM refresh_tokens") == 1
     assert main(["purge"]) == 0
     assert capsys.readouterr().out == "Deleted 0 sessions and 0 throttle rows.\n"
+
+
+def test_a_database_that_was_never_migrated_is_one_line(
+    environment: pytest.MonkeyPatch, worker_id: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    environment.setenv("DATABASE_URL", database_url(f"{worker_id}_empty"))
+
+    assert create_user(environment, "ada@example.com", PASSWORD) == 1
+    message = "The database is behind this code: run python -m app migrate.\n"
+    assert capsys.readouterr().err == message
 
 
 def test_doctor_finds_nothing_wrong(

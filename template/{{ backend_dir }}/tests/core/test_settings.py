@@ -2,6 +2,7 @@ import os
 from pathlib import Path
 
 import pytest
+import structlog
 
 from app.core.settings import Settings
 from app.core.startup import ConfigurationError, load_or_exit, load_settings
@@ -86,6 +87,12 @@ def test_every_problem_is_told_at_once_in_a_line_of_its_own(
         ("CORS_ORIGINS", "https://hunter2.com:port", "not an origin"),
         ("FORWARDED_ALLOW_IPS", "*", "may not be * in production"),
         ("FORWARDED_ALLOW_IPS", "hunter2", "addresses and networks"),
+        ("FORWARDED_ALLOW_IPS", "10.0.0.1,0.0.0.0/0", "may not name everybody"),
+        ("CORS_ORIGINS", "https://a hunter2.com", "no host name"),
+        ("SESSION_TTL_SECONDS", "99999999999999999", "less than or equal"),
+        ("DATABASE_URL", "postgresql://u:p@host:99999999/hunter2", "port"),
+        ("DATABASE_URL", "postgresql://u:123?hunter2=x@host/db", "has a ? in its password"),
+        ("JWT_SECRET", "hunter2 \udcff" * 8, "not UTF-8"),
         ("PASSWORD_MIN_LENGTH", "7", "greater than or equal to 8"),
     ],
 )
@@ -162,3 +169,23 @@ def test_what_differs_from_the_letter_of_the_url_is_logged(
     load_or_exit()
 
     assert "using sslmode=verify-full" in capsys.readouterr().err
+
+
+def test_a_traceback_on_the_console_shows_no_variables(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    environment.setenv("ENVIRONMENT", "local")
+    load_or_exit()
+
+    def fail(password: str) -> None:
+        raise RuntimeError(str(len(password)))
+
+    try:
+        fail("hunter2")
+    except RuntimeError:
+        structlog.stdlib.get_logger("test").exception("internal_error")
+
+    error = capsys.readouterr().err
+    assert "RuntimeError: 7" in error
+    assert "hunter2'" not in error
+    assert "locals" not in error

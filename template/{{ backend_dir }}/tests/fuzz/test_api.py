@@ -68,7 +68,7 @@ async def add_ada(test_database: str) -> None:
         ExplicitSettings(environment="test", database_url=test_database, jwt_secret=SECRET)
     )
     hasher = PasswordHasher(4)
-    async with database.sessions() as db:
+    async with database.sessions() as db, db.begin():
         email = normalize_email("fuzz@example.com")
         await create_user(db, email, await hasher.hash(PASSWORD))
     hasher.close()

@@ -56,7 +56,7 @@ def replicas(test_database: str, db: asyncpg.Connection) -> Iterator[list[str]]:
 async def ada(make_app: AppFactory, db: asyncpg.Connection) -> None:
     """A user whose password was hashed at the real cost."""
     hasher = PasswordHasher(12)
-    async with make_app() as app, app.state.database.sessions() as session:
+    async with make_app() as app, app.state.database.sessions() as session, session.begin():
         password_hash = await hasher.hash(PASSWORD)
         await create_user(session, normalize_email("ada@example.com"), password_hash)
     hasher.close()

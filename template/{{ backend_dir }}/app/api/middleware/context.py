@@ -39,7 +39,7 @@ class ContextMiddleware:
                 headers["X-Request-ID"] = request_id
                 headers["X-Content-Type-Options"] = "nosniff"
                 if self.hsts:
-                    headers["Strict-Transport-Security"] = "max-age=31536000; includeSubDomains"
+                    headers["Strict-Transport-Security"] = "max-age=31536000"
                 if scope["path"].startswith(PRIVATE_PATHS):
                     headers["Cache-Control"] = "no-store"
                 if scope["app"].state.draining:

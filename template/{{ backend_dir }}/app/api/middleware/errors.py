@@ -4,7 +4,7 @@ import structlog
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.problems import INTERNAL, problem_of, problem_response
+from app.api.problems import INTERNAL, problem_of, problem_response, reason_of
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -39,6 +39,6 @@ class ErrorMiddleware:
             if problem is None:
                 log.exception("internal_error")
             elif problem.status == 503:
-                log.warning("unavailable", reason=f"{type(error).__name__}")
+                log.warning("unavailable", reason=reason_of(error))
             response = problem_response(Request(scope), problem or INTERNAL)
             await response(scope, receive, send)

@@ -21,9 +21,9 @@ class ProxyHintMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and not self.warned:
             forwarded = Headers(scope=scope).get("x-forwarded-for")
-            peer = scope["client"][0] if scope["client"] else ""
+            peer = scope["client"][0] if scope.get("client") else ""
             # Had Uvicorn believed the header, the client's address would be one of those in it.
-            if forwarded and peer not in forwarded:
+            if forwarded and peer not in (part.strip() for part in forwarded.split(",")):
                 self.warned = True
                 log.warning(
                     "untrusted_proxy",

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Form, Request, Response
+from fastapi import APIRouter, Depends, Form, Request, Response
 
 from app.api.deps import (
     AttemptThrottle,
@@ -15,6 +15,7 @@ from app.api.deps import (
 )
 from app.api.problems import PROBLEMS, problem_response, problem_responses
 from app.api.schemas import LoginForm, UserOut
+from app.api.validation import require_media_type
 from app.services.errors import ReusedRefreshToken, UnknownRefreshToken
 from app.services.sessions.ending import log_out
 from app.services.sessions.login import Credentials, log_in
@@ -25,7 +26,10 @@ router = APIRouter(prefix="/auth", tags=["auth"])
 
 
 @router.post(
-    "/login", response_model=UserOut, responses=problem_responses(401, 403, 413, 415, 422, 429, 503)
+    "/login",
+    response_model=UserOut,
+    responses=problem_responses(401, 403, 413, 415, 422, 429, 503),
+    dependencies=[Depends(require_media_type)],
 )
 async def login(
     form: Annotated[LoginForm, Form()],

@@ -1,9 +1,10 @@
 """Signing in."""
 
+import uuid
 from dataclasses import dataclass, field
 
 import structlog
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import Row, bindparam, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.emails import Email, normalize_email
@@ -14,7 +15,7 @@ from app.services.errors import InvalidCredentials, TooManyAttempts
 from app.services.sessions.ending import Presented, end_sessions, find_presented
 from app.services.sessions.grant import Grant, open_session
 from app.services.sessions.lock import lock_users
-from app.services.throttle import Throttle, login_limits
+from app.services.throttle import Limit, Throttle, login_limits
 from app.services.users import PublicUser
 
 log = structlog.stdlib.get_logger(__name__)
@@ -70,6 +71,19 @@ async def log_in(
     except TooManyAttempts:
         log.warning("login_throttled")
         raise
+    async with throttle.attempt(db, limits):
+        return await _check_and_open(db, hasher, throttle, settings, credentials, user, limits)
+
+
+async def _check_and_open(
+    db: AsyncSession,
+    hasher: PasswordHasher,
+    throttle: Throttle,
+    settings: Settings,
+    credentials: Credentials,
+    user: Row[uuid.UUID, str] | None,
+    limits: list[Limit],
+) -> tuple[PublicUser, Grant]:
     password_hash = user.password_hash if user else None
     for _ in range(ATTEMPTS):
         # No connection is held while hashing: it takes longer than all the rest.
