@@ -16,7 +16,8 @@ from hooks.projects import project_environment, python_answer, python_of
 from tests.commands import run
 from tests.rendering import HOSTILE, Answers, files
 
-LOCKS = {"uv": "uv.lock", "poetry": "poetry.lock", "pip": "requirements.lock"}
+# The slowest first.
+LOCKS = {"pip": "requirements.lock", "poetry": "poetry.lock", "uv": "uv.lock"}
 # What gives a manager away. Dependabot's name for Poetry's ecosystem is pip, and the image gets
 # Poetry by pip.
 TRACES = {
