@@ -98,6 +98,7 @@ async def list_sessions(signed_in: CurrentSession, reads: Reads) -> list[listing
 @router.delete(
     "/me/sessions/{session_id}",
     status_code=204,
+    response_class=Response,
     responses=problem_responses(401, 403, 404, 413, 422, 503),
 )
 async def end_session(session_id: uuid.UUID, signed_in: CurrentSession, db: Db) -> None:
@@ -105,7 +106,12 @@ async def end_session(session_id: uuid.UUID, signed_in: CurrentSession, db: Db) 
     await listing.end_session(db, signed_in, session_id)
 
 
-@router.delete("/me/sessions", status_code=204, responses=problem_responses(401, 403, 413, 503))
+@router.delete(
+    "/me/sessions",
+    status_code=204,
+    response_class=Response,
+    responses=problem_responses(401, 403, 413, 503),
+)
 async def end_other_sessions(signed_in: CurrentSession, db: Db) -> None:
     """Sign every other device out."""
     await listing.end_other_sessions(db, signed_in)
