@@ -77,11 +77,17 @@ def test_project_installs_checks_locks_and_builds(
     assert 'make migration m="add projects"' in output
 
 
-@pytest.mark.skipif(sys.version_info >= (3, 14), reason="no Python is too old for any answer")
-def test_pip_says_which_python_it_needs(rendered: Callable[[Answers], Path]) -> None:
-    project = rendered({"package_manager": "pip", "python_version": "3.14"})
-    output = run(["make", "install"], project, project_environment(), exit_code=2)
-    assert "Python 3.14 or newer is needed" in output
+def test_pip_says_which_python_it_needs(
+    rendered: Callable[[Answers], Path], tmp_path: Path
+) -> None:
+    project = rendered({"package_manager": "pip", "python_version": python_answer()})
+    # This Python, but for what it says of its age: so there is one too old on every machine.
+    old = tmp_path / "python3"
+    pretend = "import sys; sys.version_info = (3, 10, 9); exec(sys.argv[1])"
+    old.write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "{pretend}" "$2"\n')
+    old.chmod(0o755)
+    output = run(["make", "install", f"PYTHON3={old}"], project, project_environment(), exit_code=2)
+    assert f"Python {python_answer()} or newer is needed, and this is 3.10" in output
     assert not (project / ".venv").exists()
 
 
