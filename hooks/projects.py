@@ -43,4 +43,9 @@ def project_environment(**settings: str) -> dict[str, str]:
 
 def python_of(project: Path) -> Path:
     """Give the Python of an installed project."""
-    return project / ".venv" / ("Scripts" if os.name == "nt" else "bin") / "python"
+    return python_in(project / ".venv")
+
+
+def python_in(venv: Path) -> Path:
+    """Give the Python of a virtual environment."""
+    return venv / ("Scripts" if os.name == "nt" else "bin") / "python"

@@ -13,12 +13,12 @@ from hooks.projects import project_environment, python_answer
 from tests.commands import run
 from tests.rendering import (
     RELEASE_VARIABLE,
-    Answers,
     isolation,
     make_release,
     render,
     without_trust,
 )
+from tests.variants import Answers
 
 # The long ones first, so that at the end no worker waits for another.
 TIERS = ("real", "run", "update", "render", "static")

@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,35 +13,11 @@ from pytest_copie.plugin import Copie
 
 from hooks.check_template import ROOT, load_config
 from tests.commands import commit, git
-
-Answers = Mapping[str, str]
+from tests.variants import Answers
 
 RELEASE: Final = "v0.0.0"
 # Set by the process that starts the tests, for its workers; see `conftest.py`.
 RELEASE_VARIABLE: Final = "TEMPLATE_RELEASE"
-
-# All that could end a string, a line, a comment or a template in some language.
-HOSTILE: Final = {
-    "project_name": """It's \"\"\"A\"\"\" #1: 🚀 {{ x }} {% y %} \\n $HOME ${{ z }}""",
-    "project_description": """"Ünser" <b>#1</b>: it's {{ x }} {# y #} `id` $(id) %s ''' -- \\""",
-}
-
-
-def variants() -> dict[str, Answers]:
-    """Give answers by name: the defaults, each other choice alone, and hostile texts."""
-    config = load_config(ROOT)
-    result: dict[str, Answers] = {"defaults": {}, "hostile": HOSTILE}
-    for name in ("cookie_samesite", "deploy_target", "package_manager", "python_version"):
-        for choice in choices(config[name]):
-            if choice != config[name]["default"]:
-                result[f"{name}-{choice}"] = {name: choice}
-    return result
-
-
-def choices(question: dict[str, Any]) -> list[str]:
-    """Give what can be answered to a question, without the texts that people see."""
-    offered = question["choices"]
-    return [str(choice) for choice in (offered.values() if isinstance(offered, dict) else offered)]
 
 
 def release() -> Path:

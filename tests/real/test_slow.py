@@ -5,7 +5,7 @@ from pathlib import Path
 
 from hooks.projects import project_environment, python_of
 from tests.commands import run
-from tests.rendering import Answers
+from tests.variants import Answers
 
 
 def test_project_passes_its_own_slow_tests(installed: Callable[[Answers], Path]) -> None:

@@ -9,7 +9,8 @@ from copier.errors import UnsafeTemplateError
 from pytest_copie.plugin import Copie
 
 from tests.commands import COPIER, run
-from tests.rendering import Answers, data, release, render
+from tests.rendering import data, release, render
+from tests.variants import Answers
 
 
 @pytest.mark.parametrize(

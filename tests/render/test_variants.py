@@ -1,10 +1,11 @@
 """What comes out, of every variant."""
 
 import ast
+import datetime
 import re
 import sys
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -12,41 +13,29 @@ import yaml
 
 from hooks.check_template import BACKEND, PARSERS, ROOT, TEMPLATE
 from tests.commands import COPIER, run
-from tests.rendering import HOSTILE, RELEASE, Answers, data, files, release, variants
+from tests.markdown import broken_links, code
+from tests.render.listing import expected_files
+from tests.rendering import RELEASE, data, files, release
+from tests.variants import HOSTILE, TEXTS, answers, variants
 
 ANSWERS_FILE = ".copier-answers.yml"
 VARIANTS = variants()
 # What is no Jinja although it looks like it: GitHub's expressions.
 JINJA = re.compile(r"(?<!\$)\{\{|\{%|\{#")
-CONFLICT = re.compile(r"^(<{7}|>{7}|\|{7}) ", re.MULTILINE)
-SCHEMAS = {
-    ".github/workflows/*.yml": "vendor.github-workflows",
-    ".github/dependabot.yml": "vendor.dependabot",
-    "docker-compose*.yml": "vendor.compose-spec",
-}
-
-
-@pytest.fixture(scope="module")
-def rendered_once(rendered: Callable[[Answers], Path]) -> Callable[[str], Path]:
-    """Give the function that gives a variant's render, which is not to be changed."""
-    renders: dict[str, Path] = {}
-
-    def render_once(variant: str) -> Path:
-        if variant not in renders:
-            renders[variant] = rendered(VARIANTS[variant])
-        return renders[variant]
-
-    return render_once
+CONFLICT = re.compile(r"^(<{7}|>{7}|\|{7})( |$)", re.MULTILINE)
+# What a condition leaves that renders to nothing. Python may have two blank lines, also in pages.
+HOLE = re.compile(r"\A\n|\n\n\n|\n\n\Z")
+PYTHON_BLOCK = re.compile(r"^```python\n.*?^```$", re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture(params=VARIANTS)
-def variant(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+def row(request: pytest.FixtureRequest) -> Mapping[str, str]:
+    return VARIANTS[request.param]
 
 
 @pytest.fixture
-def project(variant: str, rendered_once: Callable[[str], Path]) -> Path:
-    return rendered_once(variant)
+def project(row: Mapping[str, str], rendered_once: Callable[[Mapping[str, str]], Path]) -> Path:
+    return rendered_once(row)
 
 
 def is_plain(name: str) -> bool:
@@ -54,10 +43,14 @@ def is_plain(name: str) -> bool:
     return (ROOT / TEMPLATE / BACKEND / name).exists()
 
 
+def test_files_are_those_that_are_listed(row: Mapping[str, str], project: Path) -> None:
+    assert sorted(files(project)) == expected_files(row)
+
+
 def test_copier_copy_without_trust_renders_the_same_again(
-    variant: str, project: Path, tmp_path: Path
+    row: Mapping[str, str], project: Path, tmp_path: Path
 ) -> None:
-    command = [*COPIER, "copy", "--defaults", "--quiet", *data(VARIANTS[variant])]
+    command = [*COPIER, "copy", "--defaults", "--quiet", *data(answers(row))]
     run([*command, release(), tmp_path / "again"], tmp_path)
     assert files(tmp_path / "again") == files(project)
 
@@ -71,29 +64,32 @@ def test_every_file_parses(project: Path) -> None:
                 pytest.fail(f"{name}: {error}")
 
 
-def test_nothing_of_the_rendering_is_left(variant: str, project: Path) -> None:
+def test_nothing_of_the_rendering_is_left(row: Mapping[str, str], project: Path) -> None:
     for name, content in files(project).items():
         assert not re.search(r"[{}]|\.(jinja|rej|orig)$", name)
         text = content.decode()
         assert not CONFLICT.search(text), name
-        # Hostile texts look like Jinja, and stand where harmless ones do.
-        if variant != "hostile" and not is_plain(name):
-            assert not JINJA.search(text), name
+        if not is_plain(name):
+            if not name.endswith(".py"):
+                assert not HOLE.search(PYTHON_BLOCK.sub("…", text)), f"{name}: blank lines too many"
+            # Hostile texts look like Jinja, and stand where harmless ones do.
+            assert row[TEXTS] == "hostile" or not JINJA.search(text), name
 
 
-def test_no_path_of_this_machine_comes_out(project: Path) -> None:
+def test_neither_this_machine_nor_this_day_comes_out(project: Path) -> None:
+    today = datetime.datetime.now(tz=datetime.UTC).date()
     for name, content in files(project).items():
         # The answers file holds where the template was, or it could not be updated.
         text = re.sub(r"^_src_path: .*", "", content.decode(), flags=re.MULTILINE)
-        for path in (ROOT, release(), project.parent, Path.cwd()):
-            assert str(path) not in text, name
+        for trace in (ROOT, release(), project.parent, Path.cwd(), Path.home(), today):
+            assert str(trace) not in text, name
 
 
-def test_answers_file_stands_at_the_root(variant: str, project: Path) -> None:
-    answers = yaml.safe_load((project / ANSWERS_FILE).read_text(encoding="utf-8"))
-    assert answers["_commit"] == RELEASE
-    assert answers["_src_path"] == str(release())
-    assert answers.items() >= VARIANTS[variant].items()
+def test_answers_file_stands_at_the_root(row: Mapping[str, str], project: Path) -> None:
+    recorded = yaml.safe_load((project / ANSWERS_FILE).read_text(encoding="utf-8"))
+    assert recorded["_commit"] == RELEASE
+    assert recorded["_src_path"] == str(release())
+    assert recorded.items() >= answers(row).items()
 
 
 def test_ruff_finds_nothing(project: Path) -> None:
@@ -101,44 +97,32 @@ def test_ruff_finds_nothing(project: Path) -> None:
         run([sys.executable, "-m", "ruff", *command, "--no-cache"], project)
 
 
-def test_files_follow_their_schemas(project: Path) -> None:
-    for pattern, schema in SCHEMAS.items():
-        if found := sorted(project.glob(pattern)):
-            command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", schema]
-            run([*command, *found], project)
+def test_links_lead_somewhere(project: Path) -> None:
+    assert list(broken_links(project, sorted(project.rglob("*.md")))) == []
 
 
-def test_hostile_texts_come_through_as_they_are(rendered_once: Callable[[str], Path]) -> None:
-    project = rendered_once("hostile")
+def test_pages_name_targets_that_make_has(project: Path) -> None:
+    makefile = (project / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z-]+):.*##", makefile, re.MULTILINE))
+    for page in sorted(project.rglob("*.md")):
+        for text in code(page):
+            for line in re.findall(r"^make((?: [a-z-]+(?![\w=]))+)", text, re.MULTILINE):
+                assert set(line.split()) <= targets, f"{page.name}: make{line}"
+
+
+def test_hostile_texts_come_through_as_they_are(row: Mapping[str, str], project: Path) -> None:
+    expected = (
+        HOSTILE
+        if row[TEXTS] == "hostile"
+        else yaml.safe_load((project / ANSWERS_FILE).read_text(encoding="utf-8"))
+    )
     pyproject = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))
-    assert pyproject["project"]["description"] == HOSTILE["project_description"]
+    assert pyproject["project"]["description"] == expected["project_description"]
     settings = ast.parse((project / "app/core/settings.py").read_text(encoding="utf-8"))
     constants = {
         ast.unparse(node.target): node.value
         for node in settings.body
         if isinstance(node, ast.AnnAssign) and node.value is not None
     }
-    assert ast.literal_eval(constants["PROJECT_NAME"]) == HOSTILE["project_name"]
-    assert HOSTILE["project_name"] in (project / "README.md").read_text(encoding="utf-8")
-
-
-def test_deploy_files_follow_the_answer(rendered_once: Callable[[str], Path]) -> None:
-    railway = set(files(rendered_once("defaults")))
-    docker = set(files(rendered_once("deploy_target-docker")))
-    assert railway - docker == {"railway.json"}
-    assert docker - railway == set()
-
-
-def test_template_is_linted_by_the_rules_of_what_it_generates(
-    rendered_once: Callable[[str], Path],
-) -> None:
-    own, generated = (
-        tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["ruff"]
-        for folder in (ROOT, rendered_once("defaults"))
-    )
-    assert own["line-length"] == generated["line-length"]
-    for key in ("select", "ignore"):
-        assert own["lint"][key] == generated["lint"][key]
-    for pattern, rules in generated["lint"]["per-file-ignores"].items():
-        if not pattern.endswith(".py"):  # settings.py has Jinja in it, and is linted when rendered
-            assert own["lint"]["per-file-ignores"][f"template/*/{pattern}"] == rules
+    assert ast.literal_eval(constants["PROJECT_NAME"]) == expected["project_name"]
+    assert expected["project_name"] in (project / "README.md").read_text(encoding="utf-8")

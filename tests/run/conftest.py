@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hooks.projects import project_environment, python_of
-from tests.rendering import Answers
+from tests.variants import Answers
 
 # Starts the embedded Postgres, says where it is, and holds it until its standard input closes.
 HOLD_DATABASE = """

@@ -9,9 +9,9 @@ import pytest
 
 from hooks.projects import project_environment
 from tests.commands import run
-from tests.rendering import Answers
 from tests.run.client import Browser
 from tests.run.servers import Server, free_port, started
+from tests.variants import Answers
 
 RELOAD_SECONDS = 30
 # What a page adds, and what proves it against the database; the rest of the suite runs elsewhere.

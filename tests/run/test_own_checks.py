@@ -7,7 +7,7 @@ import pytest
 
 from hooks.projects import project_environment
 from tests.commands import run
-from tests.rendering import HOSTILE, Answers
+from tests.variants import HOSTILE, Answers
 
 # Every SameSite answer, every deploy target, and hostile texts. The whole gate once: the others
 # have the same Python but for a few constants, so for them the tests alone.

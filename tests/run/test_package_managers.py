@@ -14,7 +14,8 @@ from pip._internal.models.index import PyPI
 from hooks.check_template import ROOT
 from hooks.projects import project_environment, python_answer, python_of
 from tests.commands import run
-from tests.rendering import HOSTILE, Answers, files
+from tests.rendering import files
+from tests.variants import HOSTILE, Answers
 
 # The slowest first.
 LOCKS = {"pip": "requirements.lock", "poetry": "poetry.lock", "uv": "uv.lock"}

@@ -8,6 +8,7 @@ import pytest
 
 from hooks import check_template
 from hooks.check_template import BACKEND, ROOT, TEMPLATE
+from tests.markdown import broken_links
 
 
 @pytest.mark.parametrize("check", check_template.CHECKS)
@@ -23,6 +24,19 @@ def test_readme_has_every_question() -> None:
         if name[0] != "_" and question.get("when") is not False
     ]
     assert re.findall(r"^\| `(\w+)` \|", readme, re.MULTILINE) == questions
+
+
+def test_links_in_the_own_pages_lead_somewhere() -> None:
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
+    assert list(broken_links(ROOT, pages)) == []
+
+
+def test_generated_workflows_use_the_actions_that_the_own_ones_use() -> None:
+    pinned = re.compile(r"[\w/-]+@[0-9a-f]{40} # v[\d.]+")
+    own = "".join(it.read_text(encoding="utf-8") for it in ROOT.glob(".github/workflows/*.yml"))
+    generated = pinned.findall((ROOT / "actions.jinja").read_text(encoding="utf-8"))
+    assert generated
+    assert set(generated) <= set(pinned.findall(own))
 
 
 @pytest.fixture

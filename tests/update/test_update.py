@@ -8,7 +8,8 @@ from pytest_copie.plugin import Copie
 
 from hooks.check_template import BACKEND, TEMPLATE
 from tests.commands import COPIER, commit, git, run
-from tests.rendering import RELEASE, Answers, data, files, release, render
+from tests.rendering import RELEASE, data, files, release, render
+from tests.variants import Answers
 
 NEXT_RELEASE = "v0.0.1"
 CHANGED = "CORS_ORIGINS={{ frontend_origin }}"

@@ -1,0 +1,26 @@
+"""The files that a project is expected to have."""
+
+from pathlib import Path
+from typing import Final, TypedDict
+
+import yaml
+
+from tests.variants import Answers
+
+
+class Listing(TypedDict):
+    """What `listing.yml` holds: the files of every project, and those that an answer adds."""
+
+    always: list[str]
+    answers: dict[str, dict[str, list[str]]]
+
+
+LISTING: Final[Listing] = yaml.safe_load(
+    Path(__file__).with_name("listing.yml").read_text(encoding="utf-8")
+)
+
+
+def expected_files(row: Answers) -> list[str]:
+    """Give the files that a project of these answers has, sorted."""
+    added = (by_answer[row[name]] for name, by_answer in LISTING["answers"].items())
+    return sorted(LISTING["always"] + [file for files in added for file in files])

@@ -1,0 +1,31 @@
+"""The tables that stand for all variants are complete."""
+
+import itertools
+
+from tests.render.listing import LISTING
+from tests.variants import HOSTILE, TABLE, columns, pairs, questions, rows
+
+
+def test_every_two_answers_meet_in_a_row() -> None:
+    offered = columns()
+    wanted = {
+        ((one, answer), (other, another))
+        for one, other in itertools.combinations(sorted(offered), 2)
+        for answer in offered[one]
+        for another in offered[other]
+    }
+    met = {pair for row in rows() for pair in pairs(row)}
+    missing = [f"{a}={b} with {c}={d}" for (a, b), (c, d) in sorted(wanted - met)]
+    assert not missing, f"{TABLE.name} needs rows for:\n" + "\n".join(missing)
+    assert met <= wanted, f"{TABLE.name} has what nobody can answer: {met - wanted}"
+
+
+def test_every_text_has_a_hostile_answer() -> None:
+    texts = {name for name, question in questions().items() if "choices" not in question}
+    assert HOSTILE.keys() == texts
+
+
+def test_every_answer_has_its_listing() -> None:
+    offered = {name: set(choices) for name, choices in columns().items() if name in questions()}
+    listed = {name: set(by_answer) for name, by_answer in LISTING["answers"].items()}
+    assert listed == offered

@@ -1,0 +1,82 @@
+"""What the tools say that a project's files are for. Each file once, whatever variants share it."""
+
+import sys
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from hooks.check_template import ROOT
+from hooks.projects import python_in
+from tests.commands import run
+from tests.rendering import files
+from tests.variants import variants
+
+SCHEMAS = {
+    ".github/workflows/*.yml": "vendor.github-workflows",
+    ".github/dependabot.yml": "vendor.dependabot",
+    "docker-compose*.yml": "vendor.compose-spec",
+}
+
+
+@pytest.fixture(scope="module")
+def projects(rendered_once: Callable[[Mapping[str, str]], Path]) -> list[Path]:
+    """Give the render of every variant."""
+    return [rendered_once(row) for row in variants().values()]
+
+
+def distinct(projects: list[Path], pattern: str) -> list[Path]:
+    """Give one file of each content among the variants' files of a pattern."""
+    found = {file.read_bytes(): file for project in projects for file in project.glob(pattern)}
+    assert found, pattern
+    return sorted(found.values())
+
+
+@pytest.mark.parametrize(("pattern", "schema"), SCHEMAS.items())
+def test_files_follow_their_schemas(projects: list[Path], pattern: str, schema: str) -> None:
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", schema]
+    run([*command, *distinct(projects, pattern)], ROOT)
+
+
+def test_pre_commit_knows_its_file(projects: list[Path]) -> None:
+    configs = distinct(projects, ".pre-commit-config.yaml")
+    run([sys.executable, "-m", "pre_commit", "validate-config", *configs], ROOT)
+
+
+def test_zizmor_finds_nothing_in_the_workflows(projects: list[Path]) -> None:
+    zizmor = Path(sys.executable).parent / "zizmor"
+    for pattern in (".github/workflows/*.yml", ".github/dependabot.yml", ".pre-commit-config.yaml"):
+        run([zizmor, "--offline", "--strict-collection", *distinct(projects, pattern)], ROOT)
+
+
+def test_types_are_right(projects: list[Path], tmp_path: Path) -> None:
+    python = install(distinct(projects, "requirements-dev.txt")[0], tmp_path / "venv")
+    by_python = {
+        frozenset(it for it in files(project).items() if it[0].endswith(".py")): project
+        for project in projects
+    }
+    for project in by_python.values():
+        run([python, "-m", "mypy", f"--cache-dir={tmp_path / 'cache'}"], project)
+
+
+def test_template_is_linted_by_the_rules_of_what_it_generates(projects: list[Path]) -> None:
+    own, generated = (
+        tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["ruff"]
+        for folder in (ROOT, projects[0])
+    )
+    assert own["line-length"] == generated["line-length"]
+    for key in ("select", "ignore"):
+        assert own["lint"][key] == generated["lint"][key]
+    for pattern, rules in generated["lint"]["per-file-ignores"].items():
+        if not pattern.endswith(".py"):  # settings.py has Jinja in it, and is linted when rendered
+            assert own["lint"]["per-file-ignores"][f"template/*/{pattern}"] == rules
+
+
+def install(requirements: Path, folder: Path) -> Path:
+    """Install a project's requirements in a folder of their own; gives its Python."""
+    uv = [sys.executable, "-m", "uv"]
+    run([*uv, "venv", "--quiet", "--python", sys.executable, folder], ROOT)
+    python = python_in(folder)
+    run([*uv, "pip", "install", "--quiet", "--python", python, "-r", requirements], ROOT)
+    return python

@@ -1,0 +1,77 @@
+"""The variants that are proven: the rows of `variants.csv`, in which every two answers meet.
+
+A fault of the template sits in one answer or in two that meet, hardly ever in three; so these few
+rows stand for the full cross product, which `TEMPLATE_VARIANTS=all` gives, for once a week.
+"""
+
+import csv
+import itertools
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from hooks.check_template import ROOT, load_config
+
+Answers = Mapping[str, str]
+
+TABLE: Final = Path(__file__).with_name("variants.csv")
+# The column that stands for all questions that are answered in free text.
+TEXTS: Final = "texts"
+
+# All that could end a string, a line, a comment or a template in some language.
+HOSTILE: Final = {
+    "project_name": """It's \"\"\"A\"\"\" #1: 🚀 {{ x }} {% y %} \\n $HOME ${{ z }}""",
+    "project_slug": "a0" + "-b" * 19,  # as long as can be
+    "project_description": """"Ünser" <b>#1</b>: it's {{ x }} {# y #} `id` $(id) %s ''' -- \\""",
+    "frontend_origin": "https://xn--bcher-kva.example.com:65535",
+}
+TEXT_ANSWERS: Final[Mapping[str, Answers]] = {"plain": {}, "hostile": HOSTILE}
+
+
+def questions() -> dict[str, dict[str, Any]]:
+    """Give the questions that people are asked, by name."""
+    return {
+        name: question
+        for name, question in load_config(ROOT).items()
+        if name[0] != "_" and question.get("when") is not False
+    }
+
+
+def columns() -> dict[str, list[str]]:
+    """Give what can stand in each column of the table: the choices, and the two kinds of texts."""
+    offered = {
+        name: choices(question) for name, question in questions().items() if "choices" in question
+    }
+    return offered | {TEXTS: list(TEXT_ANSWERS)}
+
+
+def choices(question: Mapping[str, Any]) -> list[str]:
+    """Give what can be answered to a question, without the texts that people see."""
+    offered = question["choices"]
+    return [str(choice) for choice in (offered.values() if isinstance(offered, dict) else offered)]
+
+
+def rows() -> list[dict[str, str]]:
+    """Give the rows of the table, or every row that there can be."""
+    if os.environ.get("TEMPLATE_VARIANTS") == "all":
+        names = columns()
+        return [dict(zip(names, row, strict=True)) for row in itertools.product(*names.values())]
+    with TABLE.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def pairs(row: Mapping[str, str]) -> Iterable[tuple[tuple[str, str], ...]]:
+    """Give every two answers that meet in a row."""
+    return itertools.combinations(sorted(row.items()), 2)
+
+
+def answers(row: Mapping[str, str]) -> Answers:
+    """Give a row as answers to the template's questions."""
+    chosen = {name: answer for name, answer in row.items() if name != TEXTS}
+    return {**chosen, **TEXT_ANSWERS[row[TEXTS]]}
+
+
+def variants() -> dict[str, dict[str, str]]:
+    """Give the rows by a readable name."""
+    return {"-".join(row.values()): row for row in rows()}
