@@ -32,16 +32,21 @@ LINES_PER_BLOCK: Final = 100
 JINJA_IN_APP: Final = "app/core/settings.py.jinja"
 
 # Copier's settings that this template may use. Left out on purpose: _tasks and _jinja_extensions
-# make Copier ask for --trust at every copy and update, _migrations when an update crosses one.
+# make Copier ask for --trust at every copy and update.
 SETTINGS: Final = {
     "_answers_file",
     "_envops",
     "_exclude",
     "_message_after_copy",
     "_message_after_update",
+    "_migrations",
     "_min_copier_version",
     "_subdirectory",
 }
+
+# What runs a move, before the two paths; see hooks/migrations/moves.yml.
+MOVES: Final = "hooks/migrations/moves.yml"
+MOVE: Final = ["{{ _copier_python }}", "{{ _copier_conf.src_path }}/hooks/migrations/move.py"]
 
 BLOCK: Final = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
 # Windows: the characters that no name may have, the names of devices, and no dot or space at the
@@ -62,9 +67,17 @@ PARSERS: Final[Mapping[str, Callable[[str], object]]] = {
 
 
 def load_config(root: Path) -> dict[str, Any]:
-    """Read `copier.yml`. Raises `yaml.YAMLError`."""
-    config = yaml.safe_load((root / "copier.yml").read_text(encoding="utf-8"))
-    return dict(config or {})
+    """Read `copier.yml`, with what it includes. Raises `yaml.YAMLError`."""
+
+    class Loader(yaml.SafeLoader):
+        """Knows Copier's own tag."""
+
+    def include(_: yaml.SafeLoader, node: yaml.Node) -> object:
+        return yaml.safe_load((root / str(node.value)).read_text(encoding="utf-8")) or []
+
+    Loader.add_constructor("!include", include)
+    text = (root / "copier.yml").read_text(encoding="utf-8")
+    return dict(yaml.load(text, Loader) or {})  # noqa: S506 - a safe loader, with one tag more
 
 
 def template_files(root: Path) -> list[PurePath]:
@@ -109,6 +122,26 @@ def check_questions(root: Path) -> Iterator[str]:
                 yield f"copier.yml: {name} has no {key}"
     if asked > MAX_QUESTIONS:
         yield f"copier.yml: {asked} questions, and people bear {MAX_QUESTIONS}"
+
+
+def check_moves(root: Path) -> Iterator[str]:
+    """Check that only a major version moves files: an update that crosses a move needs trust."""
+    names = {
+        (path.parent.relative_to(BACKEND) / rendered_name(path)).as_posix()
+        for path in template_files(root)
+        if BACKEND in path.parts
+    }
+    for entry in load_config(root).get("_migrations", []):
+        if set(entry) != {"version", "command"} or len(entry["command"]) != len(MOVE) + 2:
+            yield f"{MOVES}: write each move like the line in the file's comment"
+            continue
+        version, (*command, old, new) = entry["version"], entry["command"]
+        if not re.fullmatch(r"v[1-9]\d*\.0\.0", version):
+            yield f"{MOVES}: {old} moves in {version}, which is no major version"
+        if command != MOVE:
+            yield f"{MOVES}: {old} is moved by {' '.join(command)}, not by {' '.join(MOVE)}"
+        if old in names or new not in names:
+            yield f"{MOVES}: {old} moves to {new}, and the template has not moved it"
 
 
 def check_defaults(root: Path) -> Iterator[str]:
@@ -185,6 +218,7 @@ def rendered_name(path: PurePath) -> PurePath:
 CHECKS: Final[tuple[Check, ...]] = (
     check_settings,
     check_questions,
+    check_moves,
     check_defaults,
     check_answers_file,
     check_paths,

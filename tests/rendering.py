@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,6 +67,12 @@ def without_trust(copie: Copie) -> Iterator[Copie]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pytest_copie.plugin.run_copy", copy)
         yield copie
+
+
+def example_move(moves: Path) -> str:
+    """Give the line that the registry of moves shows, which moves app/old.py to app/new.py."""
+    (line,) = re.findall(r"^# (- \{.*\})$", moves.read_text(encoding="utf-8"), re.MULTILINE)
+    return f"{line}\n"
 
 
 def files(project: Path) -> dict[str, bytes]:

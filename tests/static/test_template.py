@@ -9,6 +9,7 @@ import pytest
 from hooks import check_template
 from hooks.check_template import BACKEND, ROOT, TEMPLATE
 from tests.markdown import broken_links
+from tests.rendering import example_move
 
 
 @pytest.mark.parametrize("check", check_template.CHECKS)
@@ -43,7 +44,8 @@ def test_generated_workflows_use_the_actions_that_the_own_ones_use() -> None:
 def copy(tmp_path: Path) -> Path:
     """Give a copy of the template that a test may break."""
     shutil.copy(ROOT / "copier.yml", tmp_path)
-    shutil.copytree(ROOT / TEMPLATE, tmp_path / TEMPLATE)
+    for folder in (TEMPLATE, "hooks/migrations"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
     return tmp_path
 
 
@@ -71,6 +73,25 @@ def faults(root: Path) -> str:
 def test_faulty_question_is_found(copy: Path, addition: str, fault: str) -> None:
     with (copy / "copier.yml").open("a", encoding="utf-8") as file:
         file.write(f"\n{addition}\n")
+    assert fault in faults(copy)
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (("v2.0.0", "v2.1.0"), "no major version"),
+        (("move.py", "copy.py"), "not by {{ _copier_python }}"),
+        (("app/main.py", "app/other.py"), "the template has not moved it"),
+        (("app/old.py", "app/main.py"), "the template has not moved it"),
+        (('"app/old.py", ', ""), "write each move like the line"),
+    ],
+)
+def test_faulty_move_is_found(copy: Path, change: tuple[str, str], fault: str) -> None:
+    moves = copy / check_template.MOVES
+    line = example_move(moves).replace("app/new.py", "app/main.py")
+    moves.write_text(line)
+    assert faults(copy) == ""
+    moves.write_text(line.replace(*change))
     assert fault in faults(copy)
 
 

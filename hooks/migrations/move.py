@@ -1,0 +1,87 @@
+"""Take what a project changed in a file along to where the template has moved that file.
+
+Copier runs it, by a line in `moves.yml`, in the project, after everything else of an update:
+`python move.py OLD NEW`, both paths as in a generated project. Copier by itself would delete OLD
+with all that the project had changed in it, and write NEW as it comes from the template.
+
+A `git mv` before the update, as others do it, makes each change of the project a conflict, and each
+of the template's too: Copier then has nothing to merge from. Here git merges three files: OLD as it
+was rendered, OLD as the project has it, and NEW.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+import yaml
+from copier import Settings, run_copy
+
+ANSWERS: Final = ".copier-answers.yml"
+LABELS: Final = ("before updating", "last update", "after updating")
+
+
+def move(project: Path, old: str, new: str) -> None:
+    """Merge a project's changes of `old` into `new`. To do it twice changes nothing more.
+
+    Raises `subprocess.CalledProcessError` when git fails.
+    """
+    target = project / new
+    if _committed(project, new) is not None or not target.exists():
+        return  # moved at an earlier update, or not part of this project
+    with TemporaryDirectory() as folder:
+        last = _render_last(project, Path(folder, "last")) / old
+        mine = _committed(project, old)
+        if not last.exists() or mine == last.read_bytes():
+            return
+        if mine is None:  # the project had deleted it, and deleted it stays
+            target.unlink()
+            return
+        own = Path(folder, "own")
+        own.write_bytes(mine)
+        _merge(own, last, target)
+
+
+def _merge(own: Path, last: Path, target: Path) -> None:
+    """Merge into `target` what was changed between `last` and `own`."""
+    before, base, after = LABELS
+    if f"<<<<<<< {before}".encode() in target.read_bytes():
+        return
+    command = ["git", "merge-file", "-p", "-L", before, "-L", base, "-L", after]
+    merged = subprocess.run([*command, own, last, target], stdout=subprocess.PIPE)
+    if merged.returncode > 127:  # below that, it is the number of conflicts
+        raise subprocess.CalledProcessError(merged.returncode, command)
+    target.write_bytes(merged.stdout)
+    if merged.returncode:
+        print(f"Conflicts in {target.name}, which has moved: resolve them.", file=sys.stderr)
+
+
+def _committed(project: Path, path: str) -> bytes | None:
+    """Give a file as it was before the update; Copier updates nothing that is not committed."""
+    found = subprocess.run(
+        ["git", "show", f"HEAD:./{path}"],
+        cwd=project,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    return None if found.returncode else found.stdout
+
+
+def _render_last(project: Path, folder: Path) -> Path:
+    """Render the version that the project comes from, with its answers of then."""
+    answers = yaml.safe_load(_committed(project, ANSWERS) or b"")
+    run_copy(
+        answers["_src_path"],
+        folder,
+        {name: answer for name, answer in answers.items() if name[0] != "_"},
+        vcs_ref=answers["_commit"],
+        settings=Settings(),
+        defaults=True,
+        quiet=True,
+    )
+    return folder
+
+
+if __name__ == "__main__":
+    move(Path.cwd(), *sys.argv[1:])
