@@ -7,13 +7,12 @@ from fastapi.security import APIKeyCookie
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from app.api.cookies import AuthCookies
-from app.core.security import PasswordHasher
 from app.core.settings import Settings
 from app.db.session import Database, get_db
 from app.services.errors import NotSignedIn
+from app.services.gate import PasswordGate
 from app.services.rag import DocumentIndex
 from app.services.storage import Storage
-from app.services.throttle import Throttle
 from app.services.users import PublicUser, SignedIn, get_signed_in
 
 ACCESS_COOKIE = APIKeyCookie(
@@ -28,18 +27,6 @@ async def get_settings(request: Request) -> Settings:
     """Give the settings that the application was created with."""
     settings: Settings = request.app.state.settings
     return settings
-
-
-async def get_hasher(request: Request) -> PasswordHasher:
-    """Give the password hasher of this process."""
-    hasher: PasswordHasher = request.app.state.hasher
-    return hasher
-
-
-async def get_throttle(request: Request) -> Throttle:
-    """Give what counts attempts."""
-    throttle: Throttle = request.app.state.throttle
-    return throttle
 
 
 async def get_client_address(request: Request) -> str | None:
@@ -60,13 +47,20 @@ async def get_cookies(request: Request) -> AuthCookies:
 
 
 CurrentSettings = Annotated[Settings, Depends(get_settings)]
-Hasher = Annotated[PasswordHasher, Depends(get_hasher)]
-AttemptThrottle = Annotated[Throttle, Depends(get_throttle)]
 ClientAddress = Annotated[str | None, Depends(get_client_address)]
 UserAgent = Annotated[str | None, Header(include_in_schema=False)]
 Cookies = Annotated[AuthCookies, Depends(get_cookies)]
 Reads = Annotated[AsyncEngine, Depends(get_reads)]
 Db = Annotated[AsyncSession, Depends(get_db)]
+
+
+async def get_gate(request: Request, db: Db) -> PasswordGate:
+    """Give what a call works with that takes a password."""
+    state = request.app.state
+    return PasswordGate(db, state.hasher, state.throttle, state.settings)
+
+
+Gate = Annotated[PasswordGate, Depends(get_gate)]
 
 
 async def get_signed_in_by_cookie(

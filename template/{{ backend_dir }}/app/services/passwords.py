@@ -1,27 +1,41 @@
 """New passwords: what is accepted, and that a change ends every session, whoever holds it."""
 
 import uuid
+from dataclasses import dataclass, field
 
 import structlog
-from sqlalchemy import func, select, update
+from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.emails import Email
 from app.core.password_policy import password_problem
-from app.core.security import PasswordHasher
 from app.core.settings import Settings
 from app.models import Session, User
 from app.services.errors import NotSignedIn, UnacceptablePassword, WrongPassword
+from app.services.gate import MAX_CHECKS, PasswordGate
 from app.services.sessions.ending import end_sessions
 from app.services.sessions.grant import Grant, open_session
 from app.services.sessions.lock import lock_users
-from app.services.throttle import Throttle, current_password_limits
+from app.services.throttle import Limit, current_password_limits
 from app.services.users import SignedIn
 
 log = structlog.stdlib.get_logger(__name__)
 
-# As in login: the hash may change between its check and the lock.
-ATTEMPTS = 3
+LOCKED_USER = (
+    select(User.password_hash, func.clock_timestamp().label("now"))
+    .join(Session, Session.user_id == User.id)
+    .where(User.is_active, Session.id == bindparam("session_id"), Session.revoked_at.is_(None))
+)
+
+
+@dataclass(frozen=True)
+class Change:
+    """Who wants another password, and by which one they prove that it is them."""
+
+    signed_in: SignedIn
+    current: str = field(repr=False)
+    new: str = field(repr=False)
+    user_agent: str | None
 
 
 def check_password(settings: Settings, email: Email, password: str) -> None:
@@ -36,68 +50,43 @@ async def set_password(db: AsyncSession, user_id: uuid.UUID, new_hash: str) -> N
     await end_sessions(db, Session.user_id == user_id)
 
 
-async def change_password(
-    db: AsyncSession,
-    hasher: PasswordHasher,
-    throttle: Throttle,
-    settings: Settings,
-    *,
-    signed_in: SignedIn,
-    current: str,
-    new: str,
-    user_agent: str | None,
-) -> Grant:
+async def change_password(gate: PasswordGate, change: Change) -> Grant:
     """Change the password of who is signed in, end all their sessions, and open a new one.
 
     Raises `UnacceptablePassword`, `WrongPassword`, `TooManyAttempts`, `HashingUnavailable`, and
     `NotSignedIn` when the session has ended meanwhile.
     """
-    check_password(settings, Email(signed_in.user.email), new)
-    user_id = signed_in.user.id
-    limits = current_password_limits(str(user_id))
-    async with db.begin():
-        await throttle.count(db, limits)
-        current_hash = await db.scalar(select(User.password_hash).where(User.id == user_id))
-    async with throttle.attempt(db, limits):
-        return await _check_and_change(
-            db, hasher, throttle, settings, signed_in, current, new, user_agent, current_hash
-        )
+    user = change.signed_in.user
+    check_password(gate.settings, Email(user.email), change.new)
+    limits = current_password_limits(str(user.id))
+    async with gate.db.begin():
+        await gate.throttle.count(gate.db, limits)
+        password_hash = await gate.db.scalar(select(User.password_hash).where(User.id == user.id))
+    async with gate.throttle.attempt(gate.db, limits):
+        return await _check_and_change(gate, change, password_hash, limits)
 
 
 async def _check_and_change(
-    db: AsyncSession,
-    hasher: PasswordHasher,
-    throttle: Throttle,
-    settings: Settings,
-    signed_in: SignedIn,
-    current: str,
-    new: str,
-    user_agent: str | None,
-    current_hash: str | None,
+    gate: PasswordGate, change: Change, password_hash: str | None, limits: list[Limit]
 ) -> Grant:
-    user_id = signed_in.user.id
-    limits = current_password_limits(str(user_id))
+    db, user_id = gate.db, change.signed_in.user.id
     new_hash = None
-    locked_state = (
-        select(User.password_hash, func.clock_timestamp().label("now"))
-        .join(Session, Session.user_id == User.id)
-        .where(User.is_active, Session.id == signed_in.session_id, Session.revoked_at.is_(None))
-    )
-    for _ in range(ATTEMPTS):
-        if not (await hasher.verify(current, current_hash))[0]:
+    for _ in range(MAX_CHECKS):
+        if not (await gate.hasher.verify(change.current, password_hash))[0]:
             break
-        new_hash = new_hash or await hasher.hash(new)
+        new_hash = new_hash or await gate.hasher.hash(change.new)
         async with db.begin():
             await lock_users(db, [user_id])
-            state = (await db.execute(locked_state)).one_or_none()
-            if state is None:
+            parameters = {"session_id": change.signed_in.session_id}
+            current = (await db.execute(LOCKED_USER, parameters)).one_or_none()
+            if current is None:
                 raise NotSignedIn
-            if state.password_hash != current_hash:
-                current_hash = state.password_hash
+            if current.password_hash != password_hash:
+                password_hash = current.password_hash
                 continue
             await set_password(db, user_id, new_hash)
-            grant = await open_session(db, settings, user_id, state.now, user_agent)
-            await throttle.take_back(db, limits)
+            grant = await open_session(db, gate.settings, user_id, current.now, change.user_agent)
+            await gate.throttle.take_back(db, limits)
         log.info("password_changed", user_id=str(user_id), session_id=str(grant.session_id))
         return grant
     raise WrongPassword

@@ -4,15 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Form, Request, Response
 
-from app.api.deps import (
-    AttemptThrottle,
-    ClientAddress,
-    Cookies,
-    CurrentSettings,
-    Db,
-    Hasher,
-    UserAgent,
-)
+from app.api.deps import ClientAddress, Cookies, CurrentSettings, Db, Gate, UserAgent
 from app.api.problems import PROBLEMS, problem_response, problem_responses
 from app.api.schemas import LoginForm, UserOut
 from app.api.validation import require_media_type
@@ -35,10 +27,7 @@ async def login(
     form: Annotated[LoginForm, Form()],
     request: Request,
     response: Response,
-    db: Db,
-    hasher: Hasher,
-    throttle: AttemptThrottle,
-    settings: CurrentSettings,
+    gate: Gate,
     cookies: Cookies,
     address: ClientAddress,
     user_agent: UserAgent = None,
@@ -51,7 +40,7 @@ async def login(
         user_agent=user_agent,
         presented=cookies.presented(request),
     )
-    user, grant = await log_in(db, hasher, throttle, settings, credentials)
+    user, grant = await log_in(gate, credentials)
     cookies.set(response, grant)
     return user
 

@@ -5,14 +5,12 @@ import uuid
 from fastapi import APIRouter, Response
 
 from app.api.deps import (
-    AttemptThrottle,
     ClientAddress,
     Cookies,
     CurrentSession,
-    CurrentSettings,
     CurrentUser,
     Db,
-    Hasher,
+    Gate,
     Reads,
     UserAgent,
 )
@@ -32,23 +30,10 @@ router = APIRouter(prefix="/users", tags=["users"])
     response_model=UserOut,
     responses=problem_responses(403, 409, 413, 415, 422, 429, 503),
 )
-async def create_user(
-    user: UserIn,
-    db: Db,
-    hasher: Hasher,
-    throttle: AttemptThrottle,
-    settings: CurrentSettings,
-    address: ClientAddress,
-) -> PublicUser:
+async def create_user(user: UserIn, gate: Gate, address: ClientAddress) -> PublicUser:
     """Create an account, where `SIGNUP_ENABLED` allows it. Does not sign in."""
     return await sign_up.sign_up(
-        db,
-        hasher,
-        throttle,
-        settings,
-        email=Email(user.email),
-        password=user.password,
-        address=address,
+        gate, email=Email(user.email), password=user.password, address=address
     )
 
 
@@ -66,24 +51,18 @@ async def read_me(user: CurrentUser) -> PublicUser:
 async def change_password(
     change: PasswordChange,
     signed_in: CurrentSession,
-    db: Db,
-    hasher: Hasher,
-    throttle: AttemptThrottle,
-    settings: CurrentSettings,
+    gate: Gate,
     cookies: Cookies,
     user_agent: UserAgent = None,
 ) -> Response:
     """Change the password. Ends every session, and opens a new one for the caller."""
-    grant = await passwords.change_password(
-        db,
-        hasher,
-        throttle,
-        settings,
+    wanted = passwords.Change(
         signed_in=signed_in,
         current=change.current_password,
         new=change.new_password,
         user_agent=user_agent,
     )
+    grant = await passwords.change_password(gate, wanted)
     response = Response(status_code=204)
     cookies.set(response, grant)
     return response

@@ -5,24 +5,18 @@ from dataclasses import dataclass, field
 
 import structlog
 from sqlalchemy import Row, bindparam, func, select, update
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.emails import Email, normalize_email
-from app.core.security import PasswordHasher
-from app.core.settings import Settings
 from app.models import Session, User
 from app.services.errors import InvalidCredentials, TooManyAttempts
+from app.services.gate import MAX_CHECKS, PasswordGate
 from app.services.sessions.ending import Presented, end_sessions, find_presented
 from app.services.sessions.grant import Grant, open_session
 from app.services.sessions.lock import lock_users
-from app.services.throttle import Limit, Throttle, login_limits
+from app.services.throttle import Limit, login_limits
 from app.services.users import PublicUser
 
 log = structlog.stdlib.get_logger(__name__)
-
-# The hash may change between its check and the lock: once by a parallel login that upgrades it,
-# and once more by a password change in between.
-ATTEMPTS = 3
 
 CREDENTIALS = select(User.id, User.password_hash).where(User.email == bindparam("email"))
 LOCKED_USER = select(
@@ -50,13 +44,7 @@ class Credentials:
     presented: Presented
 
 
-async def log_in(
-    db: AsyncSession,
-    hasher: PasswordHasher,
-    throttle: Throttle,
-    settings: Settings,
-    credentials: Credentials,
-) -> tuple[PublicUser, Grant]:
+async def log_in(gate: PasswordGate, credentials: Credentials) -> tuple[PublicUser, Grant]:
     """Check a password and open a session.
 
     A failed login ends nothing. Raises `InvalidCredentials`, after the same time whatever the
@@ -65,29 +53,27 @@ async def log_in(
     email = _email(credentials.username)
     limits = login_limits(email or credentials.username, credentials.address)
     try:
-        async with db.begin():
-            await throttle.count(db, limits)
-            user = (await db.execute(CREDENTIALS, {"email": email})).one_or_none()
+        async with gate.db.begin():
+            await gate.throttle.count(gate.db, limits)
+            user = (await gate.db.execute(CREDENTIALS, {"email": email})).one_or_none()
     except TooManyAttempts:
         log.warning("login_throttled")
         raise
-    async with throttle.attempt(db, limits):
-        return await _check_and_open(db, hasher, throttle, settings, credentials, user, limits)
+    async with gate.throttle.attempt(gate.db, limits):
+        return await _check_and_open(gate, credentials, user, limits)
 
 
 async def _check_and_open(
-    db: AsyncSession,
-    hasher: PasswordHasher,
-    throttle: Throttle,
-    settings: Settings,
+    gate: PasswordGate,
     credentials: Credentials,
     user: Row[uuid.UUID, str] | None,
     limits: list[Limit],
 ) -> tuple[PublicUser, Grant]:
+    db = gate.db
     password_hash = user.password_hash if user else None
-    for _ in range(ATTEMPTS):
+    for _ in range(MAX_CHECKS):
         # No connection is held while hashing: it takes longer than all the rest.
-        correct, better_hash = await hasher.verify(credentials.password, password_hash)
+        correct, better_hash = await gate.hasher.verify(credentials.password, password_hash)
         if user is None or not correct:
             break
         async with db.begin():
@@ -104,8 +90,10 @@ async def _check_and_open(
                     update(User).where(User.id == user.id).values(password_hash=better_hash)
                 )
             await end_sessions(db, Session.id.in_([row.id for row in others]))
-            grant = await open_session(db, settings, user.id, current.now, credentials.user_agent)
-            await throttle.take_back(db, limits)
+            grant = await open_session(
+                db, gate.settings, user.id, current.now, credentials.user_agent
+            )
+            await gate.throttle.take_back(db, limits)
         log.info("login_succeeded", user_id=str(user.id), session_id=str(grant.session_id))
         return PublicUser(user.id, current.email, current.is_active, current.created_at), grant
     log.info("login_failed", user_id=str(user.id) if user else None)
