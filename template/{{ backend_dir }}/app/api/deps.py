@@ -76,12 +76,12 @@ async def get_signed_in_by_cookie(
     return await get_signed_in(reads, claims)
 
 
-CurrentSession = Annotated[SignedIn, Depends(get_signed_in_by_cookie)]
+CurrentSignIn = Annotated[SignedIn, Depends(get_signed_in_by_cookie)]
 
 
-async def get_current_user(session: CurrentSession) -> PublicUser:
+async def get_current_user(signed_in: CurrentSignIn) -> PublicUser:
     """Give the signed-in user. Raises `NotSignedIn`."""
-    return session.user
+    return signed_in.user
 
 
 CurrentUser = Annotated[PublicUser, Depends(get_current_user)]

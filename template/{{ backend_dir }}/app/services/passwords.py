@@ -62,7 +62,7 @@ async def change_password(gate: PasswordGate, change: Change) -> Grant:
     async with gate.db.begin():
         await gate.throttle.count(gate.db, limits)
         password_hash = await gate.db.scalar(select(User.password_hash).where(User.id == user.id))
-    async with gate.throttle.attempt(gate.db, limits):
+    async with gate.throttle.take_back_if_unheard(gate.db, limits):
         return await _check_and_change(gate, change, password_hash, limits)
 
 

@@ -22,7 +22,7 @@ async def sign_up(
     limits = sign_up_limits(address)
     async with gate.db.begin():
         await gate.throttle.count(gate.db, limits)
-    async with gate.throttle.attempt(gate.db, limits):
+    async with gate.throttle.take_back_if_unheard(gate.db, limits):
         password_hash = await gate.hasher.hash(password)
     async with gate.db.begin():
         user = await create_user(gate.db, email, password_hash)

@@ -32,7 +32,7 @@ class Limit:
     window: timedelta
 
 
-QUARTER: Final = timedelta(minutes=15)
+QUARTER_HOUR: Final = timedelta(minutes=15)
 HOUR: Final = timedelta(hours=1)
 
 
@@ -40,20 +40,20 @@ def login_limits(username: str, address: str | None) -> list[Limit]:
     """Give the limits of a login; the same for a user who does not exist."""
     client = _client(address)
     return [
-        Limit("login by email and address", f"{username} {client}", 5, QUARTER),
+        Limit("login by email and address", f"{username} {client}", 5, QUARTER_HOUR),
         Limit("login by email", username, 100, HOUR),
-        Limit("login by address", client, 50, QUARTER),
+        Limit("login by address", client, 50, QUARTER_HOUR),
     ]
 
 
 def sign_up_limits(address: str | None) -> list[Limit]:
     """Give the limit of a sign-up."""
-    return [Limit("sign-up by address", _client(address), 50, QUARTER)]
+    return [Limit("sign-up by address", _client(address), 50, QUARTER_HOUR)]
 
 
 def current_password_limits(user_id: str) -> list[Limit]:
     """Give the limit of guesses at the current password by someone who is signed in."""
-    return [Limit("current password", user_id, 5, QUARTER)]
+    return [Limit("current password", user_id, 5, QUARTER_HOUR)]
 
 
 class Throttle:
@@ -82,8 +82,10 @@ class Throttle:
         await self._add(db, limits, -1)
 
     @asynccontextmanager
-    async def attempt(self, db: AsyncSession, limits: list[Limit]) -> AsyncIterator[None]:
-        """Count an attempt that was turned away unheard as none: too many wait for a hash."""
+    async def take_back_if_unheard(
+        self, db: AsyncSession, limits: list[Limit]
+    ) -> AsyncIterator[None]:
+        """Uncount an attempt that ends in `HashingUnavailable`: its password was never checked."""
         try:
             yield
         except HashingUnavailable:

@@ -17,7 +17,7 @@ from tests.conftest import (
 )
 
 WRONG = "a wrong passphrase"
-QUARTER = 15 * 60
+QUARTER_HOUR = 15 * 60
 
 
 async def guess(client: httpx.AsyncClient, email: str, times: int) -> list[int]:
@@ -33,7 +33,7 @@ async def test_the_sixth_guess_from_one_address_is_turned_away(
 
     assert response.status_code == 429
     assert response.json()["type"] == "/problems/too-many-attempts"
-    assert QUARTER - 5 <= int(response.headers["retry-after"]) <= QUARTER
+    assert QUARTER_HOUR - 5 <= int(response.headers["retry-after"]) <= QUARTER_HOUR
 
 
 async def test_of_fifty_guesses_at_once_five_are_hashed(
@@ -59,7 +59,7 @@ async def test_the_owner_is_back_after_the_window(
     client: httpx.AsyncClient, ada: PublicUser, db: asyncpg.Connection
 ) -> None:
     await guess(client, ada.email, 6)
-    await age(db, QUARTER)
+    await age(db, QUARTER_HOUR)
 
     assert (await log_in(client, ada.email)).status_code == 200
 

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Response
 from app.api.deps import (
     ClientAddress,
     Cookies,
-    CurrentSession,
+    CurrentSignIn,
     CurrentUser,
     Db,
     Gate,
@@ -50,7 +50,7 @@ async def read_me(user: CurrentUser) -> PublicUser:
 )
 async def change_password(
     change: PasswordChange,
-    signed_in: CurrentSession,
+    signed_in: CurrentSignIn,
     gate: Gate,
     cookies: Cookies,
     user_agent: UserAgent = None,
@@ -69,7 +69,7 @@ async def change_password(
 
 
 @router.get("/me/sessions", response_model=list[SessionOut], responses=problem_responses(401, 503))
-async def list_sessions(signed_in: CurrentSession, reads: Reads) -> list[listing.ListedSession]:
+async def list_sessions(signed_in: CurrentSignIn, reads: Reads) -> list[listing.ListedSession]:
     """List the devices that are signed in, the last used first."""
     return await listing.list_sessions(reads, signed_in)
 
@@ -80,7 +80,7 @@ async def list_sessions(signed_in: CurrentSession, reads: Reads) -> list[listing
     response_class=Response,
     responses=problem_responses(401, 403, 404, 413, 422, 503),
 )
-async def end_session(session_id: uuid.UUID, signed_in: CurrentSession, db: Db) -> None:
+async def end_session(session_id: uuid.UUID, signed_in: CurrentSignIn, db: Db) -> None:
     """Sign one device out."""
     await listing.end_session(db, signed_in, session_id)
 
@@ -91,6 +91,6 @@ async def end_session(session_id: uuid.UUID, signed_in: CurrentSession, db: Db) 
     response_class=Response,
     responses=problem_responses(401, 403, 413, 503),
 )
-async def end_other_sessions(signed_in: CurrentSession, db: Db) -> None:
+async def end_other_sessions(signed_in: CurrentSignIn, db: Db) -> None:
     """Sign every other device out."""
     await listing.end_other_sessions(db, signed_in)

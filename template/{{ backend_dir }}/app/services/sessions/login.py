@@ -59,7 +59,7 @@ async def log_in(gate: PasswordGate, credentials: Credentials) -> tuple[PublicUs
     except TooManyAttempts:
         log.warning("login_throttled")
         raise
-    async with gate.throttle.attempt(gate.db, limits):
+    async with gate.throttle.take_back_if_unheard(gate.db, limits):
         return await _check_and_open(gate, credentials, user, limits)
 
 
