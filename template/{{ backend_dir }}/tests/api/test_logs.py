@@ -1,9 +1,19 @@
+from typing import Any
+
 import asyncpg
 import httpx
 import pytest
 
 from app.services.users import PublicUser
 from tests.conftest import PASSWORD, age, cookie, log_in, set_cookie
+
+ME = "/api/v1/users/me"
+
+
+def own_events(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
+    """Give what the application itself has logged."""
+    records = (record for record in caplog.records if record.name.startswith("app."))
+    return [record.msg for record in records if isinstance(record.msg, dict)]
 
 
 async def test_what_happens_to_a_session_is_logged_and_no_secret_is(
@@ -33,10 +43,7 @@ async def test_what_happens_to_a_session_is_logged_and_no_secret_is(
     for _ in range(6):
         await log_in(client, ada.email, "typed by mistake")
 
-    events = [
-        record.msg for record in caplog.records
-        if record.name.startswith("app.") and isinstance(record.msg, dict)
-    ]  # fmt: skip
+    events = own_events(caplog)
     assert [(event["event"], event["level"]) for event in events] == [
         ("login_failed", "info"),
         ("login_succeeded", "info"),
@@ -55,3 +62,18 @@ async def test_what_happens_to_a_session_is_logged_and_no_secret_is(
     assert all(event["session_id"] for event in events[1:7])
     for secret in secrets:
         assert secret not in caplog.text
+
+
+async def test_sessions_that_their_user_ends_are_logged(
+    signed_in: httpx.AsyncClient, ada: PublicUser, caplog: pytest.LogCaptureFixture
+) -> None:
+    (session,) = (await signed_in.get(f"{ME}/sessions")).json()
+    caplog.clear()
+    await signed_in.delete(f"{ME}/sessions")
+    await signed_in.delete(f"{ME}/sessions/{session['id']}")
+
+    others, this = own_events(caplog)
+    assert (others["event"], others["user_id"]) == ("other_sessions_ended", str(ada.id))
+    assert "session_id" not in others
+    assert (this["event"], this["user_id"]) == ("logged_out", str(ada.id))
+    assert this["session_id"] == session["id"]

@@ -18,7 +18,7 @@ from app.api.problems import problem_responses
 from app.api.schemas import PasswordChange, SessionOut, UserIn, UserOut
 from app.core.emails import Email
 from app.services import passwords, sign_up
-from app.services.sessions import listing
+from app.services.sessions import ending, listing
 from app.services.users import PublicUser
 
 router = APIRouter(prefix="/users", tags=["users"])
@@ -82,7 +82,7 @@ async def list_sessions(signed_in: CurrentSignIn, reads: Reads) -> list[listing.
 )
 async def end_session(session_id: uuid.UUID, signed_in: CurrentSignIn, db: Db) -> None:
     """Sign one device out."""
-    await listing.end_session(db, signed_in, session_id)
+    await ending.end_session(db, signed_in, session_id)
 
 
 @router.delete(
@@ -93,4 +93,4 @@ async def end_session(session_id: uuid.UUID, signed_in: CurrentSignIn, db: Db) -
 )
 async def end_other_sessions(signed_in: CurrentSignIn, db: Db) -> None:
     """Sign every other device out."""
-    await listing.end_other_sessions(db, signed_in)
+    await ending.end_other_sessions(db, signed_in)

@@ -9,7 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.tokens import RawToken, hash_refresh_token
 from app.models import RefreshToken, Session
+from app.services.errors import SessionNotFound
 from app.services.sessions.lock import lock_users
+from app.services.users import SignedIn
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -78,3 +80,30 @@ async def log_out(db: AsyncSession, presented: Presented) -> None:
         await end_sessions(db, Session.id.in_([row.id for row in found]))
     for row in found:
         log.info("logged_out", user_id=str(row.user_id), session_id=str(row.id))
+
+
+async def end_session(db: AsyncSession, signed_in: SignedIn, session_id: uuid.UUID) -> None:
+    """End one session of a user. Raises `SessionNotFound`, also for someone else's."""
+    async with db.begin():
+        await lock_users(db, [signed_in.user.id])
+        found = await db.scalar(
+            select(Session.id).where(
+                Session.id == session_id,
+                Session.user_id == signed_in.user.id,
+                Session.revoked_at.is_(None),
+            )
+        )
+        if found is None:
+            raise SessionNotFound
+        await end_sessions(db, Session.id == session_id)
+    log.info("logged_out", user_id=str(signed_in.user.id), session_id=str(session_id))
+
+
+async def end_other_sessions(db: AsyncSession, signed_in: SignedIn) -> None:
+    """End every session of a user but the one that asks."""
+    async with db.begin():
+        await lock_users(db, [signed_in.user.id])
+        await end_sessions(
+            db, (Session.user_id == signed_in.user.id) & (Session.id != signed_in.session_id)
+        )
+    log.info("other_sessions_ended", user_id=str(signed_in.user.id))
