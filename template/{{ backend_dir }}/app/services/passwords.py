@@ -11,7 +11,12 @@ from app.core.emails import Email
 from app.core.password_policy import password_problem
 from app.core.settings import Settings
 from app.models import Session, User
-from app.services.errors import NotSignedIn, UnacceptablePassword, WrongPassword
+from app.services.errors import (
+    NotSignedIn,
+    TooManyAttempts,
+    UnacceptablePassword,
+    WrongPassword,
+)
 from app.services.gate import MAX_CHECKS, PasswordGate
 from app.services.sessions.ending import end_sessions
 from app.services.sessions.grant import Grant, open_session
@@ -56,12 +61,17 @@ async def change_password(gate: PasswordGate, change: Change) -> Grant:
     Raises `UnacceptablePassword`, `WrongPassword`, `TooManyAttempts`, `HashingUnavailable`, and
     `NotSignedIn` when the session has ended meanwhile.
     """
-    user = change.signed_in.user
+    user, session_id = change.signed_in.user, change.signed_in.session_id
     check_password(gate.settings, Email(user.email), change.new)
     limits = current_password_limits(str(user.id))
-    async with gate.db.begin():
-        await gate.throttle.count(gate.db, limits)
-        password_hash = await gate.db.scalar(select(User.password_hash).where(User.id == user.id))
+    stored = select(User.password_hash).where(User.id == user.id)
+    try:
+        async with gate.db.begin():
+            await gate.throttle.count(gate.db, limits)
+            password_hash = await gate.db.scalar(stored)
+    except TooManyAttempts:
+        log.warning("password_change_throttled", user_id=str(user.id), session_id=str(session_id))
+        raise
     async with gate.throttle.take_back_if_unheard(gate.db, limits):
         return await _check_and_change(gate, change, password_hash, limits)
 
@@ -69,7 +79,7 @@ async def change_password(gate: PasswordGate, change: Change) -> Grant:
 async def _check_and_change(
     gate: PasswordGate, change: Change, password_hash: str | None, limits: list[Limit]
 ) -> Grant:
-    db, user_id = gate.db, change.signed_in.user.id
+    db, user_id, session_id = gate.db, change.signed_in.user.id, change.signed_in.session_id
     new_hash = None
     for _ in range(MAX_CHECKS):
         if not (await gate.hasher.verify(change.current, password_hash))[0]:
@@ -77,8 +87,7 @@ async def _check_and_change(
         new_hash = new_hash or await gate.hasher.hash(change.new)
         async with db.begin():
             await lock_users(db, [user_id])
-            parameters = {"session_id": change.signed_in.session_id}
-            current = (await db.execute(LOCKED_USER, parameters)).one_or_none()
+            current = (await db.execute(LOCKED_USER, {"session_id": session_id})).one_or_none()
             if current is None:
                 raise NotSignedIn
             if current.password_hash != password_hash:
@@ -89,4 +98,5 @@ async def _check_and_change(
             await gate.throttle.take_back(db, limits)
         log.info("password_changed", user_id=str(user_id), session_id=str(grant.session_id))
         return grant
+    log.info("password_change_failed", user_id=str(user_id), session_id=str(session_id))
     raise WrongPassword

@@ -64,6 +64,26 @@ async def test_what_happens_to_a_session_is_logged_and_no_secret_is(
         assert secret not in caplog.text
 
 
+async def test_guesses_at_the_current_password_are_logged(
+    signed_in: httpx.AsyncClient, ada: PublicUser, caplog: pytest.LogCaptureFixture
+) -> None:
+    (session,) = (await signed_in.get(f"{ME}/sessions")).json()
+    caplog.clear()
+    body = {"current_password": "typed by mistake", "new_password": "another long passphrase"}
+    for _ in range(6):
+        await signed_in.put(f"{ME}/password", json=body)
+
+    events = own_events(caplog)
+    assert [(event["event"], event["level"]) for event in events] == [
+        *[("password_change_failed", "info")] * 5,
+        ("password_change_throttled", "warning"),
+    ]
+    assert {event["user_id"] for event in events} == {str(ada.id)}
+    assert {event["session_id"] for event in events} == {session["id"]}
+    for secret in body.values():
+        assert secret not in caplog.text
+
+
 async def test_sessions_that_their_user_ends_are_logged(
     signed_in: httpx.AsyncClient, ada: PublicUser, caplog: pytest.LogCaptureFixture
 ) -> None:
