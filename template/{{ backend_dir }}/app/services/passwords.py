@@ -29,7 +29,12 @@ log = structlog.stdlib.get_logger(__name__)
 LOCKED_USER = (
     select(User.password_hash, func.clock_timestamp().label("now"))
     .join(Session, Session.user_id == User.id)
-    .where(User.is_active, Session.id == bindparam("session_id"), Session.revoked_at.is_(None))
+    .where(
+        User.is_active,
+        Session.id == bindparam("session_id"),
+        Session.revoked_at.is_(None),
+        Session.expires_at > func.clock_timestamp(),
+    )
 )
 
 

@@ -71,11 +71,12 @@ async def test_who_is_not_signed_in_changes_nothing(client: httpx.AsyncClient) -
     ("meanwhile", "status"),
     [
         ("UPDATE sessions SET revoked_at = now()", 401),
+        ("UPDATE sessions SET expires_at = now()", 401),
         ("UPDATE users SET is_active = false", 401),
         ("UPDATE users SET password_hash = $1", 204),
         ("UPDATE users SET password_hash = $2", 422),
     ],
-    ids=["session ended", "user disabled", "hash upgraded", "password changed"],
+    ids=["session ended", "session expired", "user disabled", "hash upgraded", "password changed"],
 )
 async def test_what_changes_while_the_password_is_hashed_counts(
     app: FastAPI, signed_in: httpx.AsyncClient, db: asyncpg.Connection, meanwhile: str, status: int
