@@ -2,6 +2,7 @@
 
 import uuid
 
+import structlog
 from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -12,13 +13,17 @@ from app.services.passwords import set_password
 from app.services.sessions.ending import end_sessions
 from app.services.sessions.lock import lock_users
 
+log = structlog.stdlib.get_logger(__name__)
+
 BATCH = 1000
 
 
 async def set_password_of(db: AsyncSession, email: Email, new_hash: str) -> None:
     """Replace a user's password; ends their sessions. Raises `UserNotFound`."""
     async with db.begin():
-        await set_password(db, await _lock(db, email), new_hash)
+        user_id = await _lock(db, email)
+        await set_password(db, user_id, new_hash)
+    log.info("password_set", user_id=str(user_id))
 
 
 async def deactivate_user(db: AsyncSession, email: Email) -> None:
@@ -27,12 +32,15 @@ async def deactivate_user(db: AsyncSession, email: Email) -> None:
         user_id = await _lock(db, email)
         await db.execute(update(User).where(User.id == user_id).values(is_active=False))
         await end_sessions(db, Session.user_id == user_id)
+    log.info("user_deactivated", user_id=str(user_id))
 
 
 async def end_sessions_of(db: AsyncSession, email: Email) -> None:
     """End a user's sessions. Raises `UserNotFound`."""
     async with db.begin():
-        await end_sessions(db, Session.user_id == await _lock(db, email))
+        user_id = await _lock(db, email)
+        await end_sessions(db, Session.user_id == user_id)
+    log.info("sessions_ended", user_id=str(user_id))
 
 
 async def end_every_session(db: AsyncSession) -> int:
@@ -46,10 +54,12 @@ async def end_every_session(db: AsyncSession) -> int:
             users = select(Session.user_id).where(alive).distinct().limit(BATCH)
             batch = list(await db.scalars(users))
             if not batch:
-                return count
+                break
             await lock_users(db, batch)
             await end_sessions(db, alive & Session.user_id.in_(batch))
             count += len(batch)
+    log.info("every_session_ended", users=count)
+    return count
 
 
 async def purge(db: AsyncSession) -> tuple[int, int]:

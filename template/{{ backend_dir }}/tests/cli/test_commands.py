@@ -166,6 +166,53 @@ def test_commands_that_end_sessions_do(
 
 
 @pytest.mark.usefixtures("empty")
+@pytest.mark.parametrize(
+    ("command", "event", "prints"),
+    [
+        (
+            ["set-password", "ada@example.com", "--password-stdin"],
+            "password_set",
+            "Changed the password of ada@example.com and ended their sessions.\n",
+        ),
+        (
+            ["deactivate-user", "ada@example.com"],
+            "user_deactivated",
+            "Deactivated ada@example.com and ended their sessions.\n",
+        ),
+        (
+            ["end-sessions", "ada@example.com"],
+            "sessions_ended",
+            "Ended the sessions of ada@example.com.\n",
+        ),
+        (["end-sessions", "--all"], "every_session_ended", "Ended the sessions of 1 users.\n"),
+    ],
+    ids=["set-password", "deactivate-user", "end-sessions", "end-sessions --all"],
+)
+def test_commands_that_end_sessions_log_it_beside_what_they_print(
+    environment: pytest.MonkeyPatch,
+    test_database: str,
+    capsys: pytest.CaptureFixture[str],
+    command: list[str],
+    event: str,
+    prints: str,
+) -> None:
+    create_user(environment, "ada@example.com", PASSWORD)
+    sign_in_once(test_database, "ada@example.com")
+    capsys.readouterr()
+
+    environment.setattr("sys.stdin", io.StringIO("another long passphrase\n"))
+    assert main(command) == 0
+
+    printed = capsys.readouterr()
+    logged = json.loads(printed.err)
+    assert printed.out == prints
+    assert (logged["event"], logged["level"]) == (event, "info")
+    ada = str(query(test_database, "SELECT id FROM users"))
+    assert logged.get("user_id") == (None if "--all" in command else ada)
+    assert logged.get("users") == (1 if "--all" in command else None)
+
+
+@pytest.mark.usefixtures("empty")
 def test_the_new_password_of_set_password_signs_in(
     environment: pytest.MonkeyPatch, test_database: str
 ) -> None:
