@@ -18,23 +18,26 @@ def delay_shutdown(state: State, seconds: float) -> Iterator[None]:
     that the process is not ready any more. Entered in the lifespan, after the server has set its
     handlers; so it works with one worker, with several, and under plain Uvicorn.
     """
-    if seconds <= 0 or threading.current_thread() is not threading.main_thread():
+    before = signal.getsignal(signal.SIGTERM)
+    # None: a handler that is not Python's, and can't be put back.
+    nothing_to_delay = seconds <= 0 or before in (signal.SIG_IGN, None)
+    if nothing_to_delay or threading.current_thread() is not threading.main_thread():
         yield
         return
-    server_handler = signal.getsignal(signal.SIGTERM)
     loop = asyncio.get_running_loop()
 
-    def stop(number: int, frame: FrameType | None) -> None:
-        if callable(server_handler):
-            server_handler(number, frame)
+    def stop(number: int) -> None:
+        # Raised anew, not called: the default that ends a process is no function.
+        signal.signal(number, before)
+        signal.raise_signal(number)
 
     def start_draining(number: int, _frame: FrameType | None) -> None:
         if not state.draining:
             state.draining = True
-            loop.call_soon_threadsafe(loop.call_later, seconds, stop, number, None)
+            loop.call_soon_threadsafe(loop.call_later, seconds, stop, number)
 
     signal.signal(signal.SIGTERM, start_draining)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, server_handler)
+        signal.signal(signal.SIGTERM, before)
