@@ -13,6 +13,7 @@ from app.cli.doctor import doctor
 from app.cli.errors import CommandError
 from app.cli.openapi import openapi
 from app.cli.serve import serve
+from app.core.startup import CONFIGURATION_ERROR, ConfigurationError
 from app.db.embedded import EmbeddedPostgresError
 from app.db.session import DatabaseUnavailable
 from app.services.errors import EmailTaken, UnacceptablePassword, UserNotFound
@@ -78,6 +79,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         UnacceptablePassword,
     ) as error:
         print(error, file=sys.stderr)
+    except ConfigurationError as error:
+        print(error, file=sys.stderr)
+        return CONFIGURATION_ERROR
     except KeyboardInterrupt:
         return 130
     return 1

@@ -10,9 +10,9 @@ import uvicorn
 
 from app.cli.errors import CommandError
 from app.cli.serve import check_port
-from app.core.startup import load_or_exit
+from app.core.startup import ConfigurationError, load_or_exit
 from app.db import revisions
-from app.db.local import use_embedded_database
+from app.db.local import read_variable, use_embedded_database
 
 ENV: Final = Path(".env")
 EXAMPLE: Final = Path("env.example")
@@ -21,6 +21,7 @@ APP: Final = Path(__file__).parents[1]
 
 def dev() -> None:
     """Make `.env`, start the embedded Postgres, migrate, and serve with reload until Ctrl-C."""
+    _refuse_deployment(read_variable("ENVIRONMENT"))  # before anything is written or started
     # Leave by the front door, also when the terminal is closed, so that Postgres is stopped.
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
@@ -29,6 +30,7 @@ def dev() -> None:
         _write_env()
     embedded = use_embedded_database()
     settings = load_or_exit()
+    _refuse_deployment(settings.environment)  # forgotten, it is production
     check_port(settings.host, settings.port)
     revisions.migrate(settings)
     # localhost, not 127.0.0.1: to a browser that is another site than a frontend on localhost.
@@ -45,6 +47,15 @@ def dev() -> None:
         log_config=None,
         access_log=False,
     )
+
+
+def _refuse_deployment(environment: str | None) -> None:
+    # Its database is not for `dev` to migrate.
+    if environment in ("staging", "production"):
+        raise ConfigurationError(
+            f"ENVIRONMENT is {environment}, and dev is for a developer's machine; "
+            "set ENVIRONMENT=local, or use serve"
+        )
 
 
 def _write_env() -> None:

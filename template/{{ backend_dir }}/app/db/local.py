@@ -13,7 +13,7 @@ def use_embedded_database() -> bool:
 
     Gives whether it did. Raises `EmbeddedPostgresError`.
     """
-    if _variable("DATABASE_URL"):
+    if read_variable("DATABASE_URL"):
         return False
     os.environ["DATABASE_URL"] = embedded.start(PROJECT_SLUG.replace("-", "_"))
     return True
@@ -21,11 +21,11 @@ def use_embedded_database() -> bool:
 
 def use_local_database() -> None:
     """On a developer's machine, work on the database that `dev` works on."""
-    if _variable("ENVIRONMENT") == "local":
+    if read_variable("ENVIRONMENT") == "local":
         use_embedded_database()
 
 
-def _variable(name: str) -> str | None:
+def read_variable(name: str) -> str | None:
     """Give a variable of the environment or of `.env`; None when it is unset or empty."""
     try:
         return os.environ.get(name) or dotenv_values(".env").get(name) or None

@@ -234,6 +234,35 @@ def test_an_unknown_user_is_named_as_such(
     assert capsys.readouterr().err == "There is no user with this email address.\n"
 
 
+@pytest.mark.parametrize(
+    ("variable", "env", "says"),
+    [
+        ("production", None, "ENVIRONMENT is production"),
+        ("staging", "ENVIRONMENT=local", "ENVIRONMENT is staging"),
+        ("", "ENVIRONMENT=production", "ENVIRONMENT is production"),
+        ("", "LOG_LEVEL=INFO", "ENVIRONMENT is production"),  # that is what forgetting it means
+    ],
+)
+def test_dev_leaves_deployments_alone(
+    environment: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    variable: str,
+    env: str | None,
+    says: str,
+) -> None:
+    environment.setenv("ENVIRONMENT", variable)
+    environment.setattr("signal.signal", lambda *_: None)
+    if env is not None:
+        Path(".env").write_text(f"{env}\n")
+    before = [path.read_text() for path in Path().iterdir()]
+
+    assert main(["dev"]) == 2
+    assert [path.read_text() for path in Path().iterdir()] == before
+    error = capsys.readouterr().err
+    assert error.startswith(says)
+    assert error.count("\n") == 1
+
+
 def test_end_sessions_asks_whose(environment: pytest.MonkeyPatch) -> None:
     for arguments in ([], ["ada@example.com", "--all"]):
         with pytest.raises(SystemExit) as ended:

@@ -66,7 +66,7 @@ def test_plain_uvicorn_serves(settings: dict[str, str]) -> None:
 def test_a_port_that_is_taken_is_one_line(
     settings: dict[str, str], command: str, tmp_path: Path
 ) -> None:
-    (tmp_path / ".env").touch()
+    (tmp_path / ".env").write_text("ENVIRONMENT=local\n")
     with (
         socket.create_server(("127.0.0.1", int(settings["PORT"]))),
         process("app", command, settings=settings, cwd=tmp_path) as child,
