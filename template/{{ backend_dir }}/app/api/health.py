@@ -17,12 +17,15 @@ log = structlog.stdlib.get_logger(__name__)
 READY_WITHIN_SECONDS = 1.5
 
 
+# Load balancers ask with HEAD; the server leaves the body out.
+@router.head("/health", include_in_schema=False)
 @router.get("/health")
 async def health() -> Status:
     """The process is alive; nothing else is looked at."""
     return Status()
 
 
+@router.head("/health/ready", response_model=Status, include_in_schema=False)
 @router.get("/health/ready", response_model=Status, responses=problem_responses(503))
 async def ready(request: Request) -> Response | Status:
     """The database answers and is not behind this code, and the process is not shutting down."""

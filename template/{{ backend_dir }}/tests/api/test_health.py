@@ -3,6 +3,7 @@ import time
 import asyncpg
 import httpx
 import pytest
+from fastapi import FastAPI
 
 from tests.conftest import AppFactory, ClientFactory
 
@@ -12,6 +13,15 @@ async def test_health_says_ok(client: httpx.AsyncClient) -> None:
 
     assert response.status_code == 200
     assert response.json() == {"status": "ok"}
+
+
+@pytest.mark.parametrize("path", ["/health", "/health/ready"])
+async def test_a_load_balancer_may_ask_with_head(
+    app: FastAPI, client: httpx.AsyncClient, path: str
+) -> None:
+    assert (await client.head(path)).status_code == 200
+    app.state.draining = True
+    assert (await client.head(path)).status_code == (200 if path == "/health" else 503)
 
 
 async def test_ready_when_the_database_is_up_to_date(client: httpx.AsyncClient) -> None:

@@ -33,6 +33,8 @@ def test_serve_drains_and_ends_well(settings: dict[str, str], workers: str) -> N
         child.send_signal(signal.SIGTERM)
         wait_for(f"{url}/health/ready", child, status=503)
         assert httpx.get(f"{url}/health").status_code == 200
+        head = httpx.head(f"{url}/health/ready")
+        assert (head.status_code, head.content) == (503, b"")
         output, _ = child.communicate(timeout=START_SECONDS)
 
         assert child.returncode == 0, output
