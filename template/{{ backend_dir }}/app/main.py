@@ -12,12 +12,12 @@ from starlette.middleware.cors import CORSMiddleware
 from app.api import health, v1
 from app.api.cookies import AuthCookies
 from app.api.docs import add_docs, describe
+from app.api.handlers import handle_http_exception, handle_validation_error
 from app.api.middleware.body_limit import BodyLimitMiddleware
 from app.api.middleware.context import ContextMiddleware
 from app.api.middleware.cross_site import CrossSiteMiddleware
 from app.api.middleware.errors import ErrorMiddleware
 from app.api.middleware.proxy import ProxyHintMiddleware
-from app.api.problems import handle_http_exception, handle_validation_error
 from app.core.security import PasswordHasher
 from app.core.settings import PROJECT_NAME, Settings
 from app.core.shutdown import delay_shutdown

@@ -6,14 +6,12 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from fastapi import Request
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from starlette.exceptions import HTTPException
 
-from app.api.validation import FieldError, has_wrong_media_type, safe_errors
+from app.api.validation import FieldError
 from app.core.security import HashingUnavailable
 from app.db.session import DatabaseUnavailable
 from app.services import errors
@@ -156,33 +154,6 @@ def _database_refuses(error: DBAPIError) -> bool:
     # 53: out of resources; 55P03: lock not available; 57: shut down or cancelled.
     refusals = ("08", "25006", "40", "53", "55P03", "57")
     return error.connection_invalidated or code.startswith(refusals)
-
-
-async def handle_http_exception(request: Request, error: HTTPException) -> JSONResponse:
-    """Answer what Starlette and FastAPI raise themselves: 404, 405, unreadable bodies."""
-    if error.status_code == HTTPStatus.BAD_REQUEST:
-        return problem_response(request, INVALID)
-    if error.status_code == HTTPStatus.UNSUPPORTED_MEDIA_TYPE:
-        return problem_response(request, UNSUPPORTED)
-    if error.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-        return problem_response(request, TOO_LARGE)
-    known = error.status_code in HTTPStatus.__members__.values()
-    title = HTTPStatus(error.status_code).phrase if known else "Error"
-    problem = Problem(
-        status=error.status_code,
-        name=title.lower().replace(" ", "-"),
-        title=title,
-        detail=str(error.detail),
-        headers=dict(error.headers or {}),
-    )
-    return problem_response(request, problem)
-
-
-async def handle_validation_error(request: Request, error: RequestValidationError) -> JSONResponse:
-    """Answer 422, or 415 when the body came as something this call does not read."""
-    if has_wrong_media_type(request):
-        return problem_response(request, UNSUPPORTED)
-    return problem_response(request, INVALID, safe_errors(request.app, error))
 
 
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:

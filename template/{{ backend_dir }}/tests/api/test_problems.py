@@ -1,6 +1,7 @@
 """Errors, and the headers that every answer carries."""
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator
 
 import asyncpg
@@ -38,8 +39,24 @@ async def test_an_unknown_path_is_not_found(frontend: httpx.AsyncClient) -> None
     assert_well_formed(await frontend.get("/nowhere"), 404, "not-found")
 
 
-async def test_a_wrong_method_is_not_allowed(frontend: httpx.AsyncClient) -> None:
-    assert_well_formed(await frontend.delete("/health"), 405, "method-not-allowed")
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("DELETE", "/health", "GET, HEAD"),
+        ("PUT", "/api/v1/users/me", "GET"),
+        ("POST", "/api/v1/users/me/sessions", "GET, DELETE"),
+        ("GET", f"/api/v1/users/me/sessions/{uuid.uuid4()}", "DELETE"),
+        ("GET", "/api/v1/users", "POST"),
+        ("POST", "/docs", "GET"),
+    ],
+)
+async def test_a_wrong_method_is_told_the_right_ones(
+    frontend: httpx.AsyncClient, method: str, path: str, allowed: str
+) -> None:
+    response = await frontend.request(method, path)
+
+    assert_well_formed(response, 405, "method-not-allowed")
+    assert response.headers["allow"] == allowed
 
 
 async def test_a_body_over_one_mebibyte_is_too_large(frontend: httpx.AsyncClient) -> None:

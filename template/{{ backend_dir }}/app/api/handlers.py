@@ -1,0 +1,54 @@
+"""What Starlette and FastAPI raise themselves, as problem documents too."""
+
+from http import HTTPStatus
+from typing import Final
+
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.routing import Match
+
+from app.api.problems import INVALID, TOO_LARGE, UNSUPPORTED, Problem, problem_response
+from app.api.validation import has_wrong_media_type, safe_errors
+
+METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+
+
+async def handle_http_exception(request: Request, error: HTTPException) -> JSONResponse:
+    """Answer 404, 405, a body that can't be read, and whatever status an endpoint raises."""
+    if error.status_code == HTTPStatus.BAD_REQUEST:
+        return problem_response(request, INVALID)
+    if error.status_code == HTTPStatus.UNSUPPORTED_MEDIA_TYPE:
+        return problem_response(request, UNSUPPORTED)
+    if error.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        return problem_response(request, TOO_LARGE)
+    headers = dict(error.headers or {})
+    if "Allow" in headers:
+        headers["Allow"] = ", ".join(_allowed_methods(request))
+    known = error.status_code in HTTPStatus.__members__.values()
+    title = HTTPStatus(error.status_code).phrase if known else "Error"
+    problem = Problem(
+        status=error.status_code,
+        name=title.lower().replace(" ", "-"),
+        title=title,
+        detail=str(error.detail),
+        headers=headers,
+    )
+    return problem_response(request, problem)
+
+
+async def handle_validation_error(request: Request, error: RequestValidationError) -> JSONResponse:
+    """Answer 422, or 415 when the body came as something this call does not read."""
+    if has_wrong_media_type(request):
+        return problem_response(request, UNSUPPORTED)
+    return problem_response(request, INVALID, safe_errors(request.app, error))
+
+
+def _allowed_methods(request: Request) -> list[str]:
+    # RFC 9110 15.5.6 wants all methods of the path; Starlette names those of one route.
+    def is_allowed(method: str) -> bool:
+        scope = {**request.scope, "method": method}
+        return any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
+
+    return [method for method in METHODS if is_allowed(method)]
