@@ -1,5 +1,7 @@
 import httpx
 import pytest
+from fastapi import FastAPI, WebSocket
+from starlette.types import Message
 
 from tests.conftest import ORIGIN, AppFactory, ClientFactory, add_user, log_in
 
@@ -56,6 +58,34 @@ async def test_a_request_from_home_passes(
     signed_in: httpx.AsyncClient, headers: dict[str, str]
 ) -> None:
     assert (await signed_in.post("/api/v1/auth/logout", headers=headers)).status_code == 204
+
+
+@pytest.mark.parametrize(
+    ("origin", "answer"),
+    [
+        (ORIGIN, "websocket.accept"),
+        ("https://api.test", "websocket.accept"),
+        ("https://evil.test", "websocket.close"),
+        ("null", "websocket.close"),
+    ],
+)
+async def test_a_websocket_opens_from_home_only(app: FastAPI, origin: str, answer: str) -> None:
+    @app.websocket("/socket")
+    async def accept(socket: WebSocket) -> None:
+        await socket.accept()
+
+    async def receive() -> Message:
+        return {"type": "websocket.connect"}
+
+    async def send(message: Message) -> None:
+        sent.append(message["type"])
+
+    sent: list[str] = []
+    headers = [(b"host", b"api.test"), (b"origin", origin.encode())]
+    scope = {"type": "websocket", "path": "/socket", "query_string": b"", "headers": headers}
+    await app(scope, receive, send)
+
+    assert sent == [answer]
 
 
 async def test_two_origins_are_one_too_many(signed_in: httpx.AsyncClient) -> None:

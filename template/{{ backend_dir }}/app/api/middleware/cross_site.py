@@ -5,6 +5,7 @@ from collections.abc import Collection
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocketClose
 
 from app.api.problems import CROSS_SITE, problem_response
 
@@ -16,7 +17,8 @@ class CrossSiteMiddleware:
 
     SameSite alone does not do it: it lets sibling subdomains through, and `none` everybody.
     Browsers say truthfully where a request comes from (Fetch Metadata, `Origin`); what says
-    nothing at all is no browser, and holds no one else's cookies.
+    nothing at all is no browser, and holds no one else's cookies. A WebSocket, which CORS does not
+    cover, begins with a GET; it counts as unsafe.
 
     origins: the allowlist, normalised. scheme: of the backend's own origin. It comes from the
     settings, never from what a proxy header claims.
@@ -28,12 +30,11 @@ class CrossSiteMiddleware:
         self.scheme = scheme
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if (
-            scope["type"] != "http"
-            or scope["method"] in SAFE_METHODS
-            or self._is_allowed(Headers(scope=scope))
-        ):
+        is_safe = scope["type"] == "lifespan" or scope.get("method") in SAFE_METHODS
+        if is_safe or self._is_allowed(Headers(scope=scope)):
             await self.app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await WebSocketClose()(scope, receive, send)  # not accepted yet, so a 403
         else:
             await problem_response(Request(scope), CROSS_SITE)(scope, receive, send)
 
