@@ -10,11 +10,11 @@ from app.core.startup import ConfigurationError, load_settings
 from app.db.embedded import EmbeddedPostgresError
 from app.db.local import use_local_database
 from app.db.revisions import Revisions, is_up_to_date
-from app.db.session import Database, DatabaseUnavailable
+from app.db.session import Database, DatabaseUnavailable, create_migration_engine
 
 
 def doctor() -> int:
-    """Check settings, password hashing, proxy trust, database and migrations, a line each.
+    """Check settings, password hashing, proxy trust, databases and migrations, a line each.
 
     Gives 1 if anything is wrong.
     """
@@ -27,10 +27,12 @@ def doctor() -> int:
             _report("settings", line)
         return 1
     _report("settings", None, f"ENVIRONMENT={settings.environment}")
-    _report("proxy trust", None, f"only {', '.join(settings.forwarded_allow_ips)} may name clients")
+    _tell_proxy_trust(settings)
     if note := settings.database.note:
         _report("database URL", None, note)
     problems.append(asyncio.run(_check_database(settings)))
+    if settings.migration_database_url not in (None, settings.database_url):
+        problems.append(asyncio.run(_check_migration_database(settings)))
     return int(any(problems))
 
 
@@ -42,17 +44,42 @@ def _check_hashing() -> bool:
     return _report("password hashing", None, "bcrypt_sha256")
 
 
+def _tell_proxy_trust(settings: Settings) -> None:
+    trusted = f"only {', '.join(settings.forwarded_allow_ips)} may name clients"
+    untouched = "forwarded_allow_ips" not in settings.model_fields_set
+    if untouched and settings.environment in ("staging", "production"):
+        hint = "a proxy elsewhere is not believed: add its address to FORWARDED_ALLOW_IPS"
+        print(f"hint   proxy trust: {trusted}; {hint}")
+    else:
+        _report("proxy trust", None, trusted)
+
+
 async def _check_database(settings: Settings) -> bool:
     database = Database.from_settings(settings)
     try:
         up_to_date = await is_up_to_date(database.reads, Revisions.load())
     except (DatabaseUnavailable, SQLAlchemyError, TimeoutError) as error:
-        return _report("database", f"{error or type(error).__name__}".splitlines()[0])
+        return _report("database", _first_line(error))
     finally:
         await database.close()
     _report("database", None, "answers")
     behind = None if up_to_date else "behind this code; run: python -m app migrate"
     return _report("migrations", behind, "up to date")
+
+
+async def _check_migration_database(settings: Settings) -> bool:
+    engine = create_migration_engine(settings)
+    try:
+        async with engine.connect():
+            return _report("migration database", None, "answers")
+    except (DatabaseUnavailable, SQLAlchemyError, TimeoutError) as error:
+        return _report("migration database", _first_line(error))
+    finally:
+        await engine.dispose()
+
+
+def _first_line(error: Exception) -> str:
+    return f"{error or type(error).__name__}".splitlines()[0]
 
 
 def _report(what: str, problem: str | None, detail: str = "") -> bool:

@@ -314,6 +314,11 @@ def test_doctor_finds_nothing_wrong(
     [
         ("JWT_SECRET", "short", "wrong  settings: JWT_SECRET is shorter"),
         ("DATABASE_URL", "postgresql://u:hunter2@127.0.0.1:1/x", "wrong  database: Connection"),
+        (
+            "MIGRATION_DATABASE_URL",
+            "postgresql://u:hunter2@127.0.0.1:1/x",
+            "ok     migrations: up to date\nwrong  migration database: Connection",
+        ),
     ],
 )
 def test_doctor_names_what_is_wrong(
@@ -329,6 +334,42 @@ def test_doctor_names_what_is_wrong(
     out = capsys.readouterr().out
     assert says in out
     assert "hunter2" not in out
+
+
+def test_doctor_connects_where_migrations_do(
+    environment: pytest.MonkeyPatch, test_database: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = f"{test_database}{'&' if '?' in test_database else '?'}application_name=migrate"
+    for url, lines in ((test_database, 0), (other, 1)):
+        environment.setenv("MIGRATION_DATABASE_URL", url)
+        assert main(["doctor"]) == 0
+        assert capsys.readouterr().out.count("ok     migration database: answers\n") == lines
+
+
+@pytest.mark.parametrize(
+    ("name", "addresses", "line"),
+    [
+        (
+            "production",
+            "",
+            "hint   proxy trust: only 127.0.0.1 may name clients; a proxy elsewhere",
+        ),
+        ("production", "10.0.0.0/8", "ok     proxy trust: only 10.0.0.0/8 may name clients\n"),
+        ("local", "", "ok     proxy trust: only 127.0.0.1 may name clients\n"),
+    ],
+)
+def test_doctor_reminds_of_the_proxy_in_front(
+    environment: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    addresses: str,
+    line: str,
+) -> None:
+    environment.setenv("ENVIRONMENT", name)
+    environment.setenv("FORWARDED_ALLOW_IPS", addresses)
+
+    assert main(["doctor"]) == 0
+    assert line in capsys.readouterr().out
 
 
 def test_doctor_notices_a_database_that_is_behind(
