@@ -12,6 +12,8 @@ from pathlib import Path
 
 import httpx
 
+from tests.conftest import ORIGIN, SECRET
+
 ROOT = Path(__file__).parents[1]
 NO_DOTENV = ROOT / "tests"  # a developer's .env is none of the tests' business
 PYTHON = [sys.executable, "-m"]
@@ -50,6 +52,25 @@ def process(
         finally:
             if child.poll() is None:
                 os.killpg(child.pid, signal.SIGKILL)
+
+
+@contextmanager
+def serving(database_url: str, **settings: str) -> Iterator[str]:
+    """Run `serve` over plain http on a database of the tests; gives its URL once it is ready."""
+    port = str(free_port())
+    defaults = {
+        "ENVIRONMENT": "test",
+        "COOKIE_SECURE": "false",
+        "COOKIE_SAMESITE": "lax",
+        "CORS_ORIGINS": ORIGIN,
+        "DATABASE_URL": database_url,
+        "JWT_SECRET": SECRET,
+        "LOG_LEVEL": "ERROR",
+        "PORT": port,
+    }
+    with process("app", "serve", settings=defaults | settings) as child:
+        wait_for(f"http://127.0.0.1:{port}/health/ready", child)
+        yield f"http://127.0.0.1:{port}"
 
 
 def wait_for(url: str, child: subprocess.Popen[str], status: int = 200) -> None:

@@ -26,8 +26,8 @@ from app.core.settings import ExplicitSettings
 from app.db.session import Database
 from app.main import create_app
 from app.services.users import create_user
-from tests.conftest import ORIGIN, PASSWORD, SECRET
-from tests.processes import free_port, process, wait_for
+from tests.conftest import PASSWORD, SECRET
+from tests.processes import serving
 
 pytestmark = [pytest.mark.fuzz, pytest.mark.no_cover]
 
@@ -43,23 +43,9 @@ CHECKS = [
 @pytest.fixture(scope="session")
 def url(test_database: str) -> Iterator[str]:
     """A `serve` process where anyone may sign up, and one has: its URL."""
-    port = str(free_port())
-    environment = {
-        "ENVIRONMENT": "test",
-        "COOKIE_SECURE": "false",
-        "COOKIE_SAMESITE": "lax",
-        "CORS_ORIGINS": ORIGIN,
-        "DATABASE_URL": test_database,
-        "JWT_SECRET": SECRET,
-        "LOGIN_THROTTLE_ENABLED": "false",
-        "LOG_LEVEL": "ERROR",
-        "PORT": port,
-        "SIGNUP_ENABLED": "true",
-    }
     asyncio.run(add_ada(test_database))
-    with process("app", "serve", settings=environment) as child:
-        wait_for(f"http://127.0.0.1:{port}/health/ready", child)
-        yield f"http://127.0.0.1:{port}"
+    with serving(test_database, LOGIN_THROTTLE_ENABLED="false", SIGNUP_ENABLED="true") as url:
+        yield url
 
 
 async def add_ada(test_database: str) -> None:

@@ -15,8 +15,8 @@ import pytest
 from app.core.emails import normalize_email
 from app.core.security import PasswordHasher
 from app.services.users import create_user
-from tests.conftest import ORIGIN, PASSWORD, SECRET, AppFactory, ClientFactory, cookie, log_in
-from tests.processes import free_port, process, wait_for
+from tests.conftest import PASSWORD, SECRET, AppFactory, ClientFactory, cookie, log_in
+from tests.processes import serving
 
 # Measuring coverage would slow down what has to be fast here.
 pytestmark = [pytest.mark.slow, pytest.mark.no_cover]
@@ -31,25 +31,17 @@ CALLS = 20
 def replicas(test_database: str, db: asyncpg.Connection) -> Iterator[list[str]]:
     """Two `serve` processes in the middle of a change of secrets: their URLs."""
     with ExitStack() as stack:
-        urls = []
-        for secret, previous in ((SECRET, OTHER_SECRET), (OTHER_SECRET, SECRET)):
-            port = str(free_port())
-            settings = {
-                "ENVIRONMENT": "test",
-                "COOKIE_SECURE": "false",
-                "COOKIE_SAMESITE": "lax",
-                "CORS_ORIGINS": ORIGIN,
-                "DATABASE_URL": test_database,
-                "DATABASE_POOL_SIZE": str(CALLS),
-                "JWT_SECRET": secret,
-                "JWT_PREVIOUS_SECRETS": previous,
-                "LOG_LEVEL": "ERROR",
-                "PORT": port,
-            }
-            child = stack.enter_context(process("app", "serve", settings=settings))
-            urls.append(f"http://127.0.0.1:{port}")
-            wait_for(f"{urls[-1]}/health/ready", child)
-        yield urls
+        yield [
+            stack.enter_context(
+                serving(
+                    test_database,
+                    DATABASE_POOL_SIZE=str(CALLS),
+                    JWT_SECRET=secret,
+                    JWT_PREVIOUS_SECRETS=previous,
+                )
+            )
+            for secret, previous in ((SECRET, OTHER_SECRET), (OTHER_SECRET, SECRET))
+        ]
 
 
 @pytest.fixture
@@ -102,17 +94,8 @@ async def test_guesses_at_two_replicas_share_one_limit(browsers: list[httpx.Asyn
 
 @pytest.mark.usefixtures("ada")
 async def test_hashing_never_stalls_the_event_loop(test_database: str) -> None:
-    port = str(free_port())
-    settings = {
-        "ENVIRONMENT": "staging",
-        "DATABASE_URL": test_database,
-        "JWT_SECRET": SECRET,
-        "LOGIN_THROTTLE_ENABLED": "false",
-        "PORT": port,
-    }
-    url = f"http://127.0.0.1:{port}"
-    with process("app", "serve", settings=settings) as child:
-        wait_for(f"{url}/health/ready", child)
+    real = {"ENVIRONMENT": "staging", "COOKIE_SECURE": "true", "LOGIN_THROTTLE_ENABLED": "false"}
+    with serving(test_database, **real) as url:
         async with httpx.AsyncClient(base_url=url, timeout=30) as client:
             await log_in(client, "nobody@example.com")
             # A busy machine can spoil a measurement, but not three; a stall spoils every one.
