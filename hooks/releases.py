@@ -37,9 +37,7 @@ def releases(root: Path) -> list[Release]:
     Raises `SystemExit` when only a part of the history is there.
     """
     if _git(root, "rev-parse", "--is-shallow-repository") == "true":
-        sys.exit(
-            "The releases stand in the history; this clone has none: git fetch --unshallow"
-        )
+        sys.exit("The releases stand in the history; this clone has none: git fetch --unshallow")
     changes = _git(root, "log", "--reverse", "--format=%H", "-G^version = ", "--", "pyproject.toml")
     found: list[Release] = []
     last = UNRELEASED

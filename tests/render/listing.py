@@ -20,7 +20,7 @@ LISTING: Final[Listing] = yaml.safe_load(
 )
 
 
-def expected_files(row: Answers) -> list[str]:
-    """Give the files that a project of these answers has, sorted."""
-    added = (by_answer[row[name]] for name, by_answer in LISTING["answers"].items())
-    return sorted(LISTING["always"] + [file for files in added for file in files])
+def expected_files(row: Answers) -> set[str]:
+    """Give the files that a project of these answers has."""
+    added = [by_answer[row[name]] for name, by_answer in LISTING["answers"].items()]
+    return set(LISTING["always"]).union(*added)
