@@ -30,14 +30,19 @@ def make_release(target: Path) -> None:
     """Commit and tag a copy of the work tree: of a changed one, Copier would record a commit that
     exists nowhere.
     """
+    copy_work_tree(target)
+    git(target, "init", "--quiet")
+    commit(target, "Release", tag=RELEASE)
+
+
+def copy_work_tree(target: Path) -> None:
+    """Copy what git would see of the work tree: all but what it ignores."""
     names = git(ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
     for name in filter(None, names.split("\0")):
         source = ROOT / name
         if source.exists():  # it may be deleted and not yet committed
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target / name, follow_symlinks=False)
-    git(target, "init", "--quiet")
-    commit(target, "Release", tag=RELEASE)
 
 
 def render(copie: Copie, answers: Answers, template: Path | None = None) -> Path:

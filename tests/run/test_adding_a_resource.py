@@ -1,6 +1,5 @@
 """The pages that show how to extend a project: followed step by step, they end with all green."""
 
-import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from hooks.projects import project_environment
-from tests.commands import run
-from tests.run.client import Browser
-from tests.run.servers import Server, free_port, started
+from tests.client import Browser
+from tests.pages import follow
+from tests.servers import Server, free_port, started
 from tests.variants import Answers
 
 RELOAD_SECONDS = 30
@@ -18,12 +17,6 @@ RELOAD_SECONDS = 30
 QUICK = (
     "--ignore=tests/fuzz -m 'not slow' -k 'projects or passages or migrations or docs' "
     "--no-cov -W 'ignore:Coverage disabled'"
-)
-# A block of code, and the line above it that says where the code goes.
-STEP = re.compile(
-    r"(?:^`(?P<path>[^`\n]+)`, (?P<how>a new file|at the end|changed|its functions)[^\n]*:\n\n)?"
-    r"^```(?P<language>\w+)\n(?P<text>.*?)^```$",
-    re.MULTILINE | re.DOTALL,
 )
 
 
@@ -46,44 +39,6 @@ def server(project: Path, environment: dict[str, str], tmp_path: Path) -> Iterat
     with started(["make", "dev"], project, environment, tmp_path / "log") as server:
         server.wait_until_ready()
         yield server
-
-
-def follow(page: str, project: Path, environment: dict[str, str]) -> None:
-    """Do what a page says, but for `make dev`, which runs already."""
-    text = (project / page).read_text(encoding="utf-8")
-    steps = list(STEP.finditer(text))
-    assert len(steps) == text.count("```") / 2
-    for step in steps:
-        if step["language"] == "sh":
-            for command in step["text"].splitlines():
-                if command != "make dev":
-                    run(["sh", "-c", command], project, environment)
-        elif step["how"]:
-            (path,) = list(project.glob(step["path"])) or [project / step["path"]]
-            write(path, step["how"], step["text"])
-        else:
-            assert step["language"] == "sql", step[0]  # for a database elsewhere
-
-
-def write(path: Path, how: str, text: str) -> None:
-    """Write a block of a page into its file."""
-    if how == "a new file":
-        assert not path.exists()
-        path.write_text(text, encoding="utf-8")
-        return
-    content = path.read_text(encoding="utf-8")
-    if how == "at the end":
-        content += text
-    elif how == "its functions":
-        content = content[: content.index("def upgrade")] + text
-    else:
-        for hunk in text.split("@@\n"):
-            lines = hunk.splitlines(keepends=True)
-            before = "".join(line[1:] for line in lines if line[0] in " -")
-            assert content.count(before) == 1, f"{path} has changed, and the page has not"
-            after = "".join(line[1:] for line in lines if line[0] in " +")
-            content = content.replace(before, after)
-    path.write_text(content, encoding="utf-8")
 
 
 def test_adding_a_resource_ends_green(

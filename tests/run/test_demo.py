@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from hooks.demo import EMAIL, PASSWORD
+from tests.client import Browser
 from tests.commands import git, run
 from tests.rendering import release
-from tests.run.client import Browser
-from tests.run.servers import free_port, started
+from tests.servers import free_port, started
 
 
 @pytest.fixture

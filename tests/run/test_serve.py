@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from hooks.projects import project_environment, python_of
+from tests.client import Browser
 from tests.commands import run
-from tests.run.client import Browser
-from tests.run.servers import Server, free_port, started
+from tests.servers import Server, free_port, started
 
 EMAIL = "ada@example.com"
 PASSWORD = "a passphrase for tests"

@@ -4,111 +4,190 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from pytest_copie.plugin import Copie
 
-from hooks.check_template import BACKEND, TEMPLATE
 from tests.commands import COPIER, commit, git, run
-from tests.rendering import RELEASE, data, files, release, render
-from tests.variants import Answers
+from tests.rendering import data, files
+from tests.update.history import NEXT, PREVIOUS, TIMEOUT, History, origins, replace
+from tests.variants import Answers, columns
 
-NEXT_RELEASE = "v0.0.1"
-CHANGED = "CORS_ORIGINS={{ frontend_origin }}"
 ANSWERS: Answers = {"project_name": "Shop", "cookie_samesite": "strict"}
+MIGRATIONS = "alembic/versions/"
+ProjectFrom = Callable[[str, Answers], Path]
+
+FROM_EVERY_VERSION = pytest.mark.parametrize("origin", origins())
 
 
-@pytest.fixture
-def template(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """Give a clone of the template, as somebody who copies from it has one; or one untagged."""
-    clone = tmp_path / "template"
-    git(tmp_path, "clone", "--quiet", release(), clone)
-    if getattr(request, "param", None) == "untagged":
-        git(clone, "tag", "--delete", RELEASE)
-    return clone
+def update(project: Path, version: str, *arguments: str) -> str:
+    """Update a project as a person does who gives the answers of before."""
+    return run([*COPIER, "update", "--defaults", f"--vcs-ref={version}", *arguments], project)
 
 
-@pytest.fixture
-def project(template: Path, tmp_path: Path) -> Path:
-    """Give a project that was rendered from the clone and committed."""
-    project = tmp_path / "project"
-    run([*COPIER, "copy", "--defaults", *data(ANSWERS), template, project], tmp_path)
-    git(project, "init", "--quiet")
-    commit(project, "Start from the template")
-    return project
+def fresh(history: History, version: str, answers: Answers, folder: Path) -> dict[str, bytes]:
+    """Give the files of a new project of a version."""
+    command = [*COPIER, "copy", "--defaults", "--quiet", f"--vcs-ref={version}", *data(answers)]
+    run([*command, history.repository, folder], folder.parent)
+    return files(folder)
 
 
-def publish(template: Path) -> None:
-    """Change a setting, a module and the first migration of the template, and add a migration."""
-    backend = template / TEMPLATE / BACKEND
-    edit(backend / "env.example.jinja", CHANGED, f"# A line of the template.\n{CHANGED}")
-    append(backend / "app/main.py", "# A line of the template.\n")
-    append(backend / "alembic/versions/0001_initial.py", "# A line of the template.\n")
-    (backend / "alembic/versions/0002_next.py").write_text("# A migration of the template.\n")
-    tag = NEXT_RELEASE if git(template, "tag", "--list") else None
-    commit(template, "Change", tag=tag)
+def without_migrations(content: dict[str, bytes]) -> dict[str, bytes]:
+    """Give the files that updates bring: the project's own migrations begin with its first day."""
+    return {name: it for name, it in content.items() if not name.startswith(MIGRATIONS)}
 
 
-def append(file: Path, line: str) -> None:
-    with file.open("a", encoding="utf-8") as stream:
-        stream.write(line)
-
-
-def edit(file: Path, old: str, new: str) -> None:
-    text = file.read_text(encoding="utf-8")
-    assert text.count(old) == 1, f"{file}: {old}"
-    file.write_text(text.replace(old, new), encoding="utf-8")
-
-
-def update(project: Path, *arguments: str) -> str:
-    return run([*COPIER, "update", "--defaults", *arguments], project)
-
-
-@pytest.mark.parametrize("template", ["tagged", "untagged"], indirect=True)
-def test_update_merges_and_keeps_own_edits(template: Path, project: Path) -> None:
-    append(project / "env.example", "MY_SETTING=1\n")
-    (project / "app/mine.py").write_text("MINE = True\n")
-    (project / "alembic/versions/0001_initial.py").unlink()
-    (project / ".editorconfig").unlink()
-    commit(project, "My work")
-    publish(template)
-
-    update(project)
-
-    text = (project / "env.example").read_text(encoding="utf-8")
-    assert "# A line of the template.\nCORS_ORIGINS=" in text
-    assert text.endswith("MY_SETTING=1\n")
-    assert (project / "app/mine.py").read_text(encoding="utf-8") == "MINE = True\n"
-    assert not (project / ".editorconfig").exists()
-    # Migrations belong to the project: an older one stays as it is, a new one would be a second
-    # head.
-    assert list((project / "alembic/versions").glob("*.py")) == []
-    changed = {line[3:] for line in git(project, "status", "--porcelain").splitlines()}
-    assert changed == {".copier-answers.yml", "app/main.py", "env.example"}
-    assert not any(b"<<<<<<<" in content for content in files(project / "app").values())
-
-
-def test_update_converges_to_a_fresh_render(template: Path, project: Path, copie: Copie) -> None:
+@FROM_EVERY_VERSION
+def test_update_converges_to_a_fresh_render(
+    history: History, project_from: ProjectFrom, tmp_path: Path, origin: str
+) -> None:
+    project = project_from(origin, ANSWERS)
     before = files(project)
-    publish(template)
-
-    update(project)
-
-    fresh = files(render(copie, ANSWERS, template))
-    for name in [name for name in fresh if name.startswith("alembic/versions/")]:
-        # Edited or added in the template: never in a project that has begun.
-        fresh.pop(name)
-        if name in before:
-            fresh[name] = before[name]
-    assert files(project) == fresh
+    update(project, history.current)
+    after = files(project)
+    new = fresh(history, history.current, ANSWERS, tmp_path / "fresh")
+    assert without_migrations(after) == without_migrations(new)
+    for name in before.keys() | after.keys():
+        if name.startswith(MIGRATIONS):
+            assert after[name] == before[name]
 
 
-def test_update_to_the_same_release_changes_nothing(project: Path) -> None:
-    update(project)
+@FROM_EVERY_VERSION
+def test_what_is_the_projects_own_survives(
+    history: History, project_from: ProjectFrom, origin: str
+) -> None:
+    project = project_from(origin, ANSWERS)
+    own = {
+        "app/api/v1/notes.py": "# An endpoint.\n",
+        "app/models/note.py": "# A model.\n",
+        "alembic/versions/0002_notes.py": "# Its migration.\n",
+    }
+    for name, text in own.items():
+        (project / name).write_text(text)
+    # At the ends, away from what a version changes.
+    added = {
+        "app/api/v1/__init__.py": "# The endpoint's router.\n",
+        "app/models/__init__.py": "# The model's import.\n",
+        "env.example": "MY_SETTING=1\n",
+        "README.md": "\nA paragraph of ours.\n",
+        ".github/workflows/ci.yml": "      - run: make ours\n",
+    }
+    for name, text in added.items():
+        replace(project / name, r"\Z", text)
+    replace(project / "env.example", "JWT_ACCESS_TTL_SECONDS=900", "JWT_ACCESS_TTL_SECONDS=600")
+    deleted = [".editorconfig", "docs/pgvector.md", "alembic/versions/0001_initial.py"]
+    for name in deleted:
+        (project / name).unlink()
+    commit(project, "Our work")
+
+    update(project, history.current)
+
+    assert git(project, "ls-files", "--unmerged") == ""
+    for name, text in own.items():
+        assert (project / name).read_text() == text
+    for name, text in added.items():
+        assert (project / name).read_text(encoding="utf-8").endswith(text), name
+    assert "JWT_ACCESS_TTL_SECONDS=600" in (project / "env.example").read_text(encoding="utf-8")
+    assert [name for name in deleted if (project / name).exists()] == []
+
+
+# Every choice, from one that it is not: the update then has to take back as well as to bring.
+@pytest.mark.parametrize(
+    ("question", "choice"),
+    [(name, choice) for name in columns() if name != "texts" for choice in columns()[name]],
+)
+def test_changed_answer_gives_what_a_fresh_render_gives(
+    history: History, project_from: ProjectFrom, tmp_path: Path, question: str, choice: str
+) -> None:
+    other = next(it for it in columns()[question] if it != choice)
+    project = project_from(history.current, {**ANSWERS, question: other})
+    update(project, history.current, *data({question: choice}))
+    new = fresh(history, history.current, {**ANSWERS, question: choice}, tmp_path / "fresh")
+    assert files(project) == new
+
+
+def test_changed_answer_with_an_update_gives_what_a_fresh_render_gives(
+    history: History, project_from: ProjectFrom, tmp_path: Path
+) -> None:
+    changed: Answers = {"package_manager": "pip", "frontend_origin": "https://shop.example.com"}
+    project = project_from(PREVIOUS, ANSWERS)
+    update(project, history.current, *data(changed))
+    new = fresh(history, history.current, {**ANSWERS, **changed}, tmp_path / "fresh")
+    assert without_migrations(files(project)) == without_migrations(new)
+
+
+def test_many_hops_equal_one(history: History, project_from: ProjectFrom) -> None:
+    project = project_from(PREVIOUS, ANSWERS)
+    git(project, "branch", "--quiet", "one-hop")
+    for version in [*origins()[1:], history.current, NEXT]:
+        update(project, version)
+        commit(project, f"Update to {version}")
+    hops = files(project)
+    git(project, "checkout", "--quiet", "one-hop")
+    update(project, NEXT)
+    assert files(project) == hops
+    assert b"A line of the next version." in hops["app/main.py"]
+    assert "alembic/versions/0002_next.py" not in hops
+
+
+def test_update_to_the_same_version_changes_nothing(
+    history: History, project_from: ProjectFrom
+) -> None:
+    project = project_from(history.current, ANSWERS)
+    update(project, history.current)
     assert git(project, "status", "--porcelain") == ""
 
 
-def test_update_changes_an_answer(project: Path, rendered: Callable[[Answers], Path]) -> None:
-    update(project, "--data=cookie_samesite=none", "--data=deploy_target=docker")
-    fresh = rendered({**ANSWERS, "cookie_samesite": "none", "deploy_target": "docker"})
-    expected, updated = files(fresh), files(project)
-    del expected[".copier-answers.yml"], updated[".copier-answers.yml"]
-    assert updated == expected
+def test_recopy_of_the_same_version_changes_nothing(
+    history: History, project_from: ProjectFrom
+) -> None:
+    project = project_from(history.current, ANSWERS)
+    run([*COPIER, "recopy", "--force", f"--vcs-ref={history.current}"], project)
+    assert git(project, "status", "--porcelain") == ""
+
+
+def test_update_takes_the_newest_version_and_says_when_there_is_one(
+    history: History, project_from: ProjectFrom
+) -> None:
+    project = project_from(history.current, ANSWERS)
+    run([*COPIER, "check-update", "--quiet"], project, exit_code=2)
+    run([*COPIER, "update", "--defaults"], project)
+    assert f"_commit: {NEXT}\n" in (project / ".copier-answers.yml").read_text(encoding="utf-8")
+    run([*COPIER, "check-update", "--quiet"], project)
+
+
+@pytest.fixture
+def disagreeing(project_from: ProjectFrom) -> Path:
+    """Give a project that has changed a line that the template has changed too."""
+    project = project_from(PREVIOUS, ANSWERS)
+    replace(project / ".github/workflows/ci.yml", "timeout-minutes: 10", "timeout-minutes: 99")
+    commit(project, "Our timeout")
+    return project
+
+
+def test_conflict_is_visible_and_loses_nothing(history: History, disagreeing: Path) -> None:
+    update(disagreeing, history.current)
+    workflow = ".github/workflows/ci.yml"
+    text = (disagreeing / workflow).read_text(encoding="utf-8")
+    ours, theirs = text.partition("=======\n")[::2]
+    assert "<<<<<<< before updating\n    timeout-minutes: 99\n" in ours
+    assert theirs.startswith(f"    {TIMEOUT}\n>>>>>>> after updating\n")
+    assert git(disagreeing, "diff", "--name-only", "--diff-filter=U").split() == [workflow]
+
+
+def test_update_can_be_taken_back(history: History, disagreeing: Path) -> None:
+    before = files(disagreeing)
+    update(disagreeing, history.current)
+    commands = (disagreeing / "docs/updating.md").read_text(encoding="utf-8")
+    back = commands.partition("## Go back")[2].partition("```sh\n")[2].partition("```")[0]
+    run(["sh", "-ec", back], disagreeing)
+    assert files(disagreeing) == before
+    assert git(disagreeing, "status", "--porcelain") == ""
+
+
+def test_update_of_uncommitted_work_is_refused(history: History, project_from: ProjectFrom) -> None:
+    project = project_from(PREVIOUS, ANSWERS)
+    replace(project / "README.md", r"\Z", "Not committed.\n")
+    before = files(project)
+    said = run(
+        [*COPIER, "update", "--defaults", f"--vcs-ref={history.current}"], project, exit_code=1
+    )
+    assert "dirty" in said
+    assert files(project) == before

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.run.client import Browser
+from tests.client import Browser
 
 START_SECONDS = 60
 STOP_SECONDS = 30

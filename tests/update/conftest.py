@@ -1,0 +1,34 @@
+"""Projects that come from a version of the template."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.commands import COPIER, commit, git, run
+from tests.rendering import data
+from tests.update.history import History, make_history
+from tests.variants import Answers
+
+Project = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def history(tmp_path_factory: pytest.TempPathFactory) -> History:
+    """Give the template's repository, which is not to be changed."""
+    return make_history(tmp_path_factory.mktemp("history") / "template")
+
+
+@pytest.fixture
+def project_from(history: History, tmp_path: Path) -> Callable[[str, Answers], Path]:
+    """Give the function that renders a version, with answers, and commits it as a project."""
+
+    def render(version: str, answers: Answers) -> Path:
+        project = tmp_path / f"project-{version}"
+        command = [*COPIER, "copy", "--defaults", "--quiet", f"--vcs-ref={version}"]
+        run([*command, *data(answers), history.repository, project], tmp_path)
+        git(project, "init", "--quiet")
+        commit(project, "Start from the template")
+        return project
+
+    return render

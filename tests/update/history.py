@@ -1,0 +1,97 @@
+"""The template with a past and a future: a repository with every release, and synthetic ones.
+
+Before the first release, and whenever a release has changed little, the synthetic version before
+this one is what makes an update hard: all kinds of changes lie between the two.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from hooks.check_template import BACKEND, ROOT, TEMPLATE
+from hooks.releases import releases, version_in
+from tests.commands import commit, git
+from tests.rendering import copy_work_tree
+
+# Synthetic, and older than every release.
+PREVIOUS: Final = "v0.0.0"
+# Synthetic, and newer than every release.
+NEXT: Final = "v9999.0.0"
+
+# A line of the generated workflow, and what two who both change it make of it.
+TIMEOUT: Final = "timeout-minutes: 15"
+
+
+@dataclass(frozen=True)
+class History:
+    """A repository of the template. Its tags are the versions; `current` is the work tree's."""
+
+    repository: Path
+    current: str
+
+
+def origins() -> list[str]:
+    """Give the versions from which a project may come."""
+    return [PREVIOUS, *(release.tag for release in releases(ROOT))]
+
+
+def make_history(repository: Path) -> History:
+    """Make the repository: this clone's history, its releases tagged, and the synthetic ones."""
+    git(repository.parent, "clone", "--quiet", "--no-tags", ROOT, repository)
+    for release in releases(ROOT):
+        git(repository, "tag", release.tag, release.commit)
+    git(repository, "rm", "-r", "--quiet", ".")
+    copy_work_tree(repository)
+    version = version_in((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    # After the release of this version, before any other.
+    current = f"v{version}.post1"
+    commit(repository, "The work tree", tag=current)
+    make_previous(repository / TEMPLATE / BACKEND, repository / "copier.yml")
+    commit(repository, "Synthetic: before", tag=PREVIOUS)
+    git(repository, "checkout", "--quiet", current)
+    make_next(repository / TEMPLATE / BACKEND)
+    commit(repository, "Synthetic: after", tag=NEXT)
+    return History(repository, current)
+
+
+def make_previous(backend: Path, config: Path) -> None:
+    """Take back from the work tree what an update then brings: one of every kind of change."""
+    # A question is not asked yet.
+    replace(config, r"(?ms)^frontend_origin:.*?\n\n", COMPUTED_ORIGIN)
+    # A page does not exist yet, and one still does.
+    (backend / "docs/updating.md.jinja").rename(backend / "docs/old.md")
+    readme = backend / "README.md.jinja"
+    replace(readme, r" \[docs/updating\.md\]\(docs/updating\.md\) says[^.]*\.", "")
+    # A model lacks an index, and so does the first migration.
+    replace(backend / "app/models/session.py", r"(expires_at.*), index=True\)", r"\1)")
+    replace(backend / "alembic/versions/0001_initial.py", r".*ix_sessions_expires_at.*\n", "", 2)
+    # Lines differ: in a module, in settings, in a page, in files that no project is meant to edit.
+    replace(backend / "app/main.py", r"\A.*\n", '"""The application."""\n')
+    replace(backend / "env.example.jinja", r"# local, test, staging or production\. .*\n", "")
+    replace(readme, "## How do I …", "## Questions")
+    replace(backend / ".github/workflows/ci.yml.jinja", TIMEOUT, "timeout-minutes: 10")
+    replace(backend / ".editorconfig", "root = true", "root = true # of all")
+
+
+COMPUTED_ORIGIN: Final = """frontend_origin:
+  type: str
+  default: http://localhost:5173
+  when: false
+
+"""
+
+
+def make_next(backend: Path) -> None:
+    """Change a module, a setting and the first migration once more, and add a migration."""
+    replace(backend / "app/main.py", r"\Z", "# A line of the next version.\n")
+    replace(backend / "env.example.jinja", r"\A", "# A line of the next version.\n")
+    replace(backend / "alembic/versions/0001_initial.py", r"\Z", "# A line of the next version.\n")
+    (backend / "alembic/versions/0002_next.py").write_text("# A migration of the next version.\n")
+
+
+def replace(file: Path, pattern: str, new: str, times: int = 1) -> None:
+    """Replace a pattern in a file, where it must stand so many times."""
+    text, found = re.subn(pattern, new, file.read_text(encoding="utf-8"))
+    assert found == times, f"{file}: {pattern}"
+    file.write_text(text, encoding="utf-8")

@@ -1,0 +1,90 @@
+"""A major version that moves a file, by a line in the registry of moves."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hooks.check_template import BACKEND, MOVES, TEMPLATE
+from tests.commands import COPIER, commit, git, run
+from tests.rendering import example_move
+from tests.update.history import History, replace
+from tests.variants import Answers
+
+MAJOR = "v9000.0.0"
+OLD, NEW = "app/core/emails.py", "app/core/addresses.py"
+
+
+@pytest.fixture
+def template(history: History, tmp_path: Path) -> Path:
+    """Give the template with a major version that moves a file, and changes its first line too."""
+    template = tmp_path / "template"
+    git(tmp_path, "clone", "--quiet", history.repository, template)
+    git(template, "checkout", "--quiet", history.current)
+    backend = template / TEMPLATE / BACKEND
+    git(backend, "mv", OLD, NEW)
+    replace(backend / NEW, r"\A.*\n", '"""Moved."""\n')
+    line = example_move(template / MOVES).replace("v2.0.0", MAJOR)
+    line = line.replace("app/old.py", OLD).replace("app/new.py", NEW)
+    (template / MOVES).write_text(line)
+    commit(template, "Move a file", tag=MAJOR)
+    return template
+
+
+@pytest.fixture
+def project(history: History, template: Path, project_from: Callable[[str, Answers], Path]) -> Path:
+    """Give a project that follows the template, from the version before."""
+    project = project_from(history.current, {})
+    replace(project / ".copier-answers.yml", str(history.repository), str(template))
+    commit(project, "The template's other address")
+    return project
+
+
+def update(project: Path, *arguments: str, exit_code: int = 0) -> str:
+    command = [*COPIER, "update", "--defaults", f"--vcs-ref={MAJOR}", *arguments]
+    return run(command, project, exit_code=exit_code)
+
+
+def test_move_alone_asks_for_trust(project: Path) -> None:
+    assert "migrations" in update(project, exit_code=4)
+    assert git(project, "status", "--porcelain") == ""
+
+
+def test_edits_go_where_the_file_goes(template: Path, project: Path) -> None:
+    replace(project / OLD, r"\Z", "# Ours.\n")
+    commit(project, "Our edit")
+    update(project, "--trust")
+    moved = (template / TEMPLATE / BACKEND / NEW).read_text(encoding="utf-8")
+    assert not (project / OLD).exists()
+    assert (project / NEW).read_text(encoding="utf-8") == moved + "# Ours.\n"
+
+    commit(project, "Update")
+    update(project, "--trust")
+    assert git(project, "status", "--porcelain") == ""
+
+
+def test_move_is_idempotent(template: Path, project: Path) -> None:
+    replace(project / OLD, r"\Z", "# Ours.\n")
+    replace(project / OLD, r"\A.*\n", '"""Ours."""\n')
+    commit(project, "Our edits")
+    update(project, "--trust")
+    once = (project / NEW).read_bytes()
+    assert once.startswith(b'<<<<<<< before updating\n"""Ours."""\n=======\n"""Moved."""\n>>>>>>> ')
+    assert once.endswith(b"# Ours.\n")
+    run([COPIER[0], template / "hooks/migrations/move.py", OLD, NEW], project)
+    assert (project / NEW).read_bytes() == once
+
+
+def test_file_that_was_never_edited_moves_without_a_conflict(template: Path, project: Path) -> None:
+    update(project, "--trust")
+    moved = (template / TEMPLATE / BACKEND / NEW).read_bytes()
+    assert (project / NEW).read_bytes() == moved
+    assert not (project / OLD).exists()
+
+
+def test_deleted_file_stays_deleted(project: Path) -> None:
+    (project / OLD).unlink()
+    commit(project, "Without it")
+    update(project, "--trust")
+    assert not (project / OLD).exists()
+    assert not (project / NEW).exists()

@@ -1,0 +1,48 @@
+"""A project with work of its own, updated: its tests pass, after what the pages say was done."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hooks.projects import project_environment, python_answer, python_of
+from tests.commands import COPIER, commit, git, run
+from tests.pages import follow
+from tests.servers import free_port, started
+from tests.update.history import History, origins
+from tests.variants import Answers
+
+MIGRATIONS = ["-m", "pytest", "-q", "tests/db/test_migrations.py"]
+# What a page adds, and what proves it; the whole suite runs once, at the end.
+QUICK = "--ignore=tests/fuzz -m 'not slow' -k projects --no-cov -W 'ignore:Coverage disabled'"
+
+
+@pytest.mark.parametrize("origin", origins())
+def test_updated_project_passes_its_own_tests(
+    history: History, project_from: Callable[[str, Answers], Path], tmp_path: Path, origin: str
+) -> None:
+    project = project_from(origin, {"python_version": python_answer()})
+    environment = project_environment(PORT=str(free_port()))
+    with started(["make", "dev"], project, environment, tmp_path / "log") as server:
+        server.wait_until_ready()
+        # An endpoint, a model, its migration and its tests, as the project's page says.
+        follow("docs/adding-a-resource.md", project, environment | {"PYTEST_ADDOPTS": QUICK})
+    commit(project, "A resource of our own")
+
+    run([*COPIER, "update", "--defaults", f"--vcs-ref={history.current}"], project)
+    assert git(project, "ls-files", "--unmerged") == ""
+    run(["make", "install"], project, environment)
+    if changed_models(project):
+        # It is noticed, and the page's command mends it.
+        said = run([python_of(project), *MIGRATIONS], project, environment, exit_code=1)
+        assert "New upgrade operations detected" in said
+        page = (project / "docs/updating.md").read_text(encoding="utf-8")
+        command = 'make migration m="what the changelog says"'
+        assert command in page
+        run(["sh", "-ec", command], project, environment)
+    run(["make", "format", "test"], project, environment)
+
+
+def changed_models(project: Path) -> bool:
+    """Say whether the update has changed a model."""
+    return bool(git(project, "diff", "--name-only", "HEAD", "--", "app/models"))
