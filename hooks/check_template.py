@@ -44,8 +44,7 @@ SETTINGS: Final = {
     "_subdirectory",
 }
 
-# What runs a move, before the two paths; see hooks/migrations/moves.yml.
-MOVES: Final = "hooks/migrations/moves.yml"
+# What runs a move, before its two paths.
 MOVE: Final = ["{{ _copier_python }}", "{{ _copier_conf.src_path }}/hooks/migrations/move.py"]
 
 BLOCK: Final = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
@@ -67,17 +66,9 @@ PARSERS: Final[Mapping[str, Callable[[str], object]]] = {
 
 
 def load_config(root: Path) -> dict[str, Any]:
-    """Read `copier.yml`, with what it includes. Raises `yaml.YAMLError`."""
-
-    class Loader(yaml.SafeLoader):
-        """Knows Copier's own tag."""
-
-    def include(_: yaml.SafeLoader, node: yaml.Node) -> object:
-        return yaml.safe_load((root / str(node.value)).read_text(encoding="utf-8")) or []
-
-    Loader.add_constructor("!include", include)
-    text = (root / "copier.yml").read_text(encoding="utf-8")
-    return dict(yaml.load(text, Loader) or {})  # noqa: S506 - a safe loader, with one tag more
+    """Read `copier.yml`. Raises `yaml.YAMLError`."""
+    config = yaml.safe_load((root / "copier.yml").read_text(encoding="utf-8"))
+    return dict(config or {})
 
 
 def template_files(root: Path) -> list[PurePath]:
@@ -133,15 +124,15 @@ def check_moves(root: Path) -> Iterator[str]:
     }
     for entry in load_config(root).get("_migrations", []):
         if set(entry) != {"version", "command"} or len(entry["command"]) != len(MOVE) + 2:
-            yield f"{MOVES}: write each move like the line in the file's comment"
+            yield "copier.yml: write each of _migrations like the line above them"
             continue
         version, (*command, old, new) = entry["version"], entry["command"]
         if not re.fullmatch(r"v[1-9]\d*\.0\.0", version):
-            yield f"{MOVES}: {old} moves in {version}, which is no major version"
+            yield f"copier.yml: {old} moves in {version}, which is no major version"
         if command != MOVE:
-            yield f"{MOVES}: {old} is moved by {' '.join(command)}, not by {' '.join(MOVE)}"
+            yield f"copier.yml: {old} is moved by {' '.join(command)}, not by {' '.join(MOVE)}"
         if old in names or new not in names:
-            yield f"{MOVES}: {old} moves to {new}, and the template has not moved it"
+            yield f"copier.yml: {old} moves to {new}, and the template has not moved it"
 
 
 def check_defaults(root: Path) -> Iterator[str]:

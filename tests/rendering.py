@@ -74,10 +74,22 @@ def without_trust(copie: Copie) -> Iterator[Copie]:
         yield copie
 
 
-def example_move(moves: Path) -> str:
-    """Give the line that the registry of moves shows, which moves app/old.py to app/new.py."""
-    (line,) = re.findall(r"^# (- \{.*\})$", moves.read_text(encoding="utf-8"), re.MULTILINE)
-    return f"{line}\n"
+def example_move(template: Path) -> str:
+    """Give the line that `copier.yml` shows, which moves app/old.py to app/new.py in 2.0.0."""
+    text = (template / "copier.yml").read_text(encoding="utf-8")
+    (line,) = re.findall(r"^# (- \{version: .*\})$", text, re.MULTILINE)
+    return str(line)
+
+
+def add_move(template: Path, line: str) -> None:
+    """Register a move as the first one, or in place of the one that was added before."""
+    config = template / "copier.yml"
+    text = config.read_text(encoding="utf-8")
+    changed, found = re.subn(
+        r"(?m)^_migrations:(?: \[\]|\n- .*)$", lambda _: f"_migrations:\n{line}", text
+    )
+    assert found == 1
+    config.write_text(changed, encoding="utf-8")
 
 
 def files(project: Path) -> dict[str, bytes]:

@@ -1,6 +1,6 @@
 """Take what a project changed in a file along to where the template has moved that file.
 
-Copier runs it, by a line in `moves.yml`, in the project, after everything else of an update:
+Copier runs it, by a line in `copier.yml`, in the project, after everything else of an update:
 `python move.py OLD NEW`, both paths as in a generated project. Copier by itself would delete OLD
 with all that the project had changed in it, and write NEW as it comes from the template.
 

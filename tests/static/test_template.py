@@ -9,7 +9,7 @@ import pytest
 from hooks import check_template
 from hooks.check_template import BACKEND, ROOT, TEMPLATE
 from tests.markdown import broken_links
-from tests.rendering import example_move
+from tests.rendering import add_move, example_move
 
 
 @pytest.mark.parametrize("check", check_template.CHECKS)
@@ -44,8 +44,7 @@ def test_generated_workflows_use_the_actions_that_the_own_ones_use() -> None:
 def copy(tmp_path: Path) -> Path:
     """Give a copy of the template that a test may break."""
     shutil.copy(ROOT / "copier.yml", tmp_path)
-    for folder in (TEMPLATE, "hooks/migrations"):
-        shutil.copytree(ROOT / folder, tmp_path / folder)
+    shutil.copytree(ROOT / TEMPLATE, tmp_path / TEMPLATE)
     return tmp_path
 
 
@@ -83,15 +82,14 @@ def test_faulty_question_is_found(copy: Path, addition: str, fault: str) -> None
         (("move.py", "copy.py"), "not by {{ _copier_python }}"),
         (("app/main.py", "app/other.py"), "the template has not moved it"),
         (("app/old.py", "app/main.py"), "the template has not moved it"),
-        (('"app/old.py", ', ""), "write each move like the line"),
+        (('"app/old.py", ', ""), "write each of _migrations like"),
     ],
 )
 def test_faulty_move_is_found(copy: Path, change: tuple[str, str], fault: str) -> None:
-    moves = copy / check_template.MOVES
-    line = example_move(moves).replace("app/new.py", "app/main.py")
-    moves.write_text(line)
+    line = example_move(copy).replace("app/new.py", "app/main.py")
+    add_move(copy, line)
     assert faults(copy) == ""
-    moves.write_text(line.replace(*change))
+    add_move(copy, line.replace(*change))
     assert fault in faults(copy)
 
 

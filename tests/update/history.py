@@ -46,7 +46,9 @@ def make_history(repository: Path) -> History:
     version = version_in((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     # After the release of this version, before any other.
     current = f"v{version}.post1"
-    commit(repository, "The work tree", tag=current)
+    git(repository, "add", "--all")
+    git(repository, "commit", "--quiet", "--allow-empty", "--message", "The work tree")
+    git(repository, "tag", current)
     make_previous(repository / TEMPLATE / BACKEND, repository / "copier.yml")
     commit(repository, "Synthetic: before", tag=PREVIOUS)
     git(repository, "checkout", "--quiet", current)

@@ -1,13 +1,13 @@
-"""A major version that moves a file, by a line in the registry of moves."""
+"""A major version that moves a file, by a line in `copier.yml`."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from hooks.check_template import BACKEND, MOVES, TEMPLATE
+from hooks.check_template import BACKEND, TEMPLATE
 from tests.commands import COPIER, commit, git, run
-from tests.rendering import example_move
+from tests.rendering import add_move, example_move
 from tests.update.history import History, replace
 from tests.variants import Answers
 
@@ -24,9 +24,8 @@ def template(history: History, tmp_path: Path) -> Path:
     backend = template / TEMPLATE / BACKEND
     git(backend, "mv", OLD, NEW)
     replace(backend / NEW, r"\A.*\n", '"""Moved."""\n')
-    line = example_move(template / MOVES).replace("v2.0.0", MAJOR)
-    line = line.replace("app/old.py", OLD).replace("app/new.py", NEW)
-    (template / MOVES).write_text(line)
+    line = example_move(template).replace("v2.0.0", MAJOR)
+    add_move(template, line.replace("app/old.py", OLD).replace("app/new.py", NEW))
     commit(template, "Move a file", tag=MAJOR)
     return template
 
