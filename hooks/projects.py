@@ -1,7 +1,9 @@
 """Rendered projects on this machine: which Python they get, and which environment."""
 
+import getpass
 import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 from typing import Final
@@ -21,8 +23,37 @@ def python_answer() -> str:
     return at_hand if at_hand in choices else choices[-1]
 
 
-def project_environment(**settings: str) -> dict[str, str]:
-    """Give the environment for a project's commands: this one, with uv and the Python at hand.
+def find_python(version: str) -> Path | None:
+    """Give a Python of a version, such as 3.12: this one, one of this machine, or one that uv gets.
+
+    None when there is none to be had.
+    """
+    if version == python_answer():
+        return Path(sys.executable)
+    # What pyenv has is not on the path; and HOME may be another than the user's.
+    homes = [os.environ.get("PYENV_ROOT", "~/.pyenv"), f"~{getpass.getuser()}/.pyenv"]
+    found = [it for home in homes for it in Path(home).expanduser().glob("versions/*/bin")]
+    path = os.pathsep.join([*map(str, found), os.environ.get("PATH", os.defpath)])
+    uv = [sys.executable, "-m", "uv", "python"]
+    environment = os.environ | {"PATH": path, "UV_HTTP_RETRIES": "0"}
+    for command in ("find", "install", "find"):
+        downloads = [] if command == "install" else ["--no-python-downloads"]
+        result = subprocess.run(
+            [*uv, command, *downloads, version],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            encoding="utf-8",
+        )
+        if command == "find" and result.returncode == 0:
+            return Path(result.stdout.strip())
+    return None
+
+
+def project_environment(python: Path | None = None, **settings: str) -> dict[str, str]:
+    """Give the environment for a project's commands: this one, with uv and a Python.
+
+    python: the one at hand, unless another is given.
 
     Whatever else is set here, the project's settings are those given and its defaults: nobody's
     DATABASE_URL is touched.
@@ -35,9 +66,11 @@ def project_environment(**settings: str) -> dict[str, str]:
         for name, value in os.environ.items()
         if name not in names and not FOREIGN.fullmatch(name)
     }
-    tools = str(Path(sys.executable).parent)
-    environment["PATH"] = os.pathsep.join([tools, environment.get("PATH", os.defpath)])
-    environment["UV_PYTHON"] = sys.executable
+    python = python or Path(sys.executable)
+    # The project's Python comes first, for what takes the python3 that it finds; then our tools.
+    folders = [str(python.parent), str(Path(sys.executable).parent)]
+    environment["PATH"] = os.pathsep.join([*folders, environment.get("PATH", os.defpath)])
+    environment["UV_PYTHON"] = str(python)
     return environment | settings
 
 

@@ -26,6 +26,7 @@ def run(
         env=os.environ if environment is None else environment,
         input=text,
         stdin=subprocess.DEVNULL if text is None else None,
+        start_new_session=text is not None,  # without a terminal, from which passwords are read
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         encoding="utf-8",

@@ -16,6 +16,13 @@ from hooks.check_template import ROOT, load_config
 Answers = Mapping[str, str]
 
 TABLE: Final = Path(__file__).with_name("variants.csv")
+# The rows that are installed and run: every answer is in one of them. Two workers take two each.
+RUN: Final = (
+    "pip-3.12-strict-docker-hostile",  # the slowest
+    "uv-3.14-strict-railway-hostile",
+    "poetry-3.11-none-railway-hostile",
+    "uv-3.13-lax-railway-plain",
+)
 # The column that stands for all questions that are answered in free text.
 TEXTS: Final = "texts"
 
@@ -52,9 +59,14 @@ def choices(question: Mapping[str, Any]) -> list[str]:
     return [str(choice) for choice in (offered.values() if isinstance(offered, dict) else offered)]
 
 
+def all_are_wanted() -> bool:
+    """Say whether the full cross product is to be proven."""
+    return os.environ.get("TEMPLATE_VARIANTS") == "all"
+
+
 def rows() -> list[dict[str, str]]:
     """Give the rows of the table, or every row that there can be."""
-    if os.environ.get("TEMPLATE_VARIANTS") == "all":
+    if all_are_wanted():
         names = columns()
         return [dict(zip(names, row, strict=True)) for row in itertools.product(*names.values())]
     with TABLE.open(encoding="utf-8", newline="") as file:
@@ -75,3 +87,9 @@ def answers(row: Mapping[str, str]) -> Answers:
 def variants() -> dict[str, dict[str, str]]:
     """Give the rows by a readable name."""
     return {"-".join(row.values()): row for row in rows()}
+
+
+def variants_to_run() -> dict[str, dict[str, str]]:
+    """Give the rows that are installed and run, by name."""
+    found = variants()
+    return found if all_are_wanted() else {name: found[name] for name in RUN}

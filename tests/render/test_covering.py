@@ -3,7 +3,7 @@
 import itertools
 
 from tests.render.listing import LISTING
-from tests.variants import HOSTILE, TABLE, columns, pairs, questions, rows
+from tests.variants import HOSTILE, TABLE, columns, pairs, questions, rows, variants_to_run
 
 
 def test_every_two_answers_meet_in_a_row() -> None:
@@ -18,6 +18,12 @@ def test_every_two_answers_meet_in_a_row() -> None:
     missing = [f"{a}={b} with {c}={d}" for (a, b), (c, d) in sorted(wanted - met)]
     assert not missing, f"{TABLE.name} needs rows for:\n" + "\n".join(missing)
     assert met <= wanted, f"{TABLE.name} has what nobody can answer: {met - wanted}"
+
+
+def test_every_answer_is_in_a_row_that_is_run() -> None:
+    run = variants_to_run().values()
+    for name, offered in columns().items():
+        assert {row[name] for row in run} == set(offered), f"tests/variants.py: RUN lacks a {name}"
 
 
 def test_every_text_has_a_hostile_answer() -> None:

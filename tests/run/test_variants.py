@@ -1,0 +1,220 @@
+"""Variants, installed and run as their README says, with one package manager at hand."""
+
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from pip._internal.models.index import PyPI
+
+from hooks.check_template import ROOT
+from hooks.projects import find_python, project_environment, python_of
+from tests.commands import commit, git, run
+from tests.rendering import files
+from tests.servers import free_port, started
+from tests.variants import Answers, answers, variants_to_run
+
+LOCKS = {"pip": "requirements.lock", "poetry": "poetry.lock", "uv": "uv.lock"}
+# What gives a manager away. Dependabot's name for Poetry's ecosystem is pip, and the image gets
+# Poetry by pip.
+TRACES = {
+    "uv": re.compile(r"\buvx?\b|UV_"),
+    "poetry": re.compile(r"poetry", re.IGNORECASE),
+    "pip": re.compile(r"requirements(-dev)?\.(txt|lock)|\bpip (freeze|install -r)"),
+}
+VERSIONS = """
+from importlib.metadata import distributions
+print(*sorted(f"{d.name} {d.version}" for d in distributions()), sep="\\n")
+"""
+PASSWORD = "a passphrase for tests"
+SHELL_BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+# The slow tests race and measure: they want the machine for themselves, in tests/real.
+GATE = {"PYTEST_ADDOPTS": "-m 'not slow and not fuzz'", "PYTEST_XDIST_AUTO_NUM_WORKERS": "2"}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A rendered and committed row of the table, and what its commands run with."""
+
+    row: Mapping[str, str]
+    project: Path
+    environment: dict[str, str]
+
+    def run(self, command: str, text: str | None = None) -> str:
+        """Run a line of shell in the project; gives what it printed."""
+        return run(["sh", "-ec", command], self.project, self.environment, text=text)
+
+    @property
+    def lock(self) -> Path:
+        """The lock file that the package manager writes."""
+        return self.project / LOCKS[self.row["package_manager"]]
+
+
+@pytest.fixture(params=variants_to_run().values(), ids=list(variants_to_run()))
+def variant(
+    request: pytest.FixtureRequest, rendered: Callable[[Answers], Path], tmp_path: Path
+) -> Variant:
+    """Give a variant, with its own Python."""
+    row: Mapping[str, str] = request.param
+    python = find_python(row["python_version"])
+    if python is None:
+        pytest.skip(f"there is no Python {row['python_version']} here, and none to download")
+    project = rendered(answers(row))
+    git(project, "init", "--quiet")
+    commit(project, "Start from the template")
+    return Variant(row, project, environment_with(row["package_manager"], python, tmp_path))
+
+
+def test_readme_is_followed_and_the_gate_passes(variant: Variant, tmp_path: Path) -> None:
+    readme = (variant.project / "README.md").read_text(encoding="utf-8")
+    blocks = [block.splitlines() for block in SHELL_BLOCK.findall(readme)]
+    commands = [command for block in blocks for command in block]
+    with ExitStack() as stack:
+        for command in commands:
+            if command == "make dev":
+                log = tmp_path / "dev.log"
+                server = stack.enter_context(
+                    started(["make", "dev"], variant.project, variant.environment, log)
+                )
+                server.wait_until_ready()
+            elif command.startswith("docker "):
+                pass  # for who prefers that to the embedded Postgres; its file has a schema
+            elif "create-user" in command:
+                said = variant.run(command, text=f"{PASSWORD}\n{PASSWORD}\n")
+                assert "Created you@example.com." in said
+            else:
+                if "copier update" in command:
+                    finish_dependency(variant)
+                    commit(variant.project, "Our work")
+                variant.run(command)
+    assert {"make dev", "make migrate", "make install check"} <= set(commands)
+    check_commands(variant, readme)
+    check_migrations(variant)
+    check_locks(variant)
+    check_image(variant, tmp_path / "image")
+
+
+def finish_dependency(variant: Variant) -> None:
+    """Do what the README says in words about adding a dependency."""
+    run([python_of(variant.project), "-c", "import bs4"], variant.project)
+    if variant.row["package_manager"] == "pip":
+        pyproject = variant.project / "pyproject.toml"
+        text = pyproject.read_text(encoding="utf-8")
+        pyproject.write_text(
+            text.replace(
+                "dependencies = [\n", 'dependencies = [\n    "beautifulsoup4~=4.13",\n', 1
+            ),
+            encoding="utf-8",
+        )
+
+
+def check_commands(variant: Variant, readme: str) -> None:
+    """Check that every command of the application that the README names is one."""
+    known = run([python_of(variant.project), "-m", "app", "--help"], variant.project)
+    for command in set(re.findall(r"-m app ([a-z-]+)", readme)):
+        assert re.search(rf"^ +{command}\b", known, re.MULTILINE), command
+
+
+def check_migrations(variant: Variant) -> None:
+    """Check that models and migrations agree, and that all of them lead back and forth."""
+    for command in ("check", "downgrade base", "upgrade head", "check"):
+        run([python_of(variant.project), "-m", "alembic", *command.split()], variant.project)
+
+
+def check_locks(variant: Variant) -> None:
+    """Check that a new installation from the lock file is the same, and leaves it as it is."""
+    project, lock = variant.project, variant.lock
+    text = lock.read_text(encoding="utf-8")
+    assert "fastapi" in text
+    assert "file:" not in text
+    assert [name for name in LOCKS.values() if (project / name).exists()] == [lock.name]
+    versions = run([python_of(project), "-c", VERSIONS], project)
+    variant.run("make lock")
+    shutil.rmtree(project / ".venv")
+    variant.run("make install")
+    assert run([python_of(project), "-c", VERSIONS], project) == versions
+    assert lock.read_text(encoding="utf-8") == text
+
+
+def check_image(variant: Variant, image: Path) -> None:
+    """Do what the Dockerfile does to install, in a folder, and run what came of it."""
+    dockerfile = (variant.project / "Dockerfile").read_text(encoding="utf-8")
+    steps = dockerfile.partition("WORKDIR /app\n")[2].partition("COPY . .")[0]
+    (copied,) = re.findall(r"^COPY (.*) \./$", steps, re.MULTILINE)
+    demand, install = re.findall(r"^RUN ((?:.*\\\n)*.*)$", steps, re.MULTILINE)
+    image.mkdir()
+    said = run(["sh", "-c", demand], image, variant.environment, exit_code=1)
+    assert said == f"There is no {variant.lock.name}: run 'make lock' and commit it.\n"
+
+    for pattern in copied.split():
+        (found,) = variant.project.glob(pattern)
+        shutil.copy(found, image)
+    run(["sh", "-c", f"{demand}\n{install}"], image, variant.environment)
+    shutil.copytree(variant.project / "app", image / "app")
+    document = run([python_of(image), "-m", "app", "openapi"], image, variant.environment)
+    assert json.loads(document)["openapi"]
+    assert "pytest" not in run([python_of(image), "-c", VERSIONS], image, variant.environment)
+
+
+def environment_with(manager: str, python: Path, folder: Path) -> dict[str, str]:
+    """Give an environment with one manager in it; the others are found, and fail."""
+    tools = folder / "tools"
+    tools.mkdir()
+    for other in {"uv", "uvx", "poetry"} - {manager, f"{manager}x"}:
+        (tools / other).write_text("#!/bin/sh\nexit 97\n")
+        (tools / other).chmod(0o755)
+    if manager == "poetry":
+        (tools / "poetry").symlink_to(install_poetry(folder / "poetry", python))
+    environment = project_environment(
+        python,
+        PORT=str(free_port()),
+        # Poetry asks PyPI for more than other indexes have; this keeps it to what pip asks for.
+        POETRY_PYPI_MIRROR_URL=f"{PyPI.simple_url}/",
+        **GATE,
+    )
+    environment["PATH"] = f"{tools}:{environment['PATH']}"
+    return environment
+
+
+def install_poetry(folder: Path, python: Path) -> Path:
+    """Install the Poetry that the generated image has; gives the command."""
+    text = (ROOT / "dependencies.jinja").read_text(encoding="utf-8")
+    (poetry,) = re.findall(r'set poetry = "(.*)"', text)
+    uv = [sys.executable, "-m", "uv"]
+    run([*uv, "venv", "--quiet", "--python", python, folder], ROOT)
+    environment = os.environ | {"VIRTUAL_ENV": str(folder)}
+    run([*uv, "pip", "install", "--quiet", poetry, "poetry-plugin-pypi-mirror"], ROOT, environment)
+    return folder / "bin" / "poetry"
+
+
+def test_nothing_of_the_other_managers_is_left(rendered: Callable[[Answers], Path]) -> None:
+    for manager in TRACES:
+        for name, content in files(rendered({"package_manager": manager})).items():
+            for other in TRACES.keys() - {manager}:
+                assert not TRACES[other].search(f"{name}\n{content.decode()}"), name
+
+
+def test_missing_message_of_a_migration_is_asked_for(rendered: Callable[[Answers], Path]) -> None:
+    project = rendered({})
+    output = run(["make", "migration"], project, project_environment(), exit_code=2)
+    assert 'make migration m="add projects"' in output
+
+
+def test_pip_says_which_python_it_needs(
+    rendered: Callable[[Answers], Path], tmp_path: Path
+) -> None:
+    project = rendered({"package_manager": "pip", "python_version": "3.11"})
+    # This Python, but for what it says of its age: so there is one too old on every machine.
+    old = tmp_path / "python3"
+    pretend = "import sys; sys.version_info = (3, 10, 9); exec(sys.argv[1])"
+    old.write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "{pretend}" "$2"\n')
+    old.chmod(0o755)
+    output = run(["make", "install", f"PYTHON3={old}"], project, project_environment(), exit_code=2)
+    assert "Python 3.11 or newer is needed, and this is 3.10" in output
+    assert not (project / ".venv").exists()
