@@ -27,8 +27,9 @@ def projects(rendered_once: Callable[[Mapping[str, str]], Path]) -> list[Path]:
 
 
 def distinct(projects: list[Path], pattern: str) -> list[Path]:
-    """Give one file of each content among the variants' files of a pattern."""
-    found = {file.read_bytes(): file for project in projects for file in project.glob(pattern)}
+    """Give one file of each content among the variants' files of a pattern, and the own ones."""
+    folders = [ROOT, *projects]
+    found = {file.read_bytes(): file for folder in folders for file in folder.glob(pattern)}
     assert found, pattern
     return sorted(found.values())
 
