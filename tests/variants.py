@@ -28,7 +28,7 @@ TEXTS: Final = "texts"
 
 # All that could end a string, a line, a comment or a template in some language.
 HOSTILE: Final = {
-    "project_name": """It's \"\"\"A\"\"\" #1: 🚀 {{ x }} {% y %} \\n $HOME ${{ z }}""",
+    "project_name": """It's: \"\"\"A\"\"\" #1: 🚀 {{ x }} {% y %} \\n $HOME ${{ z }}""",
     "project_slug": "a0" + "-b" * 19,  # as long as can be
     "project_description": """"Ünser" <b>#1</b>: it's {{ x }} {# y #} `id` $(id) %s ''' -- \\""",
     "frontend_origin": "https://xn--bcher-kva.example.com:65535",
