@@ -73,7 +73,9 @@ async def get_signed_in_by_cookie(
     claims = cookies.claims(request)
     if claims is None:
         raise NotSignedIn
-    return await get_signed_in(reads, claims)
+    signed_in = await get_signed_in(reads, claims)
+    request.state.user_id = str(signed_in.user.id)  # for the access log
+    return signed_in
 
 
 CurrentSignIn = Annotated[SignedIn, Depends(get_signed_in_by_cookie)]

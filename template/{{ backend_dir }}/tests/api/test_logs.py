@@ -12,7 +12,8 @@ ME = "/api/v1/users/me"
 
 def own_events(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
     """Give what the application itself has logged."""
-    records = (record for record in caplog.records if record.name.startswith("app."))
+    own = (record for record in caplog.records if record.name.startswith("app."))
+    records = (record for record in own if not record.name.endswith("access_log"))
     return [record.msg for record in records if isinstance(record.msg, dict)]
 
 
@@ -97,3 +98,40 @@ async def test_sessions_that_their_user_ends_are_logged(
     assert "session_id" not in others
     assert (this["event"], this["user_id"]) == ("logged_out", str(ada.id))
     assert this["session_id"] == session["id"]
+
+
+def access_lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
+    """Give the access log, without what every line has."""
+    lines = [record.msg for record in caplog.records if record.name.endswith("access_log")]
+    return [line for line in lines if isinstance(line, dict)]
+
+
+async def test_each_request_is_one_line_of_the_access_log(
+    client: httpx.AsyncClient, ada: PublicUser, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    await client.get("/health")
+    await client.get("/no/such/page?password=typed")
+    await log_in(client, ada.email)
+    await client.get(ME, headers={"x-request-id": "req-1"})
+    await client.delete(f"{ME}/sessions/{ada.id}")
+
+    lines = access_lines(caplog)
+    sessions = f"{ME}/sessions/{{session_id}}"
+    assert [(it["method"], it["route"], it["status"], it["user_id"]) for it in lines] == [
+        ("GET", None, 404, None),
+        ("POST", "/api/v1/auth/login", 200, None),
+        ("GET", ME, 200, str(ada.id)),
+        ("DELETE", sessions, 404, str(ada.id)),
+    ]
+    assert lines[2]["request_id"] == "req-1"
+    assert all(it["milliseconds"] > 0 for it in lines)
+    assert "typed" not in str(lines)
+
+
+async def test_health_checks_are_in_the_access_log_for_who_wants_them(
+    client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    await client.get("/health")
+    assert [(it["route"], it["level"]) for it in access_lines(caplog)] == [("/health", "debug")]
