@@ -12,7 +12,7 @@ PACKAGES: Final = {
     "buildah": "buildah",
     "caddy": "caddy",
     "debootstrap": "debootstrap",
-    "nginx": "nginx-light",
+    "nginx": "nginx",
     "pgbouncer": "pgbouncer",
     "podman": "podman",
 }
