@@ -51,6 +51,11 @@ def test_zizmor_finds_nothing_in_the_workflows(projects: list[Path]) -> None:
         run([zizmor, "--offline", "--strict-collection", *distinct(projects, pattern)], ROOT)
 
 
+def test_hadolint_finds_nothing_in_the_dockerfiles(projects: list[Path]) -> None:
+    hadolint = Path(sys.executable).parent / "hadolint"
+    run([hadolint, "--no-color", *distinct(projects, "Dockerfile")], ROOT)
+
+
 def test_types_are_right(projects: list[Path], tmp_path: Path) -> None:
     python = install(distinct(projects, "requirements-dev.txt")[0], tmp_path / "venv")
     by_python = {

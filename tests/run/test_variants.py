@@ -147,7 +147,7 @@ def check_locks(variant: Variant) -> None:
 def check_image(variant: Variant, image: Path) -> None:
     """Do what the Dockerfile does to install, in a folder, and run what came of it."""
     dockerfile = (variant.project / "Dockerfile").read_text(encoding="utf-8")
-    steps = dockerfile.partition("WORKDIR /app\n")[2].partition("COPY . .")[0]
+    steps = dockerfile.partition("WORKDIR /app\n")[2].partition("\nFROM ")[0]
     (copied,) = re.findall(r"^COPY (.*) \./$", steps, re.MULTILINE)
     demand, install = re.findall(r"^RUN ((?:.*\\\n)*.*)$", steps, re.MULTILINE)
     image.mkdir()
