@@ -19,8 +19,8 @@ TABLE: Final = Path(__file__).with_name("variants.csv")
 # The rows that are installed and run: every answer is in one of them. Two workers take two each.
 RUN: Final = (
     "pip-3.12-strict-docker-hostile",  # the slowest
-    "uv-3.14-strict-railway-hostile",
-    "poetry-3.11-none-railway-hostile",
+    "uv-3.14-strict-fly-hostile",
+    "poetry-3.11-none-render-hostile",
     "uv-3.13-lax-railway-plain",
 )
 # The column that stands for all questions that are answered in free text.

@@ -17,6 +17,7 @@ SCHEMAS = {
     ".github/workflows/*.yml": "vendor.github-workflows",
     ".github/dependabot.yml": "vendor.dependabot",
     "docker-compose*.yml": "vendor.compose-spec",
+    "compose.production.yml": "vendor.compose-spec",
 }
 
 
