@@ -4,9 +4,10 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 
 from tests.client import Browser
@@ -25,16 +26,19 @@ class Server:
 
     def wait_until_ready(self) -> None:
         """Return once it is ready; fails, with what it printed, when it ends or takes too long."""
-        deadline = time.monotonic() + START_SECONDS
-        while True:
+
+        def is_ready() -> bool:
             assert self.process.poll() is None, self.output()
-            assert time.monotonic() < deadline, self.output()
-            try:
-                if Browser(self.port).get("/health/ready").status == 200:
-                    return
-            except OSError:
-                pass
-            time.sleep(0.1)
+            return self.answers("/health/ready", 200)
+
+        wait_until(is_ready, self.output, START_SECONDS)
+
+    def answers(self, path: str, status: int) -> bool:
+        """Whether a GET gets this status; no answer is none."""
+        try:
+            return Browser(self.port).get(path).status == status
+        except (OSError, HTTPException):
+            return False
 
     def stop(self, number: signal.Signals) -> int:
         """Send a signal and give the exit code. Raises `subprocess.TimeoutExpired`."""
@@ -48,13 +52,20 @@ class Server:
 
 @contextmanager
 def started(
-    command: Sequence[str | Path], cwd: Path, environment: Mapping[str, str], log: Path
+    command: Sequence[str | Path],
+    cwd: Path,
+    environment: Mapping[str, str],
+    log: Path,
+    user: str | None = None,
 ) -> Iterator[Server]:
-    """Run a server, and end it if it still runs afterwards. Its port is PORT's."""
+    """Run a server, and end it if it still runs afterwards. Its port is PORT's.
+
+    user: as whom it runs, if not as this one.
+    """
     with (
         log.open("wb") as output,
         subprocess.Popen(
-            command, cwd=cwd, env=environment, stdout=output, stderr=subprocess.STDOUT
+            command, cwd=cwd, env=environment, user=user, stdout=output, stderr=subprocess.STDOUT
         ) as process,
     ):
         server = Server(process, int(environment["PORT"]), log)
@@ -72,3 +83,15 @@ def free_port() -> int:
     """Give a port that nobody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
+
+
+def wait_until(
+    condition: Callable[[], bool], message: str | Callable[[], str], seconds: float = 10
+) -> None:
+    """Return as soon as something holds. Fails, with the message, when it takes too long."""
+    __tracebackhide__ = True
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(message if isinstance(message, str) else message())
+        time.sleep(0.05)

