@@ -1,0 +1,135 @@
+"""Two replicas: behind nginx, where one is replaced or killed, and as one backend."""
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.client import Browser
+from tests.load import Call, call_once, load
+from tests.middlemen import Nginx
+from tests.real.conftest import CREDENTIALS, LOCK_USER, LOGIN, LOGOUT, ME, REFRESH, SECRET, Site
+from tests.servers import STOP_SECONDS, Server, free_port, wait_until
+
+# In the container 5 seconds; here only as long as this deployment needs to notice.
+SHUTDOWN_DELAY_SECONDS = 2
+GRACE_SECONDS = 2
+OTHER_SECRET = "9QpXw2LmVt6ZrB4nKs8YfHc1JgDe7Ua5"
+
+
+def test_a_rolling_restart_under_load_fails_no_request(site: Site, tmp_path: Path) -> None:
+    site.settings |= {"SHUTDOWN_DELAY_SECONDS": str(SHUTDOWN_DELAY_SECONDS)}
+    nginx = Nginx(free_port(), tmp_path)
+    with ExitStack() as stack:
+        replicas = [stack.enter_context(site.serve()) for _ in range(2)]
+        for replica in replicas:
+            replica.wait_until_ready()
+        proxy = stack.enter_context(nginx.before(*(it.port for it in replicas)))
+        readers = [(site.sign_in(proxy), Call("GET", ME)) for _ in range(3)]
+        writers = [(site.sign_in(proxy), Call("POST", REFRESH)) for _ in range(2)]
+        logins = (Browser(proxy.port), Call("POST", LOGIN, CREDENTIALS))
+        with load(*readers, *writers, logins) as noted:
+            noted.wait_for(20, 200)
+            for old in list(replicas):
+                moment = time.monotonic()
+                replicas.remove(old)
+                leave(old, lambda: nginx.move(proxy, replicas[0].port))
+                replicas.append(stack.enter_context(site.serve()))
+                replicas[-1].wait_until_ready()
+                nginx.move(proxy, *(it.port for it in replicas))
+                noted.wait_for(20, 200, since=moment)
+                noted.wait_for(20, 204, since=moment)
+        assert set(noted.counts()) == {200, 204}, noted.counts()
+
+
+def leave(replica: Server, take_out: Callable[[], None]) -> None:
+    """End a replica as a platform does: it is taken out once it says that it stops."""
+    replica.process.send_signal(signal.SIGTERM)
+    wait_until(lambda: replica.answers("/health/ready", 503), "it never says that it stops")
+    take_out()
+    assert replica.process.wait(STOP_SECONDS) == 0, replica.output()
+
+
+def test_a_killed_replica_takes_only_its_requests_in_flight_with_it(
+    site: Site, tmp_path: Path
+) -> None:
+    site.settings |= {"DATABASE_TIMEOUT_SECONDS": "20"}
+    # nginx's default: what may be repeated is repeated at the other one, and no POST may.
+    nginx = Nginx(free_port(), tmp_path, next_upstream="error timeout")
+    with ExitStack() as stack, ThreadPoolExecutor(8) as threads:
+        killed, kept = (
+            stack.enter_context(
+                site.serve(DATABASE_URL=site.postgres.url(site.database, application_name=name))
+            )
+            for name in ("killed", "kept")
+        )
+        killed.wait_until_ready()
+        kept.wait_until_ready()
+        proxy = stack.enter_context(nginx.before(killed.port, kept.port))
+        browser = site.sign_in(proxy)
+        with load(*[(browser, Call("GET", ME))] * 4) as noted:
+            noted.wait_for(20, 200)
+            with site.postgres.holding(LOCK_USER, site.database):
+                refresh = Call("POST", REFRESH)
+                calls = [threads.submit(call_once, browser, refresh) for _ in range(8)]
+                wait_until(lambda: site.waiting_for_a_lock() == 8, "they don't wait")
+                in_flight = site.waiting_for_a_lock("killed")
+                moment = time.monotonic()
+                killed.process.kill()
+                wait_until(lambda: sum(it.done() for it in calls) == in_flight, "none has failed")
+            statuses = sorted(it.result().status or 0 for it in calls)
+            noted.wait_for(40, 200, since=moment)
+            assert browser.post(REFRESH).status == 204
+    assert 0 < in_flight < 8
+    assert statuses == [204] * (8 - in_flight) + [502] * in_flight
+    assert set(noted.counts()) == {200}, noted.counts()
+
+
+@pytest.fixture
+def pair(site: Site) -> Iterator[tuple[Server, Server]]:
+    """Give two replicas in the middle of a change of secrets, with throttling."""
+    site.settings |= {
+        "LOGIN_THROTTLE_ENABLED": "true",
+        "REFRESH_GRACE_SECONDS": str(GRACE_SECONDS),
+    }
+    old = site.serve(JWT_SECRET=SECRET, JWT_PREVIOUS_SECRETS=OTHER_SECRET)
+    new = site.serve(JWT_SECRET=OTHER_SECRET, JWT_PREVIOUS_SECRETS=SECRET)
+    with old as first, new as second:
+        first.wait_until_ready()
+        second.wait_until_ready()
+        yield first, second
+
+
+def test_a_session_lives_and_ends_at_both_replicas(site: Site, pair: tuple[Server, Server]) -> None:
+    for here, there in (pair, pair[::-1]):
+        browser = site.sign_in(here)
+        elsewhere = Browser(there.port, browser.cookies)
+        assert elsewhere.get(ME).status == 200
+        stolen = dict(browser.cookies)
+
+        # Rotated at one, the other gives the same child within the window, not after it.
+        assert browser.post(REFRESH).status == 204
+        second_tab = Browser(there.port, dict(stolen))
+        assert second_tab.post(REFRESH).status == 204
+        assert second_tab.cookies["__Host-refresh"] == browser.cookies["__Host-refresh"]
+        time.sleep(GRACE_SECONDS + 0.2)
+        assert elsewhere.post(REFRESH).status == 204
+        assert Browser(here.port, dict(stolen)).post(REFRESH).status == 401
+        assert elsewhere.get(ME).status == 401
+
+        browser = site.sign_in(here)
+        kept = dict(browser.cookies)
+        assert Browser(there.port, browser.cookies).post(LOGOUT).status == 204
+        assert Browser(here.port, dict(kept)).get(ME).status == 401
+        assert Browser(here.port, dict(kept)).post(REFRESH).status == 401
+
+
+def test_guesses_at_both_replicas_count_together(pair: tuple[Server, Server]) -> None:
+    wrong = CREDENTIALS | {"password": "a wrong passphrase"}
+    statuses = [Browser(pair[n % 2].port).post(LOGIN, wrong).status for n in range(8)]
+    assert statuses == [401] * 5 + [429] * 3
+    assert Browser(pair[0].port).post(LOGIN, CREDENTIALS).status == 429
