@@ -1,0 +1,72 @@
+"""All of the application behind pgbouncer in transaction mode, which hands connections around."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from hooks.projects import python_of
+from tests.client import Browser
+from tests.commands import run
+from tests.load import Call, load
+from tests.middlemen import pgbouncer
+from tests.postgres import folder_for_other_user
+from tests.real.conftest import CREDENTIALS, EMAIL, LOGIN, LOGOUT, ME, PASSWORD, REFRESH, Site
+from tests.servers import Server
+
+CONNECTIONS = 3
+NEW_PASSWORD = "another passphrase"
+
+
+@pytest.fixture
+def replica(site: Site) -> Iterator[Server]:
+    """Give a replica behind pgbouncer."""
+    with (
+        folder_for_other_user() as folder,
+        pgbouncer(site.postgres, folder, CONNECTIONS) as port,
+    ):
+        site.settings |= {
+            "DATABASE_URL": f"postgresql://postgres@127.0.0.1:{port}/{site.database}",
+            "DATABASE_POOLER": "true",
+            "LOGIN_THROTTLE_ENABLED": "true",
+        }
+        with site.serve() as server:
+            server.wait_until_ready()
+            yield server
+
+
+def test_the_life_of_a_session_behind_pgbouncer(site: Site, replica: Server) -> None:
+    laptop, phone = site.sign_in(replica), site.sign_in(replica)
+    assert laptop.post(REFRESH).status == 204
+    assert laptop.get(ME).body["email"] == EMAIL
+    assert len(laptop.get(f"{ME}/sessions").body) == 2
+    change = {"current_password": PASSWORD, "new_password": NEW_PASSWORD}
+    assert laptop.put(f"{ME}/password", change).status == 204
+    assert phone.get(ME).status == 401
+    assert laptop.get(ME).status == 200
+    assert laptop.post(LOGOUT).status == 204
+    assert laptop.get(ME).status == 401
+    guess = Browser(replica.port)
+    assert [guess.post(LOGIN, CREDENTIALS).status for _ in range(6)] == [401] * 5 + [429]
+
+
+def test_commands_work_behind_pgbouncer(site: Site, replica: Server) -> None:
+    browser = site.sign_in(replica)
+    for command in (["migrate"], ["doctor"], ["purge"], ["end-sessions", EMAIL]):
+        run(
+            [python_of(site.project), "-m", "app", *command],
+            site.project,
+            site.environment(),
+        )
+    assert browser.get(ME).status == 401
+
+
+def test_load_on_more_connections_than_pgbouncer_keeps(site: Site, replica: Server) -> None:
+    readers = [(site.sign_in(replica), Call("GET", ME)) for _ in range(6)]
+    writers = [(site.sign_in(replica), Call("POST", REFRESH)) for _ in range(4)]
+    probes = (Browser(replica.port), Call("GET", "/health/ready"))
+    with load(*readers, *writers, probes) as noted:
+        noted.wait_for(200, 200)
+        noted.wait_for(100, 204)
+        assert site.connections("application_name <> 'psql'") <= CONNECTIONS
+    assert set(noted.counts()) == {200, 204}, noted.counts()
+    assert "Traceback" not in replica.output()
