@@ -57,6 +57,7 @@ class Database:
         event.listen(
             engine.sync_engine, "handle_error", _drop_connection_after_timeout, retval=True
         )
+        event.listen(engine.sync_engine, "handle_error", _excuse_changed_table, retval=True)
         # Through a transaction pooler two round trips of one statement may reach two servers
         # unless they stand in a transaction.
         reads = engine if address.pooled else engine.execution_options(isolation_level="AUTOCOMMIT")
@@ -132,4 +133,15 @@ def _drop_connection_after_timeout(context: ExceptionContext) -> DatabaseUnavail
         if dbapi_connection is not None:
             dbapi_connection.driver_connection.terminate()
         return DatabaseUnavailable("the database did not answer in time")
+    return None
+
+
+def _excuse_changed_table(context: ExceptionContext) -> DatabaseUnavailable | None:
+    """After a migration changed a column's type, what was prepared before fails once: try again.
+
+    The driver has forgotten all prepared statements by now. Rare, and no fault of this program.
+    """
+    cause = getattr(context.original_exception, "__cause__", None)
+    if isinstance(cause, asyncpg.InvalidCachedStatementError):
+        return DatabaseUnavailable("a migration has changed a table that a statement reads")
     return None

@@ -2,6 +2,7 @@ import asyncio
 from urllib.parse import urlsplit
 
 import asyncpg
+import httpx
 import pytest
 from fastapi import FastAPI
 from sqlalchemy import text
@@ -59,3 +60,17 @@ async def test_every_form_of_the_url_migrates_and_starts(
 
 async def test_nobody_has_an_account_from_the_start(app: FastAPI, db: asyncpg.Connection) -> None:
     assert await db.fetchval("SELECT count(*) FROM users") == 0
+
+
+async def test_a_migration_that_changes_a_type_costs_a_running_replica_one_503(
+    signed_in: httpx.AsyncClient, db: asyncpg.Connection
+) -> None:
+    change = "ALTER TABLE users ALTER COLUMN email TYPE {}"
+    assert (await signed_in.get("/api/v1/users/me")).status_code == 200
+    await db.execute(change.format("varchar(320)"))
+    try:
+        responses = [await signed_in.get("/api/v1/users/me") for _ in range(2)]
+    finally:
+        await db.execute(change.format("text"))
+    assert [response.status_code for response in responses] == [503, 200]
+    assert "retry-after" in responses[0].headers
