@@ -1,0 +1,107 @@
+"""Migrations that many start at once, and migrations ahead of the code that serves."""
+
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from hooks.projects import project_environment, python_of
+from tests.client import Browser
+from tests.load import Call, load
+from tests.middlemen import pgbouncer
+from tests.postgres import Postgres, folder_for_other_user
+from tests.real.conftest import ME, REFRESH, Site
+from tests.servers import Server
+
+CALLS = 10
+
+AHEAD = '''
+"""A revision that the replicas don't know."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+
+
+def upgrade() -> None:
+    """Change what the replicas read."""
+    {change}
+'''
+
+
+@contextmanager
+def address(postgres: Postgres, way: str) -> Iterator[dict[str, str]]:
+    """Give the settings that lead to the server one way or another."""
+    if way == "directly":
+        yield {"DATABASE_URL": postgres.url("empty")}
+        return
+    with folder_for_other_user() as folder, pgbouncer(postgres, folder, size=3) as port:
+        url = f"postgresql://postgres@127.0.0.1:{port}/empty"
+        yield {"DATABASE_URL": url, "DATABASE_POOLER": "true"}
+
+
+@pytest.mark.parametrize("way", ["directly", "through pgbouncer"])
+def test_of_ten_migrations_at_once_one_migrates_and_all_end_well(
+    project: Path, postgres: Postgres, settings: dict[str, str], way: str
+) -> None:
+    postgres.create_database("empty")
+    with address(postgres, way) as url:
+        processes = [
+            subprocess.Popen(
+                [python_of(project), "-m", "app", "migrate"],
+                cwd=project,
+                env=project_environment() | settings | url,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+            for _ in range(CALLS)
+        ]
+        outputs = [process.communicate()[0] for process in processes]
+
+        assert [process.returncode for process in processes] == [0] * CALLS, outputs
+        # Alembic says which revisions it runs.
+        assert sum("0001" in output for output in outputs) == 1, outputs
+        assert postgres.query("SELECT version_num FROM alembic_version", "empty") == "0001"
+        # Before the pooler ends, which keeps its connections.
+        assert postgres.query("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == "0"
+    postgres.query("DROP DATABASE empty WITH (FORCE)")
+
+
+@pytest.mark.parametrize(
+    ("change", "statuses"),
+    [
+        ('op.add_column("users", sa.Column("nickname", sa.Text()))', {200, 204}),
+        # Statements that were prepared on the old type fail once.
+        ('op.alter_column("users", "email", type_=sa.String(320))', {200, 204, 503}),
+    ],
+    ids=["a column added", "a type changed"],
+)
+def test_old_replicas_stay_in_service_when_a_release_migrates_ahead(
+    site: Site, replicas: list[Server], tmp_path: Path, change: str, statuses: set[int]
+) -> None:
+    release = tmp_path / "release"
+    shutil.copytree(site.project, release, ignore=shutil.ignore_patterns(".*"))
+    revision = release / "alembic" / "versions" / "0002_ahead.py"
+    revision.write_text(AHEAD.format(change=change), encoding="utf-8")
+    calls = [Call("GET", ME), Call("GET", ME), Call("POST", REFRESH)]
+    callers = [(site.sign_in(server), call) for server in replicas for call in calls]
+    probes = [(Browser(server.port), Call("GET", "/health/ready")) for server in replicas]
+    with load(*callers, *probes) as noted:
+        noted.wait_for(20, 200)
+        site.migrate(release)
+        migrated = time.monotonic()
+        noted.wait_for(60, 200, since=migrated)
+        noted.wait_for(10, 204, since=migrated)
+    assert site.query("SELECT version_num FROM alembic_version") == "0002"
+    assert set(noted.counts()) <= statuses, noted.counts()
+    assert noted.counts()[503] < 10
+    assert {it.status for it in noted.results if it.call == probes[0][1]} == {200}
+    for server in replicas:
+        assert site.sign_in(server).get(ME).status == 200
