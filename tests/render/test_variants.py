@@ -16,10 +16,11 @@ from tests.commands import COPIER, run
 from tests.markdown import broken_links, code
 from tests.render.listing import expected_files
 from tests.rendering import RELEASE, data, files, release
-from tests.variants import HOSTILE, TEXTS, answers, variants
+from tests.variants import HOSTILE, TEXTS, Answers, answers, variants
 
 ANSWERS_FILE = ".copier-answers.yml"
 VARIANTS = variants()
+VARIANTS_BY_TEXT = {row[TEXTS]: row for row in VARIANTS.values()}
 # What is no Jinja although it looks like it: GitHub's expressions.
 JINJA = re.compile(r"(?<!\$)\{\{|\{%|\{#")
 CONFLICT = re.compile(r"^(<{7}|>{7}|\|{7})( |$)", re.MULTILINE)
@@ -49,12 +50,19 @@ def test_files_are_those_that_are_listed(row: Mapping[str, str], project: Path) 
     assert listed - rendered == set(), "these are in listing.yml only"
 
 
-def test_copier_copy_without_trust_renders_the_same_again(
-    row: Mapping[str, str], project: Path, tmp_path: Path
+def test_second_render_is_the_same(
+    row: Mapping[str, str], project: Path, rendered: Callable[[Answers], Path]
+) -> None:
+    assert files(rendered(answers(row))) == files(project)
+
+
+@pytest.mark.parametrize("row", VARIANTS_BY_TEXT.values(), ids=VARIANTS_BY_TEXT)
+def test_copier_copy_on_the_command_line_renders_the_same(
+    row: Mapping[str, str], rendered_once: Callable[[Mapping[str, str]], Path], tmp_path: Path
 ) -> None:
     command = [*COPIER, "copy", "--defaults", "--quiet", *data(answers(row))]
     run([*command, release(), tmp_path / "again"], tmp_path)
-    assert files(tmp_path / "again") == files(project)
+    assert files(tmp_path / "again") == files(rendered_once(row))
 
 
 def test_every_file_parses(project: Path) -> None:
