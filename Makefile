@@ -51,7 +51,7 @@ format: $(INSTALLED) ## fix what a machine can fix
 	$(BIN)/ruff format hooks tests "$(BACKEND)"
 
 clean: ## remove what was made here: .venv, the demo, caches
-	rm -rf .venv .demo .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .demo .containers .mypy_cache .pytest_cache .ruff_cache
 	find hooks tests template -name __pycache__ -prune -exec rm -rf {} +
 
 $(INSTALLED): pyproject.toml

@@ -1,7 +1,6 @@
 """Variants, installed and run as their README says, with one package manager at hand."""
 
 import json
-import os
 import re
 import shutil
 import sys
@@ -11,11 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from pip._internal.models.index import PyPI
 
-from hooks.check_template import ROOT
 from hooks.projects import find_python, project_environment, python_of
 from tests.commands import commit, git, run
+from tests.installing import POETRY_INDEX, install_poetry
 from tests.rendering import files
 from tests.servers import free_port, started
 from tests.variants import Answers, answers, variants_to_run
@@ -176,23 +174,11 @@ def environment_with(manager: str, python: Path, folder: Path) -> dict[str, str]
     environment = project_environment(
         python,
         PORT=str(free_port()),
-        # Poetry asks PyPI for more than other indexes have; this keeps it to what pip asks for.
-        POETRY_PYPI_MIRROR_URL=f"{PyPI.simple_url}/",
+        **POETRY_INDEX,
         **GATE,
     )
     environment["PATH"] = f"{tools}:{environment['PATH']}"
     return environment
-
-
-def install_poetry(folder: Path, python: Path) -> Path:
-    """Install the Poetry that the generated image has; gives the command."""
-    text = (ROOT / "dependencies.jinja").read_text(encoding="utf-8")
-    (poetry,) = re.findall(r'set poetry = "(.*)"', text)
-    uv = [sys.executable, "-m", "uv"]
-    run([*uv, "venv", "--quiet", "--python", python, folder], ROOT)
-    environment = os.environ | {"VIRTUAL_ENV": str(folder)}
-    run([*uv, "pip", "install", "--quiet", poetry, "poetry-plugin-pypi-mirror"], ROOT, environment)
-    return folder / "bin" / "poetry"
 
 
 def test_nothing_of_the_other_managers_is_left(rendered: Callable[[Answers], Path]) -> None:

@@ -1,0 +1,31 @@
+"""The package managers, for projects that are installed in tests."""
+
+import os
+import re
+import sys
+from pathlib import Path
+
+from pip._internal.models.index import PyPI
+
+from hooks.check_template import ROOT
+from tests.commands import run
+
+# Poetry asks PyPI for more than other indexes have; this keeps it to what pip asks for.
+POETRY_INDEX = {"POETRY_PYPI_MIRROR_URL": f"{PyPI.simple_url}/"}
+
+
+def dependency(name: str) -> str:
+    """Give a value that `dependencies.jinja` sets, such as poetry's requirement."""
+    text = (ROOT / "dependencies.jinja").read_text(encoding="utf-8")
+    (value,) = re.findall(rf'set {name} = "(.*)"', text)
+    return str(value)
+
+
+def install_poetry(folder: Path, python: Path) -> Path:
+    """Install the Poetry that the generated image has; gives the command."""
+    uv = [sys.executable, "-m", "uv"]
+    run([*uv, "venv", "--quiet", "--python", python, folder], ROOT)
+    environment = os.environ | {"VIRTUAL_ENV": str(folder)}
+    packages = [dependency("poetry"), "poetry-plugin-pypi-mirror"]
+    run([*uv, "pip", "install", "--quiet", *packages], ROOT, environment)
+    return folder / "bin" / "poetry"

@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# Makes the images that a rendered Dockerfile starts from, where none can be pulled: a Debian with its own Python 3.13
+# under the name of the official image, and uv, out of its wheel, under the name of uv's.
+# Needs root, debootstrap and buildah (Debian packages), and a minute or two; what is there already is left alone.
+# Usage: base_image.sh STORE PYTHON_IMAGE UV_IMAGE UV_FOLDER POETRY_IMAGE INDEX
+#   STORE         the folder for images
+#   UV_FOLDER     where the commands uv and uvx are
+#   POETRY_IMAGE  a name for the Python image with a Poetry in it that asks INDEX: Poetry itself asks PyPI for more than
+#                 other indexes have, and a machine that pulls no image may well have another index
+set -euo pipefail
+store=$1 python_image=$2 uv_image=$3 uv_folder=$4 poetry_image=$5 index=$6
+
+images() { buildah --root "$store/root" --runroot "$store/run" --storage-driver vfs "$@"; }
+missing() { ! images inspect --type image "$1" >/dev/null 2>&1; }
+
+if missing "$python_image"; then
+    tree=$store/debian
+    rm -rf "$tree"
+    mkdir -p "$store"
+    debootstrap --variant=minbase --include=ca-certificates,python3,python3-venv trixie "$tree" \
+        >"$store/debootstrap.log" 2>&1 || { tail -n 20 "$store/debootstrap.log" >&2; exit 1; }
+    # As in the official image: the commands are in /usr/local/bin, and pip installs beside them. The pip is the one that
+    # Debian keeps for new environments; its package of pip brings others, which pip could not replace.
+    for command in python python3; do ln -s /usr/bin/python3 "$tree/usr/local/bin/$command"; done
+    rm -f "$tree"/usr/lib/python3*/EXTERNALLY-MANAGED
+    chroot "$tree" sh -ec 'set -- /usr/share/python-wheels/pip-*.whl
+        python3 "$1/pip" --quiet install --no-index --no-cache-dir --root-user-action=ignore "$1"'
+    rm -rf "$tree"/var/cache/apt/* "$tree"/var/lib/apt/lists/*
+    # The authorities of this machine: its way to the package index may have one of its own.
+    cp /etc/ssl/certs/ca-certificates.crt "$tree/etc/ssl/certs/ca-certificates.crt"
+    container=$(images from scratch)
+    images add --quiet "$container" "$tree" / >/dev/null
+    images config \
+        --env PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin \
+        --env PIP_CERT=/etc/ssl/certs/ca-certificates.crt \
+        --env SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
+        "$container"
+    images commit --quiet --rm "$container" "$python_image" >/dev/null
+    rm -rf "$tree"
+fi
+
+if missing "$uv_image"; then
+    container=$(images from scratch)
+    images copy --quiet "$container" "$uv_folder/uv" "$uv_folder/uvx" / >/dev/null
+    images commit --quiet --rm "$container" "$uv_image" >/dev/null
+fi
+
+if missing "$poetry_image"; then
+    container=$(images from --pull-never "$python_image")
+    images run --isolation chroot "$container" -- \
+        pip install --quiet --no-cache-dir --root-user-action=ignore poetry-plugin-pypi-mirror
+    images config --env "POETRY_PYPI_MIRROR_URL=$index" "$container"
+    images commit --quiet --rm "$container" "$poetry_image" >/dev/null
+fi

@@ -1,0 +1,242 @@
+"""Images in tests: built and run by Docker, or where no daemon answers, by buildah and chroot."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from hooks.check_template import ROOT
+from tests.commands import run
+from tests.installing import POETRY_INDEX, dependency
+
+PYTHON: Final = "3.13"  # the one that the base image made here has
+BASE: Final = f"docker.io/library/python:{PYTHON}-slim"
+WITH_POETRY: Final = "localhost/template-tests-with-poetry"
+STORE: Final = ROOT / ".containers"
+# The container's files, and this machine's that are seen there.
+Volumes = Mapping[str, Path]
+
+# A disk that nobody can write to, and in it a process of the image's user; it takes signals itself.
+READ_ONLY: Final = """
+root=$1 user=$2
+shift 2
+mount --bind "$root" "$root"
+mount -o remount,bind,ro "$root"
+mount --bind /dev "$root/dev"
+mount --bind /proc "$root/proc"
+while [ "$1" != -- ]; do
+    mount --bind "$1" "$root$2"
+    shift 2
+done
+shift
+exec chroot --userspec="$user" "$root" env --ignore-environment "$@"
+"""
+
+
+@dataclass(frozen=True)
+class Image:
+    """A built image. config: as Docker's `inspect` gives it."""
+
+    engine: "Engine"
+    name: str
+    config: Mapping[str, Any]
+
+    def command(
+        self,
+        *command: str,
+        settings: Mapping[str, str] | None = None,
+        volumes: Volumes | None = None,
+        user: str | None = None,
+    ) -> list[str]:
+        """Give the command of this machine that runs one in the image, on a read-only disk.
+
+        It is in this machine's network, and ends with the same exit code, at the same signals.
+        """
+        user = user or self.config["User"] or "0"
+        return self.engine.command(self, command, settings or {}, volumes or {}, user)
+
+    def run(
+        self,
+        *command: str,
+        settings: Mapping[str, str] | None = None,
+        volumes: Volumes | None = None,
+        user: str | None = None,
+        text: str | None = None,
+    ) -> str:
+        """Run a command in the image; gives what it printed."""
+        line = self.command(*command, settings=settings, volumes=volumes, user=user)
+        return run(line, ROOT, text=text)
+
+    def megabytes(self) -> int:
+        """Give the size of all files."""
+        measure = "du --summarize --one-file-system --block-size=1M / 2>/dev/null || true"
+        return int(self.run("sh", "-c", measure, user="0").split()[0])
+
+
+class Engine(Protocol):
+    """What builds images and runs commands in them."""
+
+    def build(self, folder: Path, name: str) -> Image:
+        """Build a folder's Dockerfile. Fails with all that was printed."""
+
+    def refuse(self, folder: Path) -> str:
+        """Build a folder's Dockerfile, which has to fail; gives what was printed."""
+
+    def base(self) -> Image:
+        """Give the image that the others are built on."""
+
+    def command(
+        self,
+        image: Image,
+        command: Sequence[str],
+        settings: Mapping[str, str],
+        volumes: Volumes,
+        user: str,
+    ) -> list[str]:
+        """See `Image.command`."""
+
+    def remove(self, image: Image) -> None:
+        """Remove an image and what ran in it."""
+
+
+class Docker:
+    """A Docker daemon, which pulls the base images."""
+
+    def build(self, folder: Path, name: str) -> Image:
+        run(["docker", "build", "--tag", name, "."], folder)
+        return self._image(name)
+
+    def refuse(self, folder: Path) -> str:
+        return run(["docker", "build", "--progress=plain", "."], folder, exit_code=1)
+
+    def base(self) -> Image:
+        run(["docker", "pull", "--quiet", BASE], ROOT)
+        return self._image(BASE)
+
+    def command(
+        self,
+        image: Image,
+        command: Sequence[str],
+        settings: Mapping[str, str],
+        volumes: Volumes,
+        user: str,
+    ) -> list[str]:
+        docker = ["docker", "run", "--rm", "--interactive", "--read-only", "--network=host"]
+        docker += [f"--user={user}"]
+        docker += [f"--env={name}={value}" for name, value in settings.items()]
+        docker += [f"--volume={here}:{there}" for there, here in volumes.items()]
+        return [*docker, image.name, *command]
+
+    def remove(self, image: Image) -> None:
+        run(["docker", "image", "rm", "--force", image.name], ROOT)
+
+    def _image(self, name: str) -> Image:
+        config = run(["docker", "image", "inspect", "--format={{json .Config}}", name], ROOT)
+        return Image(self, name, json.loads(config))
+
+
+@dataclass
+class Buildah:
+    """Buildah as root, without a daemon, a registry or a runtime: on base images made here."""
+
+    roots: dict[str, Path] = field(default_factory=dict)
+
+    def make_bases(self) -> None:
+        """Make the base images, unless that was done before."""
+        uv_image = f"ghcr.io/astral-sh/uv:{dependency('uv_image')}"
+        script = Path(__file__).with_name("base_image.sh")
+        images = [BASE, uv_image, str(Path(sys.executable).parent), WITH_POETRY]
+        run([script, STORE, *images, *POETRY_INDEX.values()], ROOT)
+
+    def build(self, folder: Path, name: str) -> Image:
+        run([*self._build(folder), f"--tag={name}"], folder)
+        return self._image(name)
+
+    def refuse(self, folder: Path) -> str:
+        # A step's own exit code is the build's.
+        return run(
+            self._buildah("bud", "--isolation=chroot", "--format=docker"), folder, exit_code=1
+        )
+
+    def base(self) -> Image:
+        return self._image(BASE)
+
+    def command(
+        self,
+        image: Image,
+        command: Sequence[str],
+        settings: Mapping[str, str],
+        volumes: Volumes,
+        user: str,
+    ) -> list[str]:
+        root = self.roots[image.name]
+        mounts: list[str] = []
+        for there, here in volumes.items():
+            place = root / there.lstrip("/")
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.touch()
+            mounts += [str(here), there]
+        environment = [*image.config["Env"], *(f"{name}={it}" for name, it in settings.items())]
+        folder = f"--chdir={image.config.get('WorkingDir') or '/'}"
+        inside = [
+            "unshare",
+            "--mount",
+            "sh",
+            "-ec",
+            READ_ONLY,
+            "sh",
+            str(root),
+            user,
+            *mounts,
+            "--",
+        ]
+        return [*inside, folder, *environment, *command]
+
+    def remove(self, image: Image) -> None:
+        self.roots.pop(image.name)
+        run(self._buildah("rm", self._container(image.name)), ROOT)
+        if image.name != BASE:
+            run(self._buildah("rmi", image.name), ROOT)
+
+    def _buildah(self, *arguments: str) -> list[str]:
+        store = [f"--root={STORE / 'root'}", f"--runroot={STORE / 'run'}", "--storage-driver=vfs"]
+        return ["buildah", *store, *arguments]
+
+    def _build(self, folder: Path) -> list[str]:
+        build = self._buildah("bud", "--isolation=chroot", "--format=docker")
+        # In place of the first base, the one of the stage that installs.
+        poetry = (folder / "poetry.toml").exists()
+        return [*build, f"--from={WITH_POETRY}"] if poetry else build
+
+    def _container(self, name: str) -> str:
+        return "tests-" + re.sub(r"\W+", "-", name)
+
+    def _image(self, name: str) -> Image:
+        container = self._container(name)
+        subprocess.run(self._buildah("rm", container), capture_output=True)  # of a run cut short
+        run(self._buildah("from", f"--name={container}", "--pull-never", name), ROOT)
+        self.roots[name] = Path(run(self._buildah("mount", container), ROOT).strip())
+        details = json.loads(run(self._buildah("inspect", "--type=image", name), ROOT))
+        return Image(self, name, details["Docker"]["config"])
+
+
+def find_engine() -> Engine | str:
+    """Give what builds images here; or else what that would need."""
+    if shutil.which("docker"):
+        info = subprocess.run(["docker", "info"], capture_output=True)
+        if info.returncode == 0:
+            return Docker()
+    missing = [it for it in ("buildah", "debootstrap", "unshare") if not shutil.which(it)]
+    if missing or os.geteuid() != 0:
+        return (
+            f"no Docker daemon; instead root and {', '.join(missing) or 'nothing else'} are missing"
+        )
+    buildah = Buildah()
+    buildah.make_bases()
+    return buildah

@@ -1,0 +1,175 @@
+"""The image: built from a locked project, and run as a platform runs it, under each manager."""
+
+import json
+import os
+import re
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import parse_qs, quote, urlsplit
+
+import pytest
+
+from hooks.projects import find_python, project_environment
+from tests.client import Browser
+from tests.commands import run
+from tests.embedded import held_database
+from tests.installing import POETRY_INDEX, install_poetry
+from tests.real.images import PYTHON, Engine, Image, find_engine
+from tests.servers import free_port, started
+from tests.variants import HOSTILE, Answers
+
+LOCKS = {"uv": "uv.lock", "poetry": "poetry.lock", "pip": "requirements.lock"}
+MEGABYTES_OVER_BASE = 120
+EMAIL, PASSWORD = "ada@example.com", "a passphrase for tests"
+# What has no business at run time, wherever it may be.
+TOOLS = "uv uvx poetry gcc cc make git"
+LEFTOVERS = """
+import importlib.util as imports, pathlib, shutil, sys
+found = [tool for tool in sys.argv[1:] if shutil.which(tool)]
+found += [name for name in ("pip", "setuptools", "uv", "poetry") if imports.find_spec(name)]
+sources = [it for it in pathlib.Path("/app").rglob("*.py") if it.parent.name != "bin"]
+found += [it for it in sources if not pathlib.Path(imports.cache_from_source(it)).exists()]
+print(*found)
+"""
+
+
+@dataclass(frozen=True)
+class Built:
+    """An image of a project whose texts are hostile, and what the build said before the lock."""
+
+    image: Image
+    lock: str
+    said_without_lock: str
+
+
+@pytest.fixture(scope="module")
+def engine() -> Engine:
+    """Give what builds images here."""
+    found = find_engine()
+    if isinstance(found, str):
+        pytest.skip(found)
+    return found
+
+
+@pytest.fixture(scope="module", params=LOCKS)
+def built(
+    request: pytest.FixtureRequest,
+    engine: Engine,
+    rendered: Callable[[Answers], Path],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Built]:
+    """Give an image, of each manager in turn."""
+    manager: str = request.param
+    python = find_python(PYTHON)
+    if python is None:
+        pytest.skip(f"there is no Python {PYTHON} here to make the lock file with")
+    project = rendered({**HOSTILE, "package_manager": manager, "python_version": PYTHON})
+    said = engine.refuse(project)
+    environment = project_environment(python, **POETRY_INDEX)
+    if manager == "poetry":
+        poetry = install_poetry(tmp_path_factory.mktemp("poetry") / "venv", python)
+        environment["PATH"] = f"{poetry.parent}{os.pathsep}{environment['PATH']}"
+    run(["make", "lock"], project, environment)
+    image = engine.build(project, f"localhost/template-tests-{manager}")
+    yield Built(image, LOCKS[manager], said)
+    engine.remove(image)
+
+
+@pytest.fixture
+def image(built: Built) -> Image:
+    return built.image
+
+
+@pytest.fixture(scope="module")
+def base_megabytes(engine: Engine) -> Iterator[int]:
+    """Give the size of the image that all are built on."""
+    base = engine.base()
+    yield base.megabytes()
+    engine.remove(base)
+
+
+@pytest.fixture(scope="module")
+def database_url(installed: Callable[[Answers], Path]) -> Iterator[str]:
+    """Give the URL of an empty database, on the embedded Postgres of an installed project."""
+    with held_database(installed({})) as url:
+        yield url
+
+
+@pytest.fixture
+def volumes(database_url: str) -> dict[str, Path]:
+    """Give the socket of the database; its folder is shut to the user of the image."""
+    query = parse_qs(urlsplit(database_url).query)
+    name = f".s.PGSQL.{query['port'][0]}"
+    return {f"/postgres/{name}": Path(query["host"][0]) / name}
+
+
+@pytest.fixture
+def settings(database_url: str) -> dict[str, str]:
+    """Give the settings of a production on a port of its own."""
+    folder = parse_qs(urlsplit(database_url).query)["host"][0]
+    return {
+        "DATABASE_URL": database_url.replace(quote(folder, safe=""), "/postgres"),
+        "JWT_SECRET": "3kVZx0TqY7mB5cWn2RfJ8hLs6PdGa9Eu",
+        "PORT": str(free_port()),
+        "SHUTDOWN_DELAY_SECONDS": "0",
+    }
+
+
+def test_build_without_a_lock_file_says_what_to_do(built: Built) -> None:
+    assert f"There is no {built.lock}: run 'make lock' and commit it." in built.said_without_lock
+
+
+def test_image_is_small(
+    image: Image, base_megabytes: int, record_property: Callable[[str, object], None]
+) -> None:
+    over = image.megabytes() - base_megabytes
+    record_property("megabytes over the base", over)
+    print(f"\n{image.name}: {over} MB over a base of {base_megabytes} MB")  # noqa: T201
+    assert over <= MEGABYTES_OVER_BASE
+
+
+def test_user_is_a_number_that_is_not_root(image: Image) -> None:
+    assert re.fullmatch(r"[1-9]\d+(:[1-9]\d+)?", image.config["User"])
+    assert image.run("id", "-u").strip() == image.config["User"].partition(":")[0]
+
+
+def test_nothing_is_left_of_the_build(image: Image) -> None:
+    assert image.run("python", "-c", LEFTOVERS, *TOOLS.split()).strip() == ""
+
+
+def test_labels_hold_any_text(image: Image) -> None:
+    labels = image.config["Labels"]
+    assert labels["org.opencontainers.image.title"] == HOSTILE["project_name"]
+    assert labels["org.opencontainers.image.description"] == HOSTILE["project_description"]
+
+
+def test_application_is_in_it(image: Image) -> None:
+    assert json.loads(image.run("python", "-m", "app", "openapi"))["openapi"]
+
+
+def test_it_migrates_serves_and_stops_on_a_read_only_disk(
+    image: Image, settings: dict[str, str], volumes: dict[str, Path], tmp_path: Path
+) -> None:
+    assert "Read-only" in image.run("sh", "-c", "touch /app/x /tmp/x 2>&1 || true")
+    image.run("python", "-m", "app", "migrate", settings=settings, volumes=volumes)
+    create = ["python", "-m", "app", "create-user", "--password-stdin"]
+    user = f"{image.name.rpartition('-')[2]}.{EMAIL}"
+    image.run(*create, user, settings=settings, volumes=volumes, text=PASSWORD)
+
+    assert image.config["StopSignal"] == "SIGTERM"
+    serve = image.command(*image.config["Cmd"], settings=settings, volumes=volumes)
+    with ExitStack() as stack:
+        environment = {**os.environ, "PORT": settings["PORT"]}
+        server = stack.enter_context(started(serve, tmp_path, environment, tmp_path / "log"))
+        server.wait_until_ready()
+        login = {"username": user, "password": PASSWORD}
+        assert Browser(server.port).post("/api/v1/auth/login", login).status == 200
+        kind, *check = image.config["Healthcheck"]["Test"]
+        assert kind == "CMD"
+        image.run(*check, settings=settings)
+        assert server.stop(signal.SIGTERM) == 0, server.output()
+    with pytest.raises(AssertionError):
+        image.run(*check, settings=settings)
