@@ -34,6 +34,7 @@ if missing "$python_image"; then
         --env PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin \
         --env PIP_CERT=/etc/ssl/certs/ca-certificates.crt \
         --env SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
+        --env REQUESTS_CA_BUNDLE=/etc/ssl/certs/ca-certificates.crt \
         "$container"
     images commit --quiet --rm "$container" "$python_image" >/dev/null
     rm -rf "$tree"

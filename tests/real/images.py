@@ -161,7 +161,9 @@ class Buildah:
     def refuse(self, folder: Path) -> str:
         # A step's own exit code is the build's.
         return run(
-            self._buildah("bud", "--isolation=chroot", "--format=docker"), folder, exit_code=1
+            self._buildah("bud", "--force-rm", "--isolation=chroot", "--format=docker"),
+            folder,
+            exit_code=1,
         )
 
     def base(self) -> Image:
@@ -209,7 +211,7 @@ class Buildah:
         return ["buildah", *store, *arguments]
 
     def _build(self, folder: Path) -> list[str]:
-        build = self._buildah("bud", "--isolation=chroot", "--format=docker")
+        build = self._buildah("bud", "--force-rm", "--isolation=chroot", "--format=docker")
         # In place of the first base, the one of the stage that installs.
         poetry = (folder / "poetry.toml").exists()
         return [*build, f"--from={WITH_POETRY}"] if poetry else build
