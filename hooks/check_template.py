@@ -10,7 +10,7 @@ import shutil
 import sys
 import tempfile
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path, PurePath
 from typing import Any, Final
 
@@ -111,6 +111,8 @@ def check_questions(root: Path) -> Iterator[str]:
         for key in keys:
             if key not in question:
                 yield f"copier.yml: {name} has no {key}"
+        if question.get("type", "str") != "str":
+            yield f"copier.yml: {name} is no str; a yes or no is a str with two choices"
     if asked > MAX_QUESTIONS:
         yield f"copier.yml: {asked} questions, and people bear {MAX_QUESTIONS}"
 
@@ -122,9 +124,9 @@ def check_moves(root: Path) -> Iterator[str]:
         for path in template_files(root)
         if BACKEND in path.parts
     }
-    for entry in load_config(root).get("_migrations", []):
+    for entry in load_config(root).get("_migrations") or []:
         if set(entry) != {"version", "command"} or len(entry["command"]) != len(MOVE) + 2:
-            yield "copier.yml: write each of _migrations like the line above them"
+            yield "copier.yml: write each of _migrations like the line in the comment above them"
             continue
         version, (*command, old, new) = entry["version"], entry["command"]
         if not re.fullmatch(r"v[1-9]\d*\.0\.0", version):
@@ -162,14 +164,20 @@ def check_answers_file(root: Path) -> Iterator[str]:
 
 
 def check_paths(root: Path) -> Iterator[str]:
-    """Check that the template can be checked out everywhere."""
+    """Check that the template can be checked out everywhere, and no file is rendered twice."""
+    yield from path_faults(template_files(root))
+
+
+def path_faults(paths: Iterable[PurePath]) -> Iterator[str]:
+    """Give what is wrong with paths, relative to `template/`."""
     seen: dict[str, PurePath] = {}
-    for path in template_files(root):
+    for path in paths:
         for part in path.parts:
             if NOT_PORTABLE.search(part):
                 yield f"{TEMPLATE}/{path}: Windows can't have a file named {part}"
-        if (twin := seen.setdefault(str(path).lower(), path)) != path:
-            yield f"{TEMPLATE}/{path}: the same as {twin} where case does not count"
+        rendered = str(path).lower().removesuffix(SUFFIX)
+        if (twin := seen.setdefault(rendered, path)) != path:
+            yield f"{TEMPLATE}/{path}: the same as {twin} once rendered, where case does not count"
 
 
 def check_jinja_budget(root: Path) -> Iterator[str]:

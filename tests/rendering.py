@@ -82,14 +82,17 @@ def example_move(template: Path) -> str:
 
 
 def add_move(template: Path, line: str) -> None:
-    """Register a move as the first one, or in place of the one that was added before."""
+    """Register a move, before those that there are."""
     config = template / "copier.yml"
     text = config.read_text(encoding="utf-8")
-    changed, found = re.subn(
-        r"(?m)^_migrations:(?: \[\]|\n- .*)$", lambda _: f"_migrations:\n{line}", text
-    )
+    changed, found = re.subn(r"(?m)^_migrations:( \[\])?$", lambda _: f"_migrations:\n{line}", text)
     assert found == 1
     config.write_text(changed, encoding="utf-8")
+
+
+def without_moves(config: str) -> str:
+    """Give the text of a `copier.yml` without the moves that are registered in it."""
+    return re.sub(r"(?m)^_migrations:(?: \[\]|(?:\n- .*)+)$", "_migrations: []", config)
 
 
 def files(project: Path) -> dict[str, bytes]:
@@ -120,7 +123,11 @@ def isolation(folder: Path) -> dict[str, str]:
         "init.defaultBranch": "main",
         "protocol.file.allow": "always",
     }
-    environment = {"COPIER_SETTINGS_PATH": str(settings), "GIT_CONFIG_COUNT": str(len(config))}
+    environment = {
+        "COPIER_SETTINGS_PATH": str(settings),
+        "GIT_CONFIG_COUNT": str(len(config)),
+        "PYTHONUTF8": "1",  # on Windows too
+    }
     for number, (key, value) in enumerate(config.items()):
         environment |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
     return environment

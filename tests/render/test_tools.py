@@ -1,5 +1,7 @@
 """What the tools say that a project's files are for. Each file once, whatever variants share it."""
 
+import os
+import shutil
 import sys
 import tomllib
 from collections.abc import Callable, Mapping
@@ -47,7 +49,10 @@ def test_pre_commit_knows_its_file(projects: list[Path]) -> None:
 
 
 def test_zizmor_finds_nothing_in_the_workflows(projects: list[Path]) -> None:
-    zizmor = Path(sys.executable).parent / "zizmor"
+    # `uv run --with` puts it elsewhere than this Python, but on the path.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    zizmor = shutil.which("zizmor", path=path)
+    assert zizmor
     for pattern in (".github/workflows/*.yml", ".github/dependabot.yml", ".pre-commit-config.yaml"):
         run([zizmor, "--offline", "--strict-collection", *distinct(projects, pattern)], ROOT)
 

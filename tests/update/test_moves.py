@@ -1,18 +1,24 @@
 """A major version that moves a file, by a line in `copier.yml`."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from hooks.check_template import BACKEND, TEMPLATE
 from tests.commands import COPIER, commit, git, run
-from tests.rendering import add_move, example_move
+from tests.rendering import add_move, example_move, without_moves
 from tests.update.history import History, replace
-from tests.variants import Answers
 
-MAJOR = "v9000.0.0"
-OLD, NEW = "app/core/emails.py", "app/core/addresses.py"
+BEFORE, MAJOR = "v8999.0.0", "v9000.0.0"
+OLD, NEW = "app/old.py", "app/new.py"  # as in the example
+TEXT = """FIRST = 1
+
+
+# What stands between them, so that changes of both ends don't meet.
+
+
+LAST = 2
+"""
 
 
 @pytest.fixture
@@ -21,21 +27,26 @@ def template(history: History, tmp_path: Path) -> Path:
     template = tmp_path / "template"
     git(tmp_path, "clone", "--quiet", history.repository, template)
     git(template, "checkout", "--quiet", history.current)
+    config = template / "copier.yml"
+    config.write_text(without_moves(config.read_text(encoding="utf-8")), encoding="utf-8")
     backend = template / TEMPLATE / BACKEND
+    (backend / OLD).write_text(TEXT)
+    commit(template, "A file", tag=BEFORE)
     git(backend, "mv", OLD, NEW)
     replace(backend / NEW, r"\A.*\n", '"""Moved."""\n')
-    line = example_move(template).replace("v2.0.0", MAJOR)
-    add_move(template, line.replace("app/old.py", OLD).replace("app/new.py", NEW))
-    commit(template, "Move a file", tag=MAJOR)
+    add_move(template, example_move(template).replace("v2.0.0", MAJOR))
+    commit(template, "Move the file", tag=MAJOR)
     return template
 
 
 @pytest.fixture
-def project(history: History, template: Path, project_from: Callable[[str, Answers], Path]) -> Path:
-    """Give a project that follows the template, from the version before."""
-    project = project_from(history.current, {})
-    replace(project / ".copier-answers.yml", str(history.repository), str(template))
-    commit(project, "The template's other address")
+def project(template: Path, tmp_path: Path) -> Path:
+    """Give a project of the version before."""
+    project = tmp_path / "project"
+    command = [*COPIER, "copy", "--defaults", "--quiet", f"--vcs-ref={BEFORE}"]
+    run([*command, template, project], tmp_path)
+    git(project, "init", "--quiet")
+    commit(project, "Start from the template")
     return project
 
 
