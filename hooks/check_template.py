@@ -119,11 +119,7 @@ def check_questions(root: Path) -> Iterator[str]:
 
 def check_moves(root: Path) -> Iterator[str]:
     """Check that only a major version moves files: an update that crosses a move needs trust."""
-    names = {
-        (path.parent.relative_to(BACKEND) / rendered_name(path)).as_posix()
-        for path in template_files(root)
-        if BACKEND in path.parts
-    }
+    names = {rendered_path(path) for path in template_files(root)}
     for entry in load_config(root).get("_migrations") or []:
         if set(entry) != {"version", "command"} or len(entry["command"]) != len(MOVE) + 2:
             yield "copier.yml: write each of _migrations like the line in the comment above them"
@@ -212,6 +208,17 @@ def check_files_parse(root: Path) -> Iterator[str]:
 def rendered_name(path: PurePath) -> PurePath:
     """Give a file's name as it comes out, whatever condition stands in it."""
     return PurePath(BLOCK.sub("", path.name).removesuffix(SUFFIX))
+
+
+def rendered_path(path: PurePath) -> str:
+    """Give a file's path in a project that is nothing but the backend."""
+    parent = PurePath(*(part for part in path.parent.parts if part != BACKEND))
+    return (parent / rendered_name(path)).as_posix()
+
+
+def moved_files(root: Path) -> set[str]:
+    """Give the paths from which files have moved."""
+    return {entry["command"][-2] for entry in load_config(root).get("_migrations") or []}
 
 
 CHECKS: Final[tuple[Check, ...]] = (

@@ -30,7 +30,7 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     try:
-        port = free_port()
+        port = wanted_port()
         remove_old_demo()
         print("Rendering the defaults into .demo …", flush=True)
         render()
@@ -43,7 +43,7 @@ def main() -> int:
         return 0
 
 
-def free_port() -> int:
+def wanted_port() -> int:
     """Give the port to serve on. Ends the demo, in one line, when it can't be had."""
     port = os.environ.get("PORT") or "8000"
     try:

@@ -10,10 +10,12 @@ import subprocess
 import sys
 import tomllib
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Final
 
-from hooks.check_template import ROOT
+from packaging.version import Version
+
+from hooks.check_template import ROOT, TEMPLATE, moved_files, rendered_path, template_files
 
 UNRELEASED: Final = "0.0.0"
 
@@ -34,19 +36,31 @@ class Release:
 def releases(root: Path) -> list[Release]:
     """Give the releases in the history of a repository, the oldest first.
 
-    Raises `SystemExit` when only a part of the history is there.
+    A version that is taken back is none, and neither is its return. Raises `SystemExit` when only
+    a part of the history is there.
     """
     if _git(root, "rev-parse", "--is-shallow-repository") == "true":
         sys.exit("The releases stand in the history; this clone has none: git fetch --unshallow")
     changes = _git(root, "log", "--reverse", "--format=%H", "-G^version = ", "--", "pyproject.toml")
     found: list[Release] = []
-    last = UNRELEASED
+    newest = Version(UNRELEASED)
     for commit in changes.splitlines():
         version = version_in(_git(root, "show", f"{commit}:pyproject.toml"))
-        if version != last:
+        if Version(version) > newest:
             found.append(Release(version, commit))
-        last = version
+            newest = Version(version)
     return found
+
+
+def lost_files(root: Path, release: Release) -> set[str]:
+    """Give the files that a release rendered, and that neither stand here nor have a move.
+
+    An update would delete them, with all that projects have changed in them.
+    """
+    files = _git(root, "ls-tree", "-r", "--name-only", "-z", release.commit, f"{TEMPLATE}/")
+    before = {rendered_path(PurePath(it).relative_to(TEMPLATE)) for it in files.split("\0") if it}
+    now = {rendered_path(path) for path in template_files(root)}
+    return before - now - moved_files(root)
 
 
 def version_in(pyproject: str) -> str:
@@ -75,17 +89,19 @@ def _git(root: Path, *arguments: str) -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Print what is asked for; gives the exit code."""
     parser = argparse.ArgumentParser(prog="python -m hooks.releases", description=__doc__)
-    parser.add_argument("--untagged", action="store_true", help="only the newest without a tag")
+    parser.add_argument("--head", action="store_true", help="only the one that HEAD is, if any")
     parser.add_argument("--notes", metavar="VERSION", help="what the changelog says of a version")
     asked = parser.parse_args(arguments)
     if asked.notes:
-        print(notes((ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), asked.notes), end="")
+        try:
+            print(notes((ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), asked.notes), end="")
+        except LookupError as error:
+            sys.exit(str(error))
         return 0
-    found = releases(ROOT)
-    if asked.untagged:
-        found = [release for release in found[-1:] if not _git(ROOT, "tag", "--list", release.tag)]
-    for release in found:
-        print(release.version, release.commit)
+    head = _git(ROOT, "rev-parse", "HEAD")
+    for release in releases(ROOT):
+        if release.commit == head or not asked.head:
+            print(release.version)
     return 0
 
 

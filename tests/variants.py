@@ -92,4 +92,7 @@ def variants() -> dict[str, dict[str, str]]:
 def variants_to_run() -> dict[str, dict[str, str]]:
     """Give the rows that are installed and run, by name."""
     found = variants()
-    return found if all_are_wanted() else {name: found[name] for name in RUN}
+    if all_are_wanted():
+        return found
+    assert found.keys() >= set(RUN), f"RUN names what is no row of {TABLE.name}: {RUN}"
+    return {name: found[name] for name in RUN}

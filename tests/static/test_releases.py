@@ -4,18 +4,21 @@ from pathlib import Path
 
 import pytest
 
-from hooks.check_template import ROOT
-from hooks.releases import UNRELEASED, Release, main, notes, releases, version_in
+from hooks.check_template import ROOT, TEMPLATE
+from hooks.releases import UNRELEASED, Release, lost_files, main, notes, releases, version_in
 from tests.commands import commit, git
 
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """Give a history of four commits, two of which are releases."""
+    """Give a history of six commits, two of which are releases: the third is taken back."""
     repository = tmp_path / "repository"
-    repository.mkdir()
+    (repository / TEMPLATE).mkdir(parents=True)
     git(repository, "init", "--quiet")
-    for version, ruff in (("0.0.0", 1), ("0.1.0", 1), ("0.1.0", 2), ("0.2.0", 2)):
+    (repository / "copier.yml").write_text("_migrations: []\n")
+    (repository / TEMPLATE / "a.txt.jinja").touch()
+    versions = (("0.0.0", 1), ("0.1.0", 1), ("0.1.0", 2), ("0.0.0", 2), ("0.1.0", 2), ("0.2.0", 2))
+    for version, ruff in versions:
         (repository / "pyproject.toml").write_text(
             f'[project]\nname = "x"\nversion = "{version}"\n[tool.ruff]\nline-length = {ruff}\n'
         )
@@ -23,25 +26,38 @@ def repository(tmp_path: Path) -> Path:
     return repository
 
 
-def test_commits_that_change_the_version_are_the_releases(repository: Path) -> None:
+def test_commits_that_raise_the_version_are_the_releases(repository: Path) -> None:
     commits = git(repository, "log", "--reverse", "--format=%H").split()
-    assert releases(repository) == [Release("0.1.0", commits[1]), Release("0.2.0", commits[3])]
+    assert releases(repository) == [Release("0.1.0", commits[1]), Release("0.2.0", commits[5])]
 
 
-def test_newest_release_is_told_until_it_has_its_tag(
+def test_release_is_told_by_its_own_commit_only(
     repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("hooks.releases.ROOT", repository)
-    head = git(repository, "rev-parse", "HEAD")
-    assert main(["--untagged"]) == 0
-    assert capsys.readouterr().out == f"0.2.0 {head}"
-    git(repository, "tag", "v0.2.0")
-    assert main(["--untagged"]) == 0
+    assert main(["--head"]) == 0
+    assert capsys.readouterr().out == "0.2.0\n"
+    git(repository, "commit", "--quiet", "--allow-empty", "--message", "Later")
+    assert main(["--head"]) == 0
     assert capsys.readouterr().out == ""
 
 
+def test_file_that_is_gone_without_a_move_is_found(repository: Path) -> None:
+    newest = releases(repository)[-1]
+    assert lost_files(repository, newest) == set()
+    (repository / TEMPLATE / "a.txt.jinja").rename(repository / TEMPLATE / "b.txt.jinja")
+    assert lost_files(repository, newest) == {"a.txt"}
+    (repository / "copier.yml").write_text("_migrations: [{command: [move, a.txt, b.txt]}]\n")
+    assert lost_files(repository, newest) == set()
+
+
+def test_no_file_of_the_newest_release_is_gone() -> None:
+    for newest in releases(ROOT)[-1:]:
+        assert lost_files(ROOT, newest) == set(), "an update would delete what projects changed"
+
+
 def test_shallow_clone_says_what_to_do(repository: Path, tmp_path: Path) -> None:
-    git(tmp_path, "clone", "--quiet", "--depth=1", f"file://{repository}", tmp_path / "shallow")
+    git(tmp_path, "clone", "--quiet", "--depth=1", repository.as_uri(), tmp_path / "shallow")
     with pytest.raises(SystemExit, match="git fetch --unshallow"):
         releases(tmp_path / "shallow")
 

@@ -10,8 +10,6 @@ from tests.rendering import data
 from tests.update.history import History, make_history
 from tests.variants import Answers
 
-Project = Callable[..., Path]
-
 
 @pytest.fixture(scope="session")
 def history(tmp_path_factory: pytest.TempPathFactory) -> History:

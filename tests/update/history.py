@@ -5,6 +5,7 @@ this one is what makes an update hard: all kinds of changes lie between the two.
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,6 +14,7 @@ from hooks.check_template import BACKEND, ROOT, TEMPLATE
 from hooks.releases import releases, version_in
 from tests.commands import commit, git
 from tests.rendering import copy_work_tree
+from tests.variants import Answers
 
 # Synthetic, and older than every release.
 PREVIOUS: Final = "v0.0.0"
@@ -21,6 +23,10 @@ NEXT: Final = "v9999.0.0"
 
 # A line of the generated workflow, and what two who both change it make of it.
 TIMEOUT: Final = "timeout-minutes: 15"
+
+
+# Renders a version, with answers, and commits it as a project.
+ProjectFrom = Callable[[str, Answers], Path]
 
 
 @dataclass(frozen=True)

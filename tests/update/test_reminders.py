@@ -2,17 +2,13 @@
 
 import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
 
 from tests.commands import COPIER, commit, git, run
-from tests.update.history import NEXT, PREVIOUS, History, replace
-from tests.variants import Answers
-
-ProjectFrom = Callable[[str, Answers], Path]
+from tests.update.history import NEXT, PREVIOUS, History, ProjectFrom, replace
 
 
 def step(project: Path, workflow: str, name: str) -> str:
@@ -45,6 +41,7 @@ def test_left_over_conflict_is_refused_by_hooks_and_workflow(
     update = ["update", "--defaults", f"--vcs-ref={history.current}", f"--conflict={how}"]
     run([*COPIER, *update], conflict)
     git(conflict, "add", "--all")
+    check = step(conflict, "ci.yml", "No conflict markers or rejected hunks of an update")
 
     hook = "conflict-markers" if how == "inline" else "rejects"
     assert "app/main.py" in run([*hooks, hook], conflict, exit_code=1)

@@ -1,25 +1,34 @@
 """A project that follows the template: `copier update`, without trust."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
+from packaging.version import Version
 
+from hooks.check_template import ROOT, load_config
 from tests.commands import COPIER, commit, git, run
 from tests.rendering import data, files
-from tests.update.history import NEXT, PREVIOUS, TIMEOUT, History, origins, replace
+from tests.update.history import NEXT, PREVIOUS, TIMEOUT, History, ProjectFrom, origins, replace
 from tests.variants import Answers, columns
 
 ANSWERS: Answers = {"project_name": "Shop", "cookie_samesite": "strict"}
 MIGRATIONS = "alembic/versions/"
-ProjectFrom = Callable[[str, Answers], Path]
 
 FROM_EVERY_VERSION = pytest.mark.parametrize("origin", origins())
 
 
 def update(project: Path, version: str, *arguments: str) -> str:
-    """Update a project as a person does who gives the answers of before."""
-    return run([*COPIER, "update", "--defaults", f"--vcs-ref={version}", *arguments], project)
+    """Update a project as a person does who gives the answers of before.
+
+    Without trust, but where a registered move lies between.
+    """
+    origin = yaml.safe_load((project / ".copier-answers.yml").read_text())["_commit"]
+    moves = load_config(ROOT).get("_migrations") or []
+    crossed = [it for it in moves if Version(origin) < Version(it["version"]) <= Version(version)]
+    trust = ["--trust"] if crossed else []
+    command = [*COPIER, "update", "--defaults", f"--vcs-ref={version}", *trust, *arguments]
+    return run(command, project)
 
 
 def fresh(history: History, version: str, answers: Answers, folder: Path) -> dict[str, bytes]:
