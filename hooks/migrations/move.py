@@ -54,7 +54,7 @@ def _merge(own: Path, last: Path, target: Path) -> None:
         raise subprocess.CalledProcessError(merged.returncode, command)
     target.write_bytes(merged.stdout)
     if merged.returncode:
-        print(f"Conflicts in {target.name}, which has moved: resolve them.", file=sys.stderr)
+        print(f"Conflicts in {target}, which has moved: git does not list them.", file=sys.stderr)
 
 
 def _committed(project: Path, path: str) -> bytes | None:

@@ -9,6 +9,7 @@ import pytest
 from hooks import check_template
 from hooks.check_template import BACKEND, ROOT, TEMPLATE
 from tests.markdown import broken_links
+from tests.real.tools import PACKAGES
 from tests.rendering import add_move, example_move, without_moves
 
 
@@ -38,6 +39,12 @@ def test_generated_workflows_use_the_actions_that_the_own_ones_use() -> None:
     generated = pinned.findall((ROOT / "actions.jinja").read_text(encoding="utf-8"))
     assert generated
     assert set(generated) <= set(pinned.findall(own))
+
+
+def test_ci_installs_what_the_last_tier_asks_for() -> None:
+    script = (ROOT / ".ci/run").read_text(encoding="utf-8")
+    (packages,) = re.findall(r"^packages=\((.*)\)$", script, re.MULTILINE)
+    assert set(packages.split()) == set(PACKAGES.values())
 
 
 # As much of the template as the rules need to have something to look at.
