@@ -160,11 +160,7 @@ class Buildah:
 
     def refuse(self, folder: Path) -> str:
         # A step's own exit code is the build's.
-        return run(
-            self._buildah("bud", "--force-rm", "--isolation=chroot", "--format=docker"),
-            folder,
-            exit_code=1,
-        )
+        return run(self._build(folder), folder, exit_code=1)
 
     def base(self) -> Image:
         return self._image(BASE)
@@ -211,8 +207,10 @@ class Buildah:
         return ["buildah", *store, *arguments]
 
     def _build(self, folder: Path) -> list[str]:
-        build = self._buildah("bud", "--force-rm", "--isolation=chroot", "--format=docker")
-        # In place of the first base, the one of the stage that installs.
+        build = self._buildah(
+            "bud", "--no-cache", "--force-rm", "--isolation=chroot", "--format=docker"
+        )
+        # It stands in for the first base only, that of the stage that installs.
         poetry = (folder / "poetry.toml").exists()
         return [*build, f"--from={WITH_POETRY}"] if poetry else build
 
