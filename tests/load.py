@@ -56,13 +56,26 @@ class Load:
         return Counter(it.error or it.status or 0 for it in list(self.results))
 
     def wait_for(
-        self, count: int, status: int, *, since: float = 0, seconds: float = LEVEL_SECONDS
+        self,
+        count: int,
+        status: int,
+        *,
+        since: float = 0,
+        path: str | None = None,
+        seconds: float = LEVEL_SECONDS,
     ) -> None:
-        """Return once so many results of this status have come for what was called since."""
+        """Return once so many results of this status have come for what was called since.
+
+        path: count only those that called it.
+        """
         __tracebackhide__ = True
+
+        def is_meant(result: Result) -> bool:
+            return result.status == status and path in (None, result.call.path)
+
         wait_until(
-            lambda: sum(it.status == status for it in self.since(since)) >= count,
-            lambda: f"never {count} times {status}: {self.counts()}",
+            lambda: sum(map(is_meant, self.since(since))) >= count,
+            lambda: f"never {count} times {status} of {path}: {self.counts()}",
             seconds,
         )
 

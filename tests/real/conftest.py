@@ -1,86 +1,19 @@
 """An installed project, a Postgres that may break, and replicas of the project on it."""
 
-import itertools
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from hooks.projects import project_environment, python_of
-from tests.client import Browser
 from tests.commands import run
 from tests.postgres import Postgres, folder_for_other_user, programs_of
-from tests.servers import Server, free_port, started
+from tests.production import EMAIL, NUMBERS, PASSWORD, SECRET, Site
+from tests.servers import Server
 from tests.variants import Answers
 
-AUTH = "/api/v1/auth"
-LOGIN = f"{AUTH}/login"
-LOGOUT = f"{AUTH}/logout"
-REFRESH = f"{AUTH}/refresh"
-ME = "/api/v1/users/me"
-EMAIL = "ada@example.com"
-PASSWORD = "a passphrase for tests"
-CREDENTIALS = {"username": EMAIL, "password": PASSWORD}
-SECRET = "3kVZx0TqY7mB5cWn2RfJ8hLs6PdGa9Eu"
 MIGRATED = "migrated"
-LOCK_USER = f"SELECT FROM users WHERE email = '{EMAIL}' FOR NO KEY UPDATE"
-
-NUMBERS = itertools.count(1)
-
-
-@dataclass
-class Site:
-    """The project in production, on a database of its own.
-
-    settings: what all replicas have in common.
-    """
-
-    project: Path
-    postgres: Postgres
-    database: str
-    folder: Path
-    settings: dict[str, str]
-
-    def environment(self, **settings: str) -> dict[str, str]:
-        """Give the environment of one process, with settings of its own."""
-        url = self.postgres.url(self.database)
-        return project_environment() | {"DATABASE_URL": url} | self.settings | settings
-
-    def serve(self, **settings: str) -> AbstractContextManager[Server]:
-        """Start a replica, on a port of its own."""
-        environment = self.environment(**{"PORT": str(free_port())} | settings)
-        command: list[str | Path] = [python_of(self.project), "-m", "app", "serve"]
-        log = self.folder / f"replica-{next(NUMBERS)}.log"
-        return started(command, self.project, environment, log)
-
-    def migrate(self, release: Path) -> None:
-        """Migrate with the code of another release."""
-        run([python_of(self.project), "-m", "app", "migrate"], release, self.environment())
-
-    def sign_in(self, server: Server) -> Browser:
-        """Give a browser that is signed in."""
-        browser = Browser(server.port)
-        answer = browser.post(LOGIN, CREDENTIALS)
-        assert answer.status == 200, answer.body
-        return browser
-
-    def query(self, sql: str) -> str:
-        """Run SQL on the database."""
-        return self.postgres.query(sql, self.database)
-
-    def connections(self, condition: str = "true") -> int:
-        """Give how many connections to the database there are, or those of some condition."""
-        own = f"WHERE datname = '{self.database}' AND ({condition})"
-        count = f"SELECT count(*) FROM pg_stat_activity {own}"  # noqa: S608
-        return int(self.postgres.query(count))
-
-    def waiting_for_a_lock(self, application: str = "%") -> int:
-        """Give how many connections, or those of one application, wait for a lock."""
-        return self.connections(
-            f"wait_event_type = 'Lock' AND application_name LIKE '{application}'"
-        )
 
 
 @pytest.fixture(scope="session")

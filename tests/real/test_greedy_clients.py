@@ -13,7 +13,7 @@ import pytest
 
 from tests.load import Call, load
 from tests.middlemen import Nginx
-from tests.real.conftest import LOGIN, ME, Site
+from tests.production import LOGIN, ME, Site
 from tests.servers import Server, free_port, wait_until
 
 MEGABYTE = 1024 * 1024
@@ -22,6 +22,7 @@ BODY_BYTES = 100 * MEGABYTE
 ALLOWANCE_BYTES = 30 * MEGABYTE
 PATIENCE_SECONDS = 2
 LORISES = 200
+UNDISTURBED_SECONDS = 2
 # A beginning that never ends: of a header, and of a body.
 BEGINNINGS = {
     "header": b"GET /health HTTP/1.1\r\nHost: localhost\r\n",
@@ -126,7 +127,7 @@ def test_nginx_closes_a_slow_loris_and_the_others_are_served(
             PATIENCE_SECONDS + 3,
         )
     assert set(noted.counts()) == {200}
-    assert max(it.seconds for it in noted.results) < 1
+    assert max(it.seconds for it in noted.results) < UNDISTURBED_SECONDS
     assert peak_memory(replica) - before < ALLOWANCE_BYTES
 
 
@@ -140,7 +141,7 @@ def test_without_a_proxy_a_slow_loris_stops_nobody(
         begun = time.monotonic()
         noted.wait_for(40, 200, since=begun)
     assert set(noted.counts()) == {200}
-    assert max(it.seconds for it in noted.results) < 1
+    assert max(it.seconds for it in noted.results) < UNDISTURBED_SECONDS
     assert peak_memory(replica) - before < ALLOWANCE_BYTES
     if part == "header":  # one that stops in the body is waited for, for a while
         assert replica.stop(signal.SIGTERM) == 0

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.client import Browser
-from tests.real.conftest import LOCK_USER, ME, REFRESH, Site
+from tests.production import LOCK_USER, ME, REFRESH, Site
 from tests.servers import Server, wait_until
 
 ROUNDS = 12

@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,10 +15,11 @@ from tests.client import Browser
 from tests.load import Call, load
 from tests.middlemen import pgbouncer
 from tests.postgres import Postgres, folder_for_other_user
-from tests.real.conftest import ME, REFRESH, Site
+from tests.production import ME, NUMBERS, REFRESH, Site
 from tests.servers import Server
 
 CALLS = 10
+MIGRATE_SECONDS = 40
 
 AHEAD = '''
 """A revision that the replicas don't know."""
@@ -35,43 +37,57 @@ def upgrade() -> None:
 '''
 
 
+@pytest.fixture
+def empty(postgres: Postgres) -> Iterator[str]:
+    """Give the name of an empty database."""
+    name = f"empty_{next(NUMBERS)}"
+    postgres.create_database(name)
+    yield name
+    postgres.query(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
 @contextmanager
-def address(postgres: Postgres, way: str) -> Iterator[dict[str, str]]:
-    """Give the settings that lead to the server one way or another."""
+def address(postgres: Postgres, database: str, way: str) -> Iterator[dict[str, str]]:
+    """Give the settings that lead to a database one way or another."""
     if way == "directly":
-        yield {"DATABASE_URL": postgres.url("empty")}
+        yield {"DATABASE_URL": postgres.url(database)}
         return
     with folder_for_other_user() as folder, pgbouncer(postgres, folder, size=3) as port:
-        url = f"postgresql://postgres@127.0.0.1:{port}/empty"
+        url = f"postgresql://postgres@127.0.0.1:{port}/{database}"
         yield {"DATABASE_URL": url, "DATABASE_POOLER": "true"}
+
+
+def migrate(project: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run `migrate`. Raises `subprocess.TimeoutExpired` when it waits for ever."""
+    command: list[str | Path] = [python_of(project), "-m", "app", "migrate"]
+    return subprocess.run(
+        command,
+        cwd=project,
+        env=environment,
+        timeout=MIGRATE_SECONDS,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
 
 
 @pytest.mark.parametrize("way", ["directly", "through pgbouncer"])
 def test_of_ten_migrations_at_once_one_migrates_and_all_end_well(
-    project: Path, postgres: Postgres, settings: dict[str, str], way: str
+    project: Path, postgres: Postgres, settings: dict[str, str], empty: str, way: str
 ) -> None:
-    postgres.create_database("empty")
-    with address(postgres, way) as url:
-        processes = [
-            subprocess.Popen(
-                [python_of(project), "-m", "app", "migrate"],
-                cwd=project,
-                env=project_environment() | settings | url,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-            )
-            for _ in range(CALLS)
-        ]
-        outputs = [process.communicate()[0] for process in processes]
+    with address(postgres, empty, way) as url:
+        environment = project_environment() | settings | url
+        with ThreadPoolExecutor(CALLS) as threads:
+            calls = [threads.submit(migrate, project, environment) for _ in range(CALLS)]
+        results = [call.result() for call in calls]
+        outputs = [result.stdout for result in results]
 
-        assert [process.returncode for process in processes] == [0] * CALLS, outputs
+        assert [result.returncode for result in results] == [0] * CALLS, outputs
         # Alembic says which revisions it runs.
         assert sum("0001" in output for output in outputs) == 1, outputs
-        assert postgres.query("SELECT version_num FROM alembic_version", "empty") == "0001"
-        # Before the pooler ends, which keeps its connections.
+        assert postgres.query("SELECT version_num FROM alembic_version", empty) == "0001"
+        # Asked before the pooler ends, which keeps its connections.
         assert postgres.query("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == "0"
-    postgres.query("DROP DATABASE empty WITH (FORCE)")
 
 
 @pytest.mark.parametrize(

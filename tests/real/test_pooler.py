@@ -10,7 +10,7 @@ from tests.commands import run
 from tests.load import Call, load
 from tests.middlemen import pgbouncer
 from tests.postgres import folder_for_other_user
-from tests.real.conftest import CREDENTIALS, EMAIL, LOGIN, LOGOUT, ME, PASSWORD, REFRESH, Site
+from tests.production import CREDENTIALS, EMAIL, LOGIN, LOGOUT, ME, PASSWORD, REFRESH, Site
 from tests.servers import Server
 
 CONNECTIONS = 3
