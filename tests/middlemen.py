@@ -1,6 +1,5 @@
 """What stands around the application in production: nginx before it, pgbouncer behind it."""
 
-import shutil
 import signal
 import socket
 from collections.abc import Iterator
@@ -10,9 +9,7 @@ from pathlib import Path
 
 from tests.postgres import Postgres, children, other_user
 from tests.servers import Server, free_port, started, wait_until
-
-# Debian keeps them where not every path leads.
-FOLDERS = "/usr/sbin:/usr/local/sbin:/opt/homebrew/bin"
+from tests.tools import require
 
 NGINX = """
 daemon off;
@@ -63,13 +60,6 @@ max_client_conn = 200
 """
 
 
-def find(program: str) -> str:
-    """Give the path of a program. Fails, with what to install, when there is none."""
-    path = shutil.which(program) or shutil.which(program, path=FOLDERS)
-    assert path, f"{program} is missing: install the package {program}"
-    return path
-
-
 @dataclass(frozen=True)
 class Nginx:
     """A proxy that sends each request to the next of some ports.
@@ -101,7 +91,15 @@ class Nginx:
     def before(self, *ports: int) -> Iterator[Server]:
         """Run it in front of these ports."""
         config = self.write(*ports)
-        command: list[str | Path] = [find("nginx"), "-c", config, "-p", self.folder, "-e", "stderr"]
+        command: list[str | Path] = [
+            require("nginx"),
+            "-c",
+            config,
+            "-p",
+            self.folder,
+            "-e",
+            "stderr",
+        ]
         log = self.folder / "nginx.log"
         with started(command, self.folder, {"PORT": str(self.port)}, log) as server:
             server.wait_until_ready()
@@ -127,7 +125,7 @@ def pgbouncer(postgres: Postgres, folder: Path, size: int) -> Iterator[int]:
     path.write_text(text, encoding="utf-8")
     # It refuses to run as root, too.
     with started(
-        [find("pgbouncer"), path],
+        [require("pgbouncer"), path],
         folder,
         {"PORT": str(port)},
         folder / "pgbouncer.log",

@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 from hooks.check_template import ROOT
 from tests.commands import run
 from tests.installing import POETRY_INDEX, dependency
+from tests.tools import give_up, require
 
 PYTHON: Final = "3.13"  # the one that the base image made here has
 BASE: Final = f"docker.io/library/python:{PYTHON}-slim"
@@ -226,17 +227,16 @@ class Buildah:
         return Image(self, name, details["Docker"]["config"])
 
 
-def find_engine() -> Engine | str:
-    """Give what builds images here; or else what that would need."""
+def find_engine() -> Engine:
+    """Give what builds images here: Docker, or else buildah, which needs root."""
     if shutil.which("docker"):
         info = subprocess.run(["docker", "info"], capture_output=True)
         if info.returncode == 0:
             return Docker()
-    missing = [it for it in ("buildah", "debootstrap", "unshare") if not shutil.which(it)]
-    if missing or os.geteuid() != 0:
-        return (
-            f"no Docker daemon; instead root and {', '.join(missing) or 'nothing else'} are missing"
-        )
+    if os.geteuid() != 0:
+        give_up("no Docker daemon answers here, and buildah would need root")
+    for command in ("buildah", "debootstrap"):
+        require(command)
     buildah = Buildah()
     buildah.make_bases()
     return buildah

@@ -1,7 +1,6 @@
 """The `docker` target without Docker: its Caddyfile, before two replicas on one database."""
 
 import os
-import shutil
 import signal
 import socket
 import threading
@@ -21,6 +20,7 @@ from tests.client import FORM
 from tests.commands import run
 from tests.embedded import held_database
 from tests.servers import Server, free_port, started
+from tests.tools import require
 from tests.variants import Answers
 
 LOGIN = "/api/v1/auth/login"
@@ -69,8 +69,7 @@ class Caddy:
 @pytest.fixture(scope="module")
 def project(installed: Callable[[Answers], Path]) -> Path:
     """Give the installed project of somebody with a server, which tells who called."""
-    if not shutil.which("caddy"):
-        pytest.skip("caddy is not installed")
+    require("caddy")
     project = installed({"deploy_target": "docker"})
     with (project / "app/api/health.py").open("a", encoding="utf-8") as module:
         module.write(SEEN)

@@ -9,8 +9,8 @@ import pytest
 from hooks import check_template
 from hooks.check_template import BACKEND, ROOT, TEMPLATE
 from tests.markdown import broken_links
-from tests.real.tools import PACKAGES
 from tests.rendering import add_move, example_move, without_moves
+from tests.tools import PACKAGES
 
 
 @pytest.mark.parametrize("check", check_template.CHECKS)

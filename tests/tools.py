@@ -1,9 +1,8 @@
-"""Programs that the tests of this tier need, and that no Python package brings."""
+"""Programs that the tests of the last tier need, and that no Python package brings."""
 
 import os
 import shutil
-from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 import pytest
 
@@ -17,15 +16,21 @@ PACKAGES: Final = {
     "podman": "podman",
 }
 # Debian keeps servers out of the path of users.
-PATH: Final = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
+PATH: Final = os.pathsep.join(
+    [os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin", "/opt/homebrew/bin"]
+)
 
 
-def require(command: str) -> Path:
+def require(command: str) -> str:
     """Give where a program is. Where it is missing, skips the test by name; in CI, fails it."""
     found = shutil.which(command, path=PATH)
-    if found is not None:
-        return Path(found)
-    reason = f"there is no {command} here: apt-get install {PACKAGES[command]}"
+    if found is None:
+        give_up(f"there is no {command} here: apt-get install {PACKAGES[command]}")
+    return found
+
+
+def give_up(reason: str) -> NoReturn:
+    """Skip the test for want of something that this machine lacks; in CI, where it can be had, fail."""
     if os.environ.get("CI"):
         pytest.fail(reason)
     pytest.skip(reason)
