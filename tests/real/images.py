@@ -154,6 +154,8 @@ class Buildah:
         script = Path(__file__).with_name("base_image.sh")
         images = [BASE, uv_image, str(Path(sys.executable).parent), WITH_POETRY]
         run([script, STORE, *images, *POETRY_INDEX.values()], ROOT)
+        # What runs cut short left, and builds that failed: nobody else has this store.
+        run(self._buildah("rm", "--all"), ROOT)
 
     def build(self, folder: Path, name: str) -> Image:
         run([*self._build(folder), f"--tag={name}"], folder)
@@ -208,9 +210,7 @@ class Buildah:
         return ["buildah", *store, *arguments]
 
     def _build(self, folder: Path) -> list[str]:
-        build = self._buildah(
-            "bud", "--no-cache", "--force-rm", "--isolation=chroot", "--format=docker"
-        )
+        build = self._buildah("bud", "--isolation=chroot", "--format=docker")
         # It stands in for the first base only, that of the stage that installs.
         poetry = (folder / "poetry.toml").exists()
         return [*build, f"--from={WITH_POETRY}"] if poetry else build
