@@ -13,7 +13,6 @@ PACKAGES: Final = {
     "debootstrap": "debootstrap",
     "nginx": "nginx",
     "pgbouncer": "pgbouncer",
-    "podman": "podman",
 }
 # Debian keeps servers out of the path of users.
 PATH: Final = os.pathsep.join(
@@ -30,7 +29,7 @@ def require(command: str) -> str:
 
 
 def give_up(reason: str) -> NoReturn:
-    """Skip the test for want of something that this machine lacks; in CI, where it can be had, fail."""
+    """Skip a test for want of something; in CI, where everything can be had, fail it."""
     if os.environ.get("CI"):
         pytest.fail(reason)
     pytest.skip(reason)

@@ -4,14 +4,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
+import structlog
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from alembic.script.revision import ResolutionError
+from alembic.util import CommandError
 from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.core.settings import Settings
+
+log = structlog.stdlib.get_logger(__name__)
 
 ALEMBIC_INI: Final = Path(__file__).parents[2] / "alembic.ini"
 UNDEFINED_TABLE: Final = "42P01"  # PostgreSQL, appendix A
@@ -56,5 +61,14 @@ def alembic_config(settings: Settings) -> Config:
 
 
 def migrate(settings: Settings) -> None:
-    """Bring the database to this code's head, one process at a time; see `alembic/env.py`."""
-    command.upgrade(alembic_config(settings), "head")
+    """Bring the database to this code's head, one process at a time; see `alembic/env.py`.
+
+    A database whose revision this code does not know is newer, and stays as it is: a platform that
+    migrates before each release does so before a rollback too.
+    """
+    try:
+        command.upgrade(alembic_config(settings), "head")
+    except CommandError as error:
+        if not isinstance(error.__cause__, ResolutionError):
+            raise
+        log.warning("database_is_newer", revision=error.__cause__.argument)

@@ -1,10 +1,13 @@
+import asyncio
+
+import asyncpg
 import pytest
 from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
 
 from app.cli import main
-from app.db.revisions import Revisions, alembic_config
+from app.db.revisions import Revisions, alembic_config, migrate
 from tests.conftest import SECRET, settings_for
 from tests.postgres import database_url
 
@@ -36,6 +39,25 @@ def test_migrating_without_a_database_fails_in_one_line(
     monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
     assert main(["migrate"]) == 1
     assert "ConnectionRefusedError" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_migrating_a_newer_database_leaves_it_as_it_is(
+    alembic: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = alembic.attributes["settings"]
+
+    async def fetch(sql: str) -> object:
+        connection = await asyncpg.connect(settings.database.dsn)
+        try:
+            return await connection.fetchval(sql)
+        finally:
+            await connection.close()
+
+    migrate(settings)
+    asyncio.run(fetch("UPDATE alembic_version SET version_num = 'newer'"))
+    migrate(settings)
+    assert "database_is_newer" in caplog.text
+    assert asyncio.run(fetch("SELECT version_num FROM alembic_version")) == "newer"
 
 
 def test_sql_scripts_are_refused(alembic: Config) -> None:
