@@ -8,6 +8,7 @@
 #   POETRY_IMAGE  a name for the Python image with a Poetry in it that asks INDEX: Poetry itself asks PyPI for more than
 #                 other indexes have, and a machine that pulls no image may well have another index
 set -euo pipefail
+PATH=$PATH:/usr/sbin:/sbin # debootstrap and chroot are there
 store=$1 python_image=$2 uv_image=$3 uv_folder=$4 poetry_image=$5 index=$6
 
 images() { buildah --root "$store/root" --runroot "$store/run" --storage-driver vfs "$@"; }

@@ -25,6 +25,7 @@ Volumes = Mapping[str, Path]
 
 # A disk that nobody can write to, and in it a process of the image's user; it takes signals itself.
 READ_ONLY: Final = """
+PATH=$PATH:/usr/sbin:/sbin
 root=$1 user=$2
 shift 2
 mount --bind "$root" "$root"
