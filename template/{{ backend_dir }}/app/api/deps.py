@@ -18,7 +18,7 @@ from app.services.users import PublicUser, SignedIn, get_signed_in
 ACCESS_COOKIE = APIKeyCookie(
     name="__Host-access",  # the name of the default settings; `docs.py` puts the real one
     scheme_name="AccessCookie",
-    description="Set by login and refresh. HttpOnly: scripts can't read it, browsers send it.",
+    description="Nothing to enter here: call login, and the browser keeps it and sends it along.",
     auto_error=False,
 )
 
