@@ -95,3 +95,12 @@ def wait_until(
         if time.monotonic() > deadline:
             raise AssertionError(message if isinstance(message, str) else message())
         time.sleep(0.05)
+
+
+def can_connect(port: int, host: str = "127.0.0.1") -> bool:
+    """Tell whether somebody listens on a port."""
+    try:
+        socket.create_connection((host, port), timeout=1).close()
+    except OSError:
+        return False
+    return True

@@ -10,8 +10,10 @@ import pytest
 PACKAGES: Final = {
     "buildah": "buildah",
     "caddy": "caddy",
+    "chromium": "chromium",
     "debootstrap": "debootstrap",
     "nginx": "nginx",
+    "npm": "npm",
     "pgbouncer": "pgbouncer",
 }
 # Debian keeps servers out of the path of users.

@@ -5,15 +5,21 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser as Chromium
+from playwright.sync_api import BrowserContext, Playwright
 
 from hooks.projects import project_environment, python_of
 from tests.commands import run
 from tests.postgres import Postgres, folder_for_other_user, programs_of
 from tests.production import EMAIL, NUMBERS, PASSWORD, SECRET, Site
+from tests.real.chromium import chromium
+from tests.real.frontend import build, make_frontend
+from tests.real.websites import backends, websites
 from tests.servers import Server
 from tests.variants import Answers
 
 MIGRATED = "migrated"
+ACCESS_SECONDS = 3  # in the browser's tests, which wait until access has run out
 
 
 @pytest.fixture(scope="session")
@@ -88,3 +94,49 @@ def replicas(site: Site) -> Iterator[list[Server]]:
         for server in servers:
             server.wait_until_ready()
         yield servers
+
+
+@pytest.fixture(scope="session")
+def frontend(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give the folder of a browser app, made as docs/frontend.md says."""
+    folder = tmp_path_factory.mktemp("frontend")
+    make_frontend(project, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def https_port(
+    project: Path,
+    postgres: Postgres,
+    migrated: str,
+    settings: dict[str, str],
+    frontend: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[int]:
+    """Give the port of the web sites with the app, and a backend for each answer."""
+    folder = tmp_path_factory.mktemp("sites")
+    postgres.create_database("browser", migrated)
+    environment = project_environment() | settings
+    environment["DATABASE_URL"] = postgres.url("browser")
+    environment["JWT_ACCESS_TTL_SECONDS"] = str(ACCESS_SECONDS)
+    dist = build(frontend)
+    with (
+        backends(project, environment, folder) as servers,
+        websites(folder, dist, servers) as port,
+    ):
+        yield port
+
+
+@pytest.fixture(scope="module")
+def browser(https_port: int) -> Iterator[tuple[Playwright, Chromium]]:
+    """Give Playwright, and a Chromium for which the web sites are the internet."""
+    with chromium(https_port) as both:
+        yield both
+
+
+@pytest.fixture
+def person(browser: tuple[Playwright, Chromium]) -> Iterator[BrowserContext]:
+    """Give a browser with nothing in it; its tabs share cookies."""
+    context = browser[1].new_context(ignore_https_errors=True)
+    yield context
+    context.close()

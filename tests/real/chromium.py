@@ -1,0 +1,50 @@
+"""Chromium, with no network but this machine."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, BrowserContext, Playwright, sync_playwright
+
+from tests.tools import require
+
+
+def options(https_port: int) -> dict[str, Any]:
+    """Give how to launch it: every https host is at one port here, and no other name is known."""
+    rules = f"MAP *:443 127.0.0.1:{https_port}, MAP * ~NOTFOUND, EXCLUDE localhost"
+    return {
+        "executable_path": require("chromium"),
+        # Its sandbox does not work for root, nor in most containers.
+        "args": ["--no-sandbox", f"--host-resolver-rules={rules}, EXCLUDE 127.0.0.1"],
+    }
+
+
+@contextmanager
+def chromium(https_port: int = 443) -> Iterator[tuple[Playwright, Browser]]:
+    """Give Playwright, and a Chromium that it has started."""
+    arguments = options(https_port)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(**arguments)
+        try:
+            yield playwright, browser
+        finally:
+            browser.close()
+
+
+@contextmanager
+def profile(
+    playwright: Playwright, https_port: int, folder: Path, *, third_party_cookies: bool
+) -> Iterator[BrowserContext]:
+    """Give a Chromium of its own with a lasting profile: not incognito, as `new_context` is."""
+    preferences = {"profile": {"cookie_controls_mode": 0 if third_party_cookies else 1}}
+    (folder / "Default").mkdir()
+    (folder / "Default/Preferences").write_text(json.dumps(preferences), encoding="utf-8")
+    context = playwright.chromium.launch_persistent_context(
+        folder, ignore_https_errors=True, **options(https_port)
+    )
+    try:
+        yield context
+    finally:
+        context.close()

@@ -1,0 +1,121 @@
+"""Signing in with a real browser, over https, under every answer about SameSite.
+
+The app is the one of docs/frontend.md. For each answer NAME there is a backend at api.NAME.test,
+and the app at app.NAME.test (the same site), at www.NAME.test (the same origin), and at
+app.other.test (another site).
+"""
+
+import time
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import BrowserContext, Page
+
+from tests.production import EMAIL, ME, REFRESH
+from tests.real.app import SIGNED_OUT, address, kept, sees, sign_in
+from tests.real.conftest import ACCESS_SECONDS
+from tests.real.frontend import check_types
+from tests.real.websites import ANSWERS
+
+
+def count(person: BrowserContext, path: str) -> list[str]:
+    """Give a list to which every request to a path is added from now on."""
+    found: list[str] = []
+    person.on("request", lambda it: found.append(it.url) if it.url.endswith(path) else None)
+    return found
+
+
+def test_the_app_passes_the_type_check_of_its_tools(frontend: Path) -> None:
+    check_types(frontend)
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+@pytest.mark.parametrize("site", ["same site", "same origin"])
+def test_user_signs_in_and_stays_signed_in(person: BrowserContext, answer: str, site: str) -> None:
+    url = address(answer) if site == "same site" else f"https://www.{answer}.test/"
+    page = sign_in(person.new_page(), url)
+
+    cookies = person.cookies()
+    assert {it["name"] for it in cookies} == {"__Host-access", "__Host-refresh"}
+    for cookie in cookies:
+        assert cookie["httpOnly"]
+        assert cookie["secure"]
+        assert cookie["sameSite"].lower() == answer
+    stored = page.evaluate(
+        "JSON.stringify([document.cookie, {...localStorage, ...sessionStorage}])"
+    )
+    assert stored == '["",{}]'
+
+    page.reload()
+    sees(page, EMAIL)
+    page.click("text=Sign out")
+    sees(page, SIGNED_OUT)
+    assert kept(person) == {}
+    page.reload()
+    sees(page, SIGNED_OUT)
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_expired_access_is_refreshed_behind_the_scenes(person: BrowserContext, answer: str) -> None:
+    page = sign_in(person.new_page(), address(answer))
+    page.wait_for_timeout((ACCESS_SECONDS + 0.1) * 1000)
+    assert kept(person, "access") == {}
+
+    refreshes = count(person, REFRESH)
+    emails = page.evaluate(
+        "Promise.all([1, 2, 3, 4, 5].map(() => session.me().then((user) => user.email)))"
+    )
+    assert emails == [EMAIL] * 5
+    assert len(refreshes) == 1
+
+    # A body is sent again too: it is the password that is found wrong, not the session.
+    person.clear_cookies(name="__Host-access")
+    wrong = "{body: {current_password: 'not it', new_password: 'a passphrase for later'}}"
+    refused = f"backend.PUT('{ME}/password', {wrong}).then((it) => it.response.status)"
+    assert page.evaluate(refused) == 422
+    assert len(refreshes) == 2
+    sees(page, EMAIL)
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_two_tabs_that_refresh_at_once_both_stay_signed_in(
+    person: BrowserContext, answer: str
+) -> None:
+    tabs = [sign_in(person.new_page(), address(answer)), person.new_page()]
+    tabs[1].goto(address(answer))
+    sees(tabs[1], EMAIL)
+
+    person.clear_cookies(name="__Host-access")
+    refreshes = count(person, REFRESH)
+    at_once(tabs, "session.me().then((user) => user.email)", [EMAIL, EMAIL])
+    assert len(refreshes) == 1
+
+    # Without the module too, by the backend's grace alone.
+    raw = f"fetch('https://api.{answer}.test{REFRESH}', {{method: 'POST', credentials: 'include'}})"
+    at_once(tabs, f"{raw}.then((it) => it.status)", [204, 204])
+    assert len(refreshes) == 3
+    for tab in tabs:
+        tab.reload()
+        sees(tab, EMAIL)
+
+
+def at_once(tabs: list[Page], script: str, expected: list[object]) -> None:
+    """Run a script in several tabs at the same moment, and check what comes of it."""
+    moment = time.time() * 1000 + 300
+    for tab in tabs:
+        wait = f"new Promise((done) => setTimeout(done, {moment} - Date.now()))"
+        tab.evaluate(f"window.result = {wait}.then(() => {script}); 0")
+    assert [tab.evaluate("window.result") for tab in tabs] == expected
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_signing_out_in_one_tab_ends_the_other(person: BrowserContext, answer: str) -> None:
+    one, other = sign_in(person.new_page(), address(answer)), person.new_page()
+    other.goto(address(answer))
+    sees(other, EMAIL)
+
+    one.click("text=Sign out")
+
+    sees(other, SIGNED_OUT)
+    assert kept(person) == {}
+    assert other.evaluate("session.me()") is None

@@ -1,0 +1,163 @@
+"""A developer's machine, in Chromium: plain http on localhost, with what `env.example` sets."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Locator, expect
+
+from hooks.projects import project_environment, python_of
+from tests.commands import run
+from tests.production import EMAIL, LOGIN, ME, PASSWORD
+from tests.real.app import NOT_KEPT, SIGNED_OUT, sees, sign_in, submit
+from tests.real.chromium import chromium
+from tests.real.frontend import PAGE, blocks, vite
+from tests.servers import free_port, started
+from tests.variants import Answers
+
+FRONTEND_PORT = 5173
+FRONTEND = f"http://localhost:{FRONTEND_PORT}/"
+PROJECTS = ("Shop", "Blog")
+
+
+@pytest.fixture(scope="module")
+def ports(
+    installed: Callable[[Answers], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Mapping[str, int]]:
+    """Give the ports of two projects of the template, each as `make dev` runs it."""
+    folder = tmp_path_factory.mktemp("local")
+    ports = {}
+    with ExitStack() as stack:
+        for name in PROJECTS:
+            project = installed({"project_name": name})
+            environment = project_environment(PORT=str(free_port()))
+            log = folder / f"{name}.log"
+            server = stack.enter_context(started(["make", "dev"], project, environment, log))
+            server.wait_until_ready()
+            app = [str(python_of(project)), "-m", "app"]
+            create = [*app, "create-user", EMAIL, "--password-stdin"]
+            run(create, project, environment, text=PASSWORD)
+            ports[name] = server.port
+        yield ports
+
+
+@pytest.fixture(scope="module")
+def frontend_server(frontend: Path, project: Path, ports: Mapping[str, int]) -> Iterator[None]:
+    """Run the app under Vite, which passes /api on to the first project, as the page says."""
+    (config,) = [block for block in blocks(project, "ts") if "defineConfig" in block]
+    assert ":8000" in config
+    config = config.replace(":8000", f":{ports['Shop']}")
+    (frontend / "vite.config.ts").write_text(config, encoding="utf-8")
+    with vite(frontend, FRONTEND_PORT):
+        yield
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as (_, browser):
+        yield browser
+
+
+@pytest.fixture
+def person(browser: Browser) -> Iterator[BrowserContext]:
+    """Give a browser with nothing in it; its tabs share cookies."""
+    context = browser.new_context(viewport={"width": 1280, "height": 1600})
+    yield context
+    context.close()
+
+
+def app(port: int, host: str = "localhost") -> str:
+    """Give the address of the app, before a backend."""
+    return f"{FRONTEND}?backend=http://{host}:{port}"
+
+
+def names(person: BrowserContext) -> set[str]:
+    """Give the names of the cookies that the browser keeps."""
+    return {it["name"] for it in person.cookies()}
+
+
+@pytest.mark.usefixtures("frontend_server")
+def test_two_projects_on_one_localhost_both_keep_their_users(
+    person: BrowserContext, ports: Mapping[str, int]
+) -> None:
+    shop, blog = [sign_in(person.new_page(), app(ports[name])) for name in PROJECTS]
+    assert names(person) == {"shop-access", "shop-refresh", "blog-access", "blog-refresh"}
+    assert shop.evaluate("document.cookie") == ""
+
+    for name in PROJECTS:  # as when they have expired
+        person.clear_cookies(name=f"{name.lower()}-access")
+    for tab in (shop, blog):
+        tab.reload()
+        sees(tab, EMAIL)
+
+    shop.click("text=Sign out")
+    sees(shop, SIGNED_OUT)
+    assert names(person) == {"blog-access", "blog-refresh"}
+    blog.reload()
+    sees(blog, EMAIL)
+
+
+@pytest.mark.usefixtures("frontend_server")
+def test_signing_in_works_through_the_proxy_of_vite(person: BrowserContext) -> None:
+    page = sign_in(person.new_page(), FRONTEND)
+    page.reload()
+    sees(page, EMAIL)
+    person.clear_cookies(name="shop-access")
+    page.reload()
+    sees(page, EMAIL)
+
+
+@pytest.mark.usefixtures("frontend_server")
+def test_127_0_0_1_is_another_site_than_localhost(
+    person: BrowserContext, ports: Mapping[str, int]
+) -> None:
+    page = person.new_page()
+    page.goto(app(ports["Shop"], "127.0.0.1"))
+    sees(page, SIGNED_OUT)
+    submit(page)
+    sees(page, NOT_KEPT)
+
+
+def test_a_person_signs_in_on_the_docs_page_and_calls_me(
+    person: BrowserContext, ports: Mapping[str, int], tmp_path: Path
+) -> None:
+    page = person.new_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    failed: list[str] = []
+    page.on("requestfailed", lambda request: failed.append(request.url))
+    page.on("console", lambda it: failed.append(it.text) if it.type == "error" else None)
+    page.goto(f"http://localhost:{ports['Shop']}/docs")
+
+    def call(path: str, **fields: str) -> Locator:
+        """Fill in a call and execute it; gives what came back."""
+        block = page.locator(".opblock").filter(has=page.locator(f"[data-path='{path}']"))
+        block.locator(".opblock-summary-control").click()
+        for name, value in fields.items():
+            block.locator(f"[data-property-name='{name}'] input").fill(value)
+        block.get_by_role("button", name="Execute").click()
+        return block.locator(".live-responses-table .response")
+
+    expect(call(LOGIN, username=EMAIL, password=PASSWORD)).to_contain_text("200")
+    expect(call(ME)).to_contain_text(EMAIL)
+
+    page.screenshot(path=tmp_path / "docs.png", full_page=True)
+    assert {urlsplit(url).netloc for url in asked if not url.startswith("data:")} == {
+        f"localhost:{ports['Shop']}"
+    }
+    assert failed == []
+
+
+def test_a_script_keeps_the_cookies_in_a_jar(project: Path, ports: Mapping[str, int]) -> None:
+    (script,) = blocks(project, "python")
+    for shown, here in {
+        "localhost:8000": f"localhost:{ports['Shop']}",
+        "you@example.com": EMAIL,
+        "your passphrase": PASSWORD,
+    }.items():
+        assert shown in script, f"{PAGE} has changed"
+        script = script.replace(shown, here)
+    output = run([python_of(project), "-c", script], project, project_environment())
+    assert output.strip() == EMAIL

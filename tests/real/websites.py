@@ -1,0 +1,120 @@
+"""Web sites behind Caddy, with certificates of its own making, as they would be on the internet."""
+
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Final
+
+from hooks.projects import python_of
+from tests.servers import Server, can_connect, free_port, started, wait_until
+from tests.tools import require
+
+ANSWERS: Final = ("lax", "strict", "none")
+# Origins, and whether a browser takes the two for one site.
+SITES: Final = (
+    ("https://app.example.com", "https://api.example.com", "same-site"),
+    ("https://shop.vercel.app", "https://api.vercel.app", "cross-site"),
+    ("https://shop.netlify.app", "https://api.netlify.app", "cross-site"),
+    ("https://shop.github.io", "https://api.github.io", "cross-site"),
+    ("https://shop.onrender.com", "https://api.onrender.com", "cross-site"),
+    ("https://shop.fly.dev", "https://api.fly.dev", "cross-site"),
+    ("https://shop.up.railway.app", "https://api.up.railway.app", "cross-site"),
+)
+
+# app and api are one site, www is one origin with its backend, evil is a sibling without rights.
+CADDYFILE: Final = """
+{{
+    admin off
+    local_certs
+    skip_install_trust
+    grace_period 1s
+    auto_https disable_redirects
+    https_port {port}
+    storage file_system {folder}/certificates
+    servers {{
+        protocols h1 h2
+    }}
+}}
+(frontend) {{
+    root * {frontend}
+    file_server
+}}
+(blank) {{
+    header Content-Type text/html
+    header Access-Control-Allow-Origin *
+    respond "{{http.request.header.Sec-Fetch-Site}}"
+}}
+https://app.other.test {{
+    import frontend
+}}
+https://evil.test, {others} {{
+    import blank
+}}
+"""
+SHOP: Final = """
+https://app.{name}.test {{
+    import frontend
+}}
+https://api.{name}.test {{
+    reverse_proxy 127.0.0.1:{backend}
+}}
+https://www.{name}.test {{
+    handle /api/* {{
+        reverse_proxy 127.0.0.1:{backend}
+    }}
+    handle {{
+        import frontend
+    }}
+}}
+https://evil.{name}.test {{
+    import blank
+}}
+"""
+
+
+@contextmanager
+def backends(
+    project: Path, environment: Mapping[str, str], folder: Path
+) -> Iterator[dict[str, Server]]:
+    """Serve a project once for each answer about SameSite."""
+    command = [str(python_of(project)), "-m", "app", "serve"]
+    with ExitStack() as stack:
+        servers = {}
+        for answer in ANSWERS:
+            own = {
+                "COOKIE_SAMESITE": answer,
+                "CORS_ORIGINS": f"https://app.{answer}.test,https://app.other.test",
+                "PORT": str(free_port()),
+            }
+            log = folder / f"{answer}.log"
+            process = started(command, project, {**environment, **own}, log)
+            servers[answer] = stack.enter_context(process)
+        for server in servers.values():
+            server.wait_until_ready()
+        yield servers
+
+
+@contextmanager
+def websites(folder: Path, frontend: Path, servers: Mapping[str, Server]) -> Iterator[int]:
+    """Serve the frontend before each backend, at NAME.test; gives the port of https.
+
+    The origins of `SITES` have a page that says from where it was asked for.
+    """
+    port = free_port()
+    others = [origin for pair in SITES for origin in pair[:2]]
+    text = CADDYFILE.format(port=port, folder=folder, frontend=frontend, others=", ".join(others))
+    text += "".join(SHOP.format(name=name, backend=it.port) for name, it in servers.items())
+    config = folder / "Caddyfile"
+    config.write_text(text, encoding="utf-8")
+    command: list[str | Path] = [require("caddy"), "run", "--config", config]
+    command += ["--adapter", "caddyfile"]
+    with (
+        (folder / "caddy.log").open("wb") as log,
+        subprocess.Popen(command, stdout=log, stderr=log, cwd=folder) as caddy,
+    ):
+        try:
+            wait_until(lambda: can_connect(port), f"Caddy does not start; see {log.name}")
+            yield port
+        finally:
+            caddy.terminate()
