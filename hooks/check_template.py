@@ -41,6 +41,7 @@ SETTINGS: Final = {
     "_message_after_update",
     "_migrations",
     "_min_copier_version",
+    "_skip_if_exists",
     "_subdirectory",
 }
 
@@ -48,6 +49,7 @@ SETTINGS: Final = {
 MOVE: Final = ["{{ _copier_python }}", "{{ _copier_conf.src_path }}/hooks/migrations/move.py"]
 
 BLOCK: Final = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
+CONDITION: Final = re.compile(r"\{%.*?%\}")
 # Windows: the characters that no name may have, the names of devices, and no dot or space at the
 # end.
 NOT_PORTABLE: Final = re.compile(
@@ -180,7 +182,7 @@ def check_jinja_budget(root: Path) -> Iterator[str]:
     """Check that the Python is plain: what has Jinja in it can't be linted, typed or run."""
     lines = blocks = 0
     for path in template_files(root):
-        if rendered_name(path).suffix != ".py":
+        if PurePath(rendered_path(path)).suffix != ".py":
             continue
         text = (root / TEMPLATE / path).read_text(encoding="utf-8", errors="replace")
         lines += text.count("\n")
@@ -196,7 +198,7 @@ def check_jinja_budget(root: Path) -> Iterator[str]:
 def check_files_parse(root: Path) -> Iterator[str]:
     """Check that every file that is copied as it is parses."""
     for path in template_files(root):
-        parse = PARSERS.get(rendered_name(path).suffix)
+        parse = PARSERS.get(PurePath(rendered_path(path)).suffix)
         if parse is None or path.suffix == SUFFIX:
             continue
         try:
@@ -205,15 +207,9 @@ def check_files_parse(root: Path) -> Iterator[str]:
             yield f"{TEMPLATE}/{path}: {' '.join(str(error).split())}"
 
 
-def rendered_name(path: PurePath) -> PurePath:
-    """Give a file's name as it comes out, whatever condition stands in it."""
-    return PurePath(BLOCK.sub("", path.name).removesuffix(SUFFIX))
-
-
 def rendered_path(path: PurePath) -> str:
-    """Give a file's path in a project that is nothing but the backend."""
-    parent = PurePath(*(part for part in path.parent.parts if part != BACKEND))
-    return (parent / rendered_name(path)).as_posix()
+    """Give a file's path as it comes out, whatever condition stands in it; answers stay names."""
+    return CONDITION.sub("", path.as_posix()).removesuffix(SUFFIX)
 
 
 def moved_files(root: Path) -> set[str]:

@@ -95,6 +95,12 @@ def without_moves(config: str) -> str:
     return re.sub(r"(?m)^_migrations:(?: \[\]|(?:\n- .*)+)$", "_migrations: []", config)
 
 
+def backend(project: Path) -> Path:
+    """Give the backend's folder in a project: all of it, or a part."""
+    part = project / "backend"
+    return part if part.exists() else project
+
+
 def files(project: Path) -> dict[str, bytes]:
     """Give all files of a project by path, without git's."""
     return {

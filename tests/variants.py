@@ -18,10 +18,10 @@ Answers = Mapping[str, str]
 TABLE: Final = Path(__file__).with_name("variants.csv")
 # The rows that are installed and run: every answer is in one of them. Two workers take two each.
 RUN: Final = (
-    "pip-3.12-strict-docker-hostile",  # the slowest
-    "uv-3.14-strict-fly-hostile",
-    "poetry-3.11-none-render-hostile",
-    "uv-3.13-lax-railway-plain",
+    "backend-pip-3.12-strict-docker-hostile",  # the slowest
+    "monorepo-uv-3.14-strict-fly-hostile",
+    "monorepo-poetry-3.11-none-render-hostile",
+    "backend-uv-3.13-lax-railway-plain",
 )
 # The column that stands for all questions that are answered in free text.
 TEXTS: Final = "texts"

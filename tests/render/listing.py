@@ -1,5 +1,6 @@
 """The files that a project is expected to have."""
 
+import itertools
 from pathlib import Path
 from typing import Final, TypedDict
 
@@ -23,4 +24,8 @@ LISTING: Final[Listing] = yaml.safe_load(
 def expected_files(row: Answers) -> set[str]:
     """Give the files that a project of these answers has."""
     added = [by_answer[row[name]] for name, by_answer in LISTING["answers"].items()]
-    return set(LISTING["always"]).union(*added)
+    folder = "backend/" if row["repo_layout"] == "monorepo" else ""
+    return {
+        name.removeprefix("/") if name.startswith("/") else f"{folder}{name}"
+        for name in itertools.chain(LISTING["always"], *added)
+    }

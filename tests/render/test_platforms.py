@@ -50,13 +50,13 @@ def leaves(value: object, path: str = "") -> Iterator[tuple[str, object]]:
 @pytest.mark.parametrize("pattern", DOCUMENTED)
 def test_keys_are_those_that_the_platform_documents(projects: list[Path], pattern: str) -> None:
     keys = DOCUMENTED[pattern]["keys"]
-    found = [leaf for it in projects for file in it.glob(pattern) for leaf in leaves(read(file))]
+    found = [leaf for it in projects for file in it.rglob(pattern) for leaf in leaves(read(file))]
     assert {(path, type(value).__name__) for path, value in found} == set(keys.items())
 
 
 def test_each_target_migrates_and_purges(projects: list[Path]) -> None:
     for project in projects:
-        files = [file for name in (*TARGETS, "docs/deploy.md") for file in project.glob(name)]
+        files = [file for name in (*TARGETS, "docs/deploy.md") for file in project.rglob(name)]
         said = " ".join(file.read_text(encoding="utf-8").replace(",", "") for file in files)
         for command in ("serve", "migrate", "purge"):
             # Compose serves by the image's own command.
@@ -65,6 +65,6 @@ def test_each_target_migrates_and_purges(projects: list[Path]) -> None:
 
 def test_nobody_believes_every_proxy(projects: list[Path]) -> None:
     for project in projects:
-        for file in (it for name in TARGETS for it in project.glob(name)):
+        for file in (it for name in TARGETS for it in project.rglob(name)):
             text = file.read_text(encoding="utf-8")
             assert not re.search(r"FORWARDED_ALLOW_IPS\W+(value\W+)?(\*|0\.0\.0\.0|::/0)", text)

@@ -12,7 +12,7 @@ import pytest
 from hooks.check_template import ROOT
 from hooks.projects import python_in
 from tests.commands import run
-from tests.rendering import files
+from tests.rendering import backend, files
 from tests.variants import variants
 
 SCHEMAS = {
@@ -31,7 +31,7 @@ def projects(rendered_once: Callable[[Mapping[str, str]], Path]) -> list[Path]:
 
 def distinct(projects: list[Path], pattern: str) -> list[Path]:
     """Give one file of each content among the variants' files of a pattern, and the own ones."""
-    folders = [ROOT, *projects]
+    folders = [ROOT, *projects, *map(backend, projects)]
     found = {file.read_bytes(): file for folder in folders for file in folder.glob(pattern)}
     assert found, pattern
     return sorted(found.values())
@@ -65,17 +65,17 @@ def test_hadolint_finds_nothing_in_the_dockerfiles(projects: list[Path]) -> None
 def test_types_are_right(projects: list[Path], tmp_path: Path) -> None:
     python = install(distinct(projects, "requirements-dev.txt")[0], tmp_path / "venv")
     by_python = {
-        frozenset(it for it in files(project).items() if it[0].endswith(".py")): project
-        for project in projects
+        frozenset(it for it in files(folder).items() if it[0].endswith(".py")): folder
+        for folder in map(backend, projects)
     }
-    for project in by_python.values():
-        run([python, "-m", "mypy", f"--cache-dir={tmp_path / 'cache'}"], project)
+    for folder in by_python.values():
+        run([python, "-m", "mypy", f"--cache-dir={tmp_path / 'cache'}"], folder)
 
 
 def test_template_is_linted_by_the_rules_of_what_it_generates(projects: list[Path]) -> None:
     own, generated = (
         tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["ruff"]
-        for folder in (ROOT, projects[0])
+        for folder in (ROOT, backend(projects[0]))
     )
     assert own["line-length"] == generated["line-length"]
     for key in ("select", "ignore"):

@@ -15,7 +15,7 @@ from hooks.check_template import BACKEND, PARSERS, ROOT, TEMPLATE
 from tests.commands import COPIER, run
 from tests.markdown import broken_links, code
 from tests.render.listing import expected_files
-from tests.rendering import RELEASE, data, files, release
+from tests.rendering import RELEASE, backend, data, files, release
 from tests.variants import HOSTILE, TEXTS, Answers, answers, variants
 
 ANSWERS_FILE = ".copier-answers.yml"
@@ -41,7 +41,9 @@ def project(row: Mapping[str, str], rendered_once: Callable[[Mapping[str, str]],
 
 def is_plain(name: str) -> bool:
     """Say whether a rendered file is a file of the template as it is."""
-    return (ROOT / TEMPLATE / BACKEND / name).exists()
+    template = ROOT / TEMPLATE
+    part = name.removeprefix("backend/")
+    return (template / name).exists() or (template / BACKEND / part).exists()
 
 
 def test_files_are_those_that_are_listed(row: Mapping[str, str], project: Path) -> None:
@@ -104,7 +106,7 @@ def test_answers_file_stands_at_the_root(row: Mapping[str, str], project: Path) 
 
 def test_ruff_finds_nothing(project: Path) -> None:
     for command in (["check"], ["format", "--check"]):
-        run([sys.executable, "-m", "ruff", *command, "--no-cache"], project)
+        run([sys.executable, "-m", "ruff", *command, "--no-cache"], backend(project))
 
 
 def test_links_lead_somewhere(project: Path) -> None:
@@ -112,12 +114,19 @@ def test_links_lead_somewhere(project: Path) -> None:
 
 
 def test_pages_name_targets_that_make_has(project: Path) -> None:
-    makefile = (project / "Makefile").read_text(encoding="utf-8")
-    targets = set(re.findall(r"^([a-z-]+):.*##", makefile, re.MULTILINE))
     for page in sorted(project.rglob("*.md")):
+        folder = next(it for it in page.parents if (it / "Makefile").exists())
         for text in code(page):
-            for line in re.findall(r"^make((?: [a-z-]+(?![\w=]))+)", text, re.MULTILINE):
-                assert set(line.split()) <= targets, f"{page.name}: make{line}"
+            lines = re.findall(r"^make(?: -C (\w+))?((?: [a-z-]+(?![\w=]))+)", text, re.MULTILINE)
+            for part, targets in lines:
+                known = make_targets(folder / part / "Makefile")
+                assert set(targets.split()) <= known, f"{page.name}: make{targets}"
+
+
+def make_targets(makefile: Path) -> set[str]:
+    """Give the targets that a Makefile lists."""
+    text = makefile.read_text(encoding="utf-8")
+    return set(re.findall(r"^([a-z-]+):.*##", text, re.MULTILINE))
 
 
 def test_hostile_texts_come_through_as_they_are(row: Mapping[str, str], project: Path) -> None:
@@ -126,13 +135,14 @@ def test_hostile_texts_come_through_as_they_are(row: Mapping[str, str], project:
         if row[TEXTS] == "hostile"
         else yaml.safe_load((project / ANSWERS_FILE).read_text(encoding="utf-8"))
     )
-    pyproject = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))
+    pyproject = tomllib.loads((backend(project) / "pyproject.toml").read_text(encoding="utf-8"))
     assert pyproject["project"]["description"] == expected["project_description"]
-    settings = ast.parse((project / "app/core/settings.py").read_text(encoding="utf-8"))
+    settings = ast.parse((backend(project) / "app/core/settings.py").read_text(encoding="utf-8"))
     constants = {
         ast.unparse(node.target): node.value
         for node in settings.body
         if isinstance(node, ast.AnnAssign) and node.value is not None
     }
     assert ast.literal_eval(constants["PROJECT_NAME"]) == expected["project_name"]
-    assert expected["project_name"] in (project / "README.md").read_text(encoding="utf-8")
+    for folder in {project, backend(project)}:
+        assert expected["project_name"] in (folder / "README.md").read_text(encoding="utf-8")

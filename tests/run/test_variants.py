@@ -14,7 +14,7 @@ import pytest
 from hooks.projects import find_python, project_environment, python_of
 from tests.commands import commit, git, run
 from tests.installing import POETRY_INDEX, install_poetry
-from tests.rendering import files
+from tests.rendering import backend, files
 from tests.servers import free_port, started
 from tests.variants import Answers, answers, variants_to_run
 
@@ -38,7 +38,10 @@ GATE = {"PYTEST_ADDOPTS": "-m 'not slow and not fuzz'", "PYTEST_XDIST_AUTO_NUM_W
 
 @dataclass(frozen=True)
 class Variant:
-    """A rendered and committed row of the table, and what its commands run with."""
+    """A rendered and committed row of the table, and what its commands run with.
+
+    project: the backend's folder.
+    """
 
     row: Mapping[str, str]
     project: Path
@@ -63,10 +66,12 @@ def variant(
     python = find_python(row["python_version"])
     if python is None:
         pytest.skip(f"there is no Python {row['python_version']} here, and none to download")
-    project = rendered(answers(row))
-    git(project, "init", "--quiet")
-    commit(project, "Start from the template")
-    return Variant(row, project, environment_with(row["package_manager"], python, tmp_path))
+    repository = rendered(answers(row))
+    git(repository, "init", "--quiet")
+    commit(repository, "Start from the template")
+    return Variant(
+        row, backend(repository), environment_with(row["package_manager"], python, tmp_path)
+    )
 
 
 def test_readme_is_followed_and_the_gate_passes(variant: Variant, tmp_path: Path) -> None:

@@ -43,8 +43,8 @@ def test_generated_workflows_use_the_actions_that_the_own_ones_use() -> None:
 
 def test_ci_installs_what_the_last_tier_asks_for() -> None:
     script = (ROOT / ".ci/run").read_text(encoding="utf-8")
-    (packages,) = re.findall(r"^packages=\((.*)\)$", script, re.MULTILINE)
-    assert set(packages.split()) == set(PACKAGES.values())
+    packages = re.findall(r"\bpackages\+?=\((.*)\)$", script, re.MULTILINE)
+    assert set(" ".join(packages).split()) == set(PACKAGES.values())
 
 
 # As much of the template as the rules need to have something to look at.
@@ -96,8 +96,9 @@ def test_faulty_question_is_found(copy: Path, addition: str, fault: str) -> None
         (("v2.0.0", "v2.1.0"), "no major version"),
         (("move.py", "copy.py"), "not by {{ _copier_python }}"),
         (("app/main.py", "app/other.py"), "the template has not moved it"),
+        (("{{ backend_dir }}/app/main.py", "app/main.py"), "the template has not moved it"),
         (("app/old.py", "app/main.py"), "the template has not moved it"),
-        (('"app/old.py", ', ""), "write each of _migrations like"),
+        (('"{{ backend_dir }}/app/old.py", ', ""), "write each of _migrations like"),
     ],
 )
 def test_faulty_move_is_found(copy: Path, change: tuple[str, str], fault: str) -> None:

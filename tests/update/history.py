@@ -55,7 +55,7 @@ def make_history(repository: Path) -> History:
     git(repository, "add", "--all")
     git(repository, "commit", "--quiet", "--allow-empty", "--message", "The work tree")
     git(repository, "tag", current)
-    make_previous(repository / TEMPLATE / BACKEND, repository / "copier.yml")
+    make_previous(repository)
     commit(repository, "Synthetic: before", tag=PREVIOUS)
     git(repository, "checkout", "--quiet", current)
     make_next(repository / TEMPLATE / BACKEND)
@@ -63,10 +63,12 @@ def make_history(repository: Path) -> History:
     return History(repository, current)
 
 
-def make_previous(backend: Path, config: Path) -> None:
+def make_previous(repository: Path) -> None:
     """Take back from the work tree what an update then brings: one of every kind of change."""
+    template = repository / TEMPLATE
+    backend = template / BACKEND
     # A question is not asked yet.
-    replace(config, r"(?ms)^frontend_origin:.*?\n\n", COMPUTED_ORIGIN)
+    replace(repository / "copier.yml", r"(?ms)^frontend_origin:.*?\n\n", COMPUTED_ORIGIN)
     # A page does not exist yet, and one still does.
     (backend / "docs/updating.md.jinja").rename(backend / "docs/old.md")
     readme = backend / "README.md.jinja"
@@ -74,11 +76,14 @@ def make_previous(backend: Path, config: Path) -> None:
     # A model lacks an index, and so does the first migration.
     replace(backend / "app/models/session.py", r"(expires_at.*), index=True\)", r"\1)")
     replace(backend / "alembic/versions/0001_initial.py", r".*ix_sessions_expires_at.*\n", "", 2)
+    # In a file that is its owner's.
+    root_readme = template / "{% if repo_layout == 'monorepo' %}README.md{% endif %}.jinja"
+    replace(root_readme, "Ctrl-C stops both", "Ctrl-C ends both")
     # Lines differ: in a module, in settings, in a page, in files that no project is meant to edit.
     replace(backend / "app/main.py", r"\A.*\n", '"""The application."""\n')
     replace(backend / "env.example.jinja", r"# local, test, staging or production\. .*\n", "")
     replace(readme, "## How do I …", "## Questions")
-    replace(backend / ".github/workflows/ci.yml.jinja", TIMEOUT, "timeout-minutes: 10")
+    replace(template / ".github/workflows/{{ workflow }}.yml.jinja", TIMEOUT, "timeout-minutes: 10")
     replace(backend / ".editorconfig", "root = true", "root = true # of all")
 
 

@@ -6,8 +6,9 @@ import pytest
 
 from hooks.check_template import BACKEND, TEMPLATE
 from tests.commands import COPIER, commit, git, run
-from tests.rendering import add_move, example_move, without_moves
+from tests.rendering import add_move, backend, data, example_move, without_moves
 from tests.update.history import History, replace
+from tests.variants import columns
 
 BEFORE, MAJOR = "v8999.0.0", "v9000.0.0"
 OLD, NEW = "app/old.py", "app/new.py"  # as in the example
@@ -40,11 +41,12 @@ def template(history: History, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def project(template: Path, tmp_path: Path) -> Path:
-    """Give a project of the version before."""
+def project(request: pytest.FixtureRequest, template: Path, tmp_path: Path) -> Path:
+    """Give a project of the version before, in the layout that a test asks for."""
     project = tmp_path / "project"
     command = [*COPIER, "copy", "--defaults", "--quiet", f"--vcs-ref={BEFORE}"]
-    run([*command, template, project], tmp_path)
+    layout = data({"repo_layout": getattr(request, "param", "backend")})
+    run([*command, *layout, template, project], tmp_path)
     git(project, "init", "--quiet")
     commit(project, "Start from the template")
     return project
@@ -60,13 +62,15 @@ def test_move_alone_asks_for_trust(project: Path) -> None:
     assert git(project, "status", "--porcelain") == ""
 
 
+@pytest.mark.parametrize("project", columns()["repo_layout"], indirect=True)
 def test_edits_go_where_the_file_goes(template: Path, project: Path) -> None:
-    replace(project / OLD, r"\Z", "# Ours.\n")
+    part = backend(project)
+    replace(part / OLD, r"\Z", "# Ours.\n")
     commit(project, "Our edit")
     update(project, "--trust")
     moved = (template / TEMPLATE / BACKEND / NEW).read_text(encoding="utf-8")
-    assert not (project / OLD).exists()
-    assert (project / NEW).read_text(encoding="utf-8") == moved + "# Ours.\n"
+    assert not (part / OLD).exists()
+    assert (part / NEW).read_text(encoding="utf-8") == moved + "# Ours.\n"
 
     commit(project, "Update")
     update(project, "--trust")

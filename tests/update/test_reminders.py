@@ -8,7 +8,12 @@ import pytest
 import yaml
 
 from tests.commands import COPIER, commit, git, run
+from tests.rendering import backend
 from tests.update.history import NEXT, PREVIOUS, History, ProjectFrom, replace
+from tests.update.own_work import workflow
+from tests.variants import columns
+
+MARKERS = "No conflict markers or rejected hunks of an update"
 
 
 def step(project: Path, workflow: str, name: str) -> str:
@@ -19,33 +24,29 @@ def step(project: Path, workflow: str, name: str) -> str:
     return str(script)
 
 
-@pytest.fixture
-def conflict(project_from: ProjectFrom) -> Path:
-    """Give a project that changed a line of which the template brings another version."""
-    project = project_from(PREVIOUS, {})
-    replace(project / "app/main.py", r"\A.*\n", '"""Ours."""\n')
-    commit(project, "Our line")
-    return project
-
-
+@pytest.mark.parametrize("layout", columns()["repo_layout"])
 @pytest.mark.parametrize("how", ["inline", "rej"])
 def test_left_over_conflict_is_refused_by_hooks_and_workflow(
-    history: History, conflict: Path, how: str
+    history: History, project_from: ProjectFrom, how: str, layout: str
 ) -> None:
+    project = project_from(PREVIOUS, {"repo_layout": layout})
     hooks = [sys.executable, "-m", "pre_commit", "run", "--all-files"]
-    check = step(conflict, "ci.yml", "No conflict markers or rejected hunks of an update")
+    check = step(project, workflow(project).name, MARKERS)
     for hook in ("conflict-markers", "rejects"):
-        run([*hooks, hook], conflict)
-    run(["bash", "-ec", check], conflict)
+        run([*hooks, hook], project)
+    run(["bash", "-ec", check], backend(project))
 
+    # A line of which the template brings another version, too.
+    replace(backend(project) / "app/main.py", r"\A.*\n", '"""Ours."""\n')
+    commit(project, "Our line")
     update = ["update", "--defaults", f"--vcs-ref={history.current}", f"--conflict={how}"]
-    run([*COPIER, *update], conflict)
-    git(conflict, "add", "--all")
-    check = step(conflict, "ci.yml", "No conflict markers or rejected hunks of an update")
+    run([*COPIER, *update], project)
+    git(project, "add", "--all")
 
     hook = "conflict-markers" if how == "inline" else "rejects"
-    assert "app/main.py" in run([*hooks, hook], conflict, exit_code=1)
-    assert "app/main.py" in run(["bash", "-ec", check], conflict, exit_code=1)
+    assert "app/main.py" in run([*hooks, hook], project, exit_code=1)
+    check = step(project, workflow(project).name, MARKERS)
+    assert "app/main.py" in run(["bash", "-ec", check], backend(project), exit_code=1)
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """A project that follows the template: `copier update`, without trust."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -8,14 +9,20 @@ from packaging.version import Version
 
 from hooks.check_template import ROOT, load_config
 from tests.commands import COPIER, commit, git, run
-from tests.rendering import data, files
+from tests.rendering import backend, data, files
 from tests.update.history import NEXT, PREVIOUS, TIMEOUT, History, ProjectFrom, origins, replace
-from tests.variants import Answers, columns
+from tests.update.own_work import ADDED, assert_work_is_there, do_work
+from tests.variants import TEXTS, Answers, columns
 
 ANSWERS: Answers = {"project_name": "Shop", "cookie_samesite": "strict"}
 MIGRATIONS = "alembic/versions/"
+# What stands at the root of a monorepo, and no update touches.
+OWNED = {re.sub(r"{%.*?%}/?", "", it) for it in load_config(ROOT)["_skip_if_exists"]}
+# The column that stands for no question, and the question whose answer is fixed.
+NO_ANSWERS_THAT_CHANGE = {TEXTS, "repo_layout"}
 
 FROM_EVERY_VERSION = pytest.mark.parametrize("origin", origins())
+IN_EACH_LAYOUT = pytest.mark.parametrize("layout", columns()["repo_layout"])
 
 
 def update(project: Path, version: str, *arguments: str) -> str:
@@ -38,69 +45,95 @@ def fresh(history: History, version: str, answers: Answers, folder: Path) -> dic
     return files(folder)
 
 
-def without_migrations(content: dict[str, bytes]) -> dict[str, bytes]:
-    """Give the files that updates bring: the project's own migrations begin with its first day."""
-    return {name: it for name, it in content.items() if not name.startswith(MIGRATIONS)}
+def brought(content: dict[str, bytes]) -> dict[str, bytes]:
+    """Give the files that updates bring: a project's migrations begin with its first day, and what
+    stands around the backend in a monorepo is its owner's.
+    """
+    owned = OWNED if "backend/README.md" in content else set()
+    return {
+        name: it for name, it in content.items() if MIGRATIONS not in name and name not in owned
+    }
 
 
 @FROM_EVERY_VERSION
+@IN_EACH_LAYOUT
 def test_update_converges_to_a_fresh_render(
-    history: History, project_from: ProjectFrom, tmp_path: Path, origin: str
+    history: History, project_from: ProjectFrom, tmp_path: Path, origin: str, layout: str
 ) -> None:
-    project = project_from(origin, ANSWERS)
+    answers = {**ANSWERS, "repo_layout": layout}
+    project = project_from(origin, answers)
     before = files(project)
     update(project, history.current)
     after = files(project)
-    new = fresh(history, history.current, ANSWERS, tmp_path / "fresh")
-    assert without_migrations(after) == without_migrations(new)
-    for name in before.keys() | after.keys():
-        if name.startswith(MIGRATIONS):
-            assert after[name] == before[name]
+    new = fresh(history, history.current, answers, tmp_path / "fresh")
+    assert brought(after) == brought(new)
+    assert after.keys() - brought(after).keys() == before.keys() - brought(before).keys()
+    for name in before.keys() - brought(before).keys():
+        assert after[name] == before[name]
 
 
 @FROM_EVERY_VERSION
+@IN_EACH_LAYOUT
 def test_what_is_the_projects_own_survives(
-    history: History, project_from: ProjectFrom, origin: str
+    history: History, project_from: ProjectFrom, origin: str, layout: str
 ) -> None:
-    project = project_from(origin, ANSWERS)
-    own = {
-        "app/api/v1/notes.py": "# An endpoint.\n",
-        "app/models/note.py": "# A model.\n",
-        "alembic/versions/0002_notes.py": "# Its migration.\n",
-    }
-    for name, text in own.items():
-        (project / name).write_text(text)
-    # At the ends, away from what a version changes.
-    added = {
-        "app/api/v1/__init__.py": "# The endpoint's router.\n",
-        "app/models/__init__.py": "# The model's import.\n",
-        "env.example": "MY_SETTING=1\n",
-        "README.md": "\nA paragraph of ours.\n",
-        ".github/workflows/ci.yml": "      - run: make ours\n",
-    }
-    for name, text in added.items():
-        replace(project / name, r"\Z", text)
-    replace(project / "env.example", "JWT_ACCESS_TTL_SECONDS=900", "JWT_ACCESS_TTL_SECONDS=600")
+    project = project_from(origin, {**ANSWERS, "repo_layout": layout})
+    do_work(project)
     deleted = [".editorconfig", "docs/pgvector.md", "alembic/versions/0001_initial.py"]
     for name in deleted:
-        (project / name).unlink()
+        (backend(project) / name).unlink()
     commit(project, "Our work")
-
     update(project, history.current)
-
     assert git(project, "ls-files", "--unmerged") == ""
-    for name, text in own.items():
-        assert (project / name).read_text() == text
-    for name, text in added.items():
-        assert (project / name).read_text(encoding="utf-8").endswith(text), name
-    assert "JWT_ACCESS_TTL_SECONDS=600" in (project / "env.example").read_text(encoding="utf-8")
-    assert [name for name in deleted if (project / name).exists()] == []
+    assert_work_is_there(project)
+    assert [name for name in deleted if (backend(project) / name).exists()] == []
+
+
+def test_owners_files_in_a_monorepo_are_left_alone(
+    history: History, project_from: ProjectFrom
+) -> None:
+    project = project_from(PREVIOUS, {**ANSWERS, "repo_layout": "monorepo"})
+    replace(project / "README.md", r"\A", "Ours.\n")
+    (project / "Procfile.dev").unlink()
+    commit(project, "Our root")
+    update(project, history.current, "--conflict=rej")
+    assert list(project.rglob("*.rej")) == []
+    assert (project / "README.md").read_text(encoding="utf-8").startswith("Ours.\n")
+    assert not (project / "Procfile.dev").exists()
+
+
+def test_layout_changes_by_the_commands_of_the_page(
+    history: History, project_from: ProjectFrom, tmp_path: Path
+) -> None:
+    project = project_from(history.current, ANSWERS)
+    do_work(project)
+    (project / "scripts").mkdir()
+    (project / "scripts/ours.sh").touch()
+    commit(project, "Our work")
+    page = (project / "docs/updating.md").read_text(encoding="utf-8")
+    (commands,) = re.findall(r"```sh\n( +renders=.*?)```", page, re.DOTALL)
+    run(["sh", "-ec", commands.replace("uvx copier", " ".join(COPIER))], project)
+
+    assert_work_is_there(project)
+    assert (project / "scripts/ours.sh").exists()
+    monorepo = {**ANSWERS, "repo_layout": "monorepo"}
+    new = fresh(history, history.current, monorepo, tmp_path / "fresh")
+    same = {name for name, text in new.items() if files(project)[name] == text}
+    # All but those in which that work is.
+    assert len(new.keys() - same) == len(ADDED) + 1
+    update(project, NEXT)
+    assert_work_is_there(project)
 
 
 # Every choice, from one that it is not: the update then has to take back as well as to bring.
 @pytest.mark.parametrize(
     ("question", "choice"),
-    [(name, choice) for name in columns() if name != "texts" for choice in columns()[name]],
+    [
+        (name, choice)
+        for name, offered in columns().items()
+        if name not in NO_ANSWERS_THAT_CHANGE
+        for choice in offered
+    ],
 )
 def test_changed_answer_gives_what_a_fresh_render_gives(
     history: History, project_from: ProjectFrom, tmp_path: Path, question: str, choice: str
@@ -112,14 +145,20 @@ def test_changed_answer_gives_what_a_fresh_render_gives(
     assert files(project) == new
 
 
-def test_changed_answer_with_an_update_gives_what_a_fresh_render_gives(
-    history: History, project_from: ProjectFrom, tmp_path: Path
+@IN_EACH_LAYOUT
+def test_changed_answers_with_an_update_give_what_a_fresh_render_gives(
+    history: History, project_from: ProjectFrom, tmp_path: Path, layout: str
 ) -> None:
-    changed: Answers = {"package_manager": "pip", "frontend_origin": "https://shop.example.com"}
-    project = project_from(PREVIOUS, ANSWERS)
+    before = {**ANSWERS, "repo_layout": layout}
+    changed: Answers = {
+        "package_manager": "pip",
+        "deploy_target": "render",
+        "frontend_origin": "https://shop.example.com",
+    }
+    project = project_from(PREVIOUS, before)
     update(project, history.current, *data(changed))
-    new = fresh(history, history.current, {**ANSWERS, **changed}, tmp_path / "fresh")
-    assert without_migrations(files(project)) == without_migrations(new)
+    new = fresh(history, history.current, {**before, **changed}, tmp_path / "fresh")
+    assert brought(files(project)) == brought(new)
 
 
 def test_many_hops_equal_one(history: History, project_from: ProjectFrom) -> None:

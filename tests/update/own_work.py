@@ -1,0 +1,48 @@
+"""What people do in a project that follows the template: it is there after whatever comes."""
+
+from pathlib import Path
+from typing import Final
+
+from tests.rendering import backend
+from tests.update.history import replace
+
+NEW: Final = {
+    "app/api/v1/notes.py": "# An endpoint.\n",
+    "app/models/note.py": "# A model.\n",
+    "alembic/versions/0002_notes.py": "# Its migration.\n",
+}
+# At the ends, away from what a version changes.
+ADDED: Final = {
+    "app/api/v1/__init__.py": "# The endpoint's router.\n",
+    "app/models/__init__.py": "# The model's import.\n",
+    "env.example": "MY_SETTING=1\n",
+    "README.md": "\nA paragraph of ours.\n",
+}
+STEP: Final = "      - run: make ours\n"
+CHANGED: Final = ("JWT_ACCESS_TTL_SECONDS=900", "JWT_ACCESS_TTL_SECONDS=600")
+
+
+def do_work(project: Path) -> None:
+    """Add files to a project's backend, and lines to those that came from the template."""
+    for name, text in NEW.items():
+        (backend(project) / name).write_text(text)
+    for name, text in ADDED.items():
+        replace(backend(project) / name, r"\Z", text)
+    replace(backend(project) / "env.example", *CHANGED)
+    replace(workflow(project), r"\Z", STEP)
+
+
+def assert_work_is_there(project: Path) -> None:
+    """Fail unless all of it is where the backend is now."""
+    for name, text in NEW.items():
+        assert (backend(project) / name).read_text() == text
+    for name, text in ADDED.items():
+        assert (backend(project) / name).read_text(encoding="utf-8").endswith(text), name
+    assert CHANGED[1] in (backend(project) / "env.example").read_text(encoding="utf-8")
+    assert workflow(project).read_text(encoding="utf-8").endswith(STEP)
+
+
+def workflow(project: Path) -> Path:
+    """Give the workflow that checks the backend."""
+    name = "ci" if backend(project) == project else "backend"
+    return project / f".github/workflows/{name}.yml"
