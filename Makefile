@@ -1,7 +1,7 @@
 # `make` lists what one can do. Needs Python 3.11 or newer, make, git and a package index; the rest
 # is installed into .venv.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-static test-render test-run test-update test-real check check-static format clean
+.PHONY: help demo screenshot test test-static test-render test-run test-update test-real check check-static format clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -18,6 +18,9 @@ help: ## this list
 
 demo: $(INSTALLED) ## render the defaults, run them, and sign in; Ctrl-C ends it
 	@$(BIN)/python -m hooks.demo
+
+screenshot: $(INSTALLED) ## take the picture in the README anew; needs Chromium
+	@$(BIN)/python -m hooks.screenshot
 
 test: $(INSTALLED) ## run the tests of all tiers; below, one tier
 	$(PYTEST) -m "not real"

@@ -27,20 +27,45 @@ STOP_SECONDS: Final = 30
 
 def main() -> int:
     """Run the demo until it is interrupted; gives the exit code."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
     try:
-        port = wanted_port()
-        remove_old_demo()
-        print("Rendering the defaults into .demo …", flush=True)
-        render()
-        print("Installing …", flush=True)
-        environment = project_environment(PORT=str(port))
-        run(["make", "install"], environment)
-        return serve(port, environment)
+        with served() as (server, port):
+            api = f"http://localhost:{port}/api/v1"
+            print(
+                f"\n  Ready. The docs: http://localhost:{port}/docs\n"
+                f"\n  Sign in as {EMAIL} with the password: {PASSWORD}\n"
+                f"\n  curl --cookie-jar .demo/cookies --data 'username={EMAIL}' "
+                f"--data 'password={PASSWORD}' {api}/auth/login"
+                f"\n  curl --cookie .demo/cookies {api}/users/me\n"
+                "\n  Ctrl-C stops all of it.\n",
+                flush=True,
+            )
+            return server.wait()
     except KeyboardInterrupt:
         print("\nStopped.")
         return 0
+
+
+@contextmanager
+def served() -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """Render the defaults, install and run them with a user; gives the server and its port.
+
+    From now on SIGTERM and SIGHUP raise `KeyboardInterrupt` too, so that nothing is left running.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    port = wanted_port()
+    remove_old_demo()
+    print("Rendering the defaults into .demo …", flush=True)
+    render()
+    print("Installing …", flush=True)
+    environment = project_environment(PORT=str(port))
+    run(["make", "install"], environment)
+    app = [str(python_of(DEMO)), "-m", "app"]
+    with started([*app, "dev"], environment) as server:
+        if not is_ready(server, port):
+            sys.exit("The backend did not get ready; what it says stands above.")
+        run([*app, "create-user", EMAIL, "--password-stdin"], environment, text=PASSWORD)
+        yield server, port
 
 
 def wanted_port() -> int:
@@ -75,27 +100,6 @@ def render() -> None:
             defaults=True,
             quiet=True,
         )
-
-
-def serve(port: int, environment: dict[str, str]) -> int:
-    """Serve with a demo user until the server ends, or this process is interrupted."""
-    with started([str(python_of(DEMO)), "-m", "app", "dev"], environment) as server:
-        if not is_ready(server, port):
-            print("The backend did not get ready; what it says stands above.", file=sys.stderr)
-            return server.poll() or 1
-        command = [str(python_of(DEMO)), "-m", "app", "create-user", EMAIL, "--password-stdin"]
-        run(command, environment, text=PASSWORD)
-        api = f"http://localhost:{port}/api/v1"
-        print(
-            f"\n  Ready. The docs: http://localhost:{port}/docs\n"
-            f"\n  Sign in as {EMAIL} with the password: {PASSWORD}\n"
-            f"\n  curl --cookie-jar .demo/cookies --data 'username={EMAIL}' "
-            f"--data 'password={PASSWORD}' {api}/auth/login"
-            f"\n  curl --cookie .demo/cookies {api}/users/me\n"
-            "\n  Ctrl-C stops all of it.\n",
-            flush=True,
-        )
-        return server.wait()
 
 
 def is_ready(server: subprocess.Popen[bytes], port: int) -> bool:

@@ -10,11 +10,12 @@ import pytest
 from pytest_copie.plugin import Copie
 
 from hooks.projects import project_environment, python_answer
-from tests.commands import run
+from tests.commands import git, run
 from tests.rendering import (
     RELEASE_VARIABLE,
     isolation,
     make_release,
+    release,
     render,
     without_trust,
 )
@@ -69,3 +70,10 @@ def installed(rendered: Callable[[Answers], Path]) -> Callable[[Answers], Path]:
         return project
 
     return install
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """Give a clone of the template."""
+    git(tmp_path, "clone", "--quiet", release(), tmp_path / "clone")
+    return tmp_path / "clone"

@@ -8,6 +8,7 @@ from typing import Any
 
 from playwright.sync_api import Browser, BrowserContext, Playwright, sync_playwright
 
+from hooks.screenshot import CHROMIUM_ARGUMENTS
 from tests.tools import require
 
 
@@ -16,8 +17,7 @@ def options(https_port: int) -> dict[str, Any]:
     rules = f"MAP *:443 127.0.0.1:{https_port}, MAP * ~NOTFOUND, EXCLUDE localhost"
     return {
         "executable_path": require("chromium"),
-        # Its sandbox does not work for root, nor in most containers.
-        "args": ["--no-sandbox", f"--host-resolver-rules={rules}, EXCLUDE 127.0.0.1"],
+        "args": [*CHROMIUM_ARGUMENTS, f"--host-resolver-rules={rules}, EXCLUDE 127.0.0.1"],
     }
 
 

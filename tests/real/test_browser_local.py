@@ -6,9 +6,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Locator, expect
+from playwright.sync_api import Browser, BrowserContext, expect
 
 from hooks.projects import project_environment, python_of
+from hooks.screenshot import call
 from tests.commands import run
 from tests.production import EMAIL, LOGIN, ME, PASSWORD
 from tests.real.app import NOT_KEPT, SIGNED_OUT, sees, sign_in, submit
@@ -131,17 +132,8 @@ def test_a_person_signs_in_on_the_docs_page_and_calls_me(
     page.on("console", lambda it: failed.append(it.text) if it.type == "error" else None)
     page.goto(f"http://localhost:{ports['Shop']}/docs")
 
-    def call(path: str, **fields: str) -> Locator:
-        """Fill in a call and execute it; gives what came back."""
-        block = page.locator(".opblock").filter(has=page.locator(f"[data-path='{path}']"))
-        block.locator(".opblock-summary-control").click()
-        for name, value in fields.items():
-            block.locator(f"[data-property-name='{name}'] input").fill(value)
-        block.get_by_role("button", name="Execute").click()
-        return block.locator(".live-responses-table .response")
-
-    expect(call(LOGIN, username=EMAIL, password=PASSWORD)).to_contain_text("200")
-    expect(call(ME)).to_contain_text(EMAIL)
+    expect(call(page, LOGIN, username=EMAIL, password=PASSWORD)).to_contain_text("200")
+    expect(call(page, ME)).to_contain_text(EMAIL)
 
     page.screenshot(path=tmp_path / "docs.png", full_page=True)
     assert {urlsplit(url).netloc for url in asked if not url.startswith("data:")} == {

@@ -6,20 +6,10 @@ import socket
 import sys
 from pathlib import Path
 
-import pytest
-
 from hooks.demo import EMAIL, PASSWORD
 from tests.client import Browser
 from tests.commands import git, run
-from tests.rendering import release
 from tests.servers import free_port, started
-
-
-@pytest.fixture
-def clone(tmp_path: Path) -> Path:
-    """Give a clone of the template."""
-    git(tmp_path, "clone", "--quiet", release(), tmp_path / "clone")
-    return tmp_path / "clone"
 
 
 def test_demo_serves_a_user_and_leaves_nothing_running(clone: Path, tmp_path: Path) -> None:

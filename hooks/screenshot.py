@@ -1,0 +1,76 @@
+"""`make screenshot`: sign in on the demo's docs page, and take the picture of it in the README."""
+
+import shutil
+import sys
+from typing import Final
+
+from playwright.sync_api import Locator, Page, expect, sync_playwright
+
+from hooks.check_template import ROOT
+from hooks.demo import EMAIL, PASSWORD, served
+
+PICTURE: Final = ROOT / "docs/images/docs-page.png"
+# From the calls that sign in to the last one of users.
+SIZE: Final = (1000, 870)
+FIRST: Final = "#operations-tag-auth"
+# All calls and one answer fit in without what the page says about each call besides.
+HIDDEN: Final = ", ".join(
+    (
+        ".opblock-description-wrapper",
+        ".opblock-section",
+        ".opblock-section-header",
+        ".curl-command",
+        ".request-url",
+        ".responses-inner h4",
+        ".responses-inner thead",
+        ".response-col_description > :nth-child(2)",  # the answer's headers
+        ".responses-table:not(.live-responses-table)",
+    )
+)
+# Chromium's sandbox does not work for root, nor in most containers.
+CHROMIUM_ARGUMENTS: Final = ("--no-sandbox",)
+
+
+def main() -> int:
+    """Take the picture; gives the exit code."""
+    # Without a Chromium here, Playwright takes its own, or says how to get it.
+    chromium = shutil.which("chromium")
+    with served() as (_, port), sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=chromium, args=list(CHROMIUM_ARGUMENTS)
+        )
+        page = browser.new_page(viewport={"width": SIZE[0], "height": SIZE[1]})
+        page.goto(f"http://localhost:{port}/docs")
+        login = "/api/v1/auth/login"
+        expect(call(page, login, username=EMAIL, password=PASSWORD)).to_contain_text("200")
+        toggle(page, login)
+        expect(call(page, "/api/v1/users/me")).to_contain_text(EMAIL)
+        page.add_style_tag(content=f"{HIDDEN} {{ display: none !important }}")
+        page.locator(FIRST).evaluate("it => it.scrollIntoView()")
+        page.screenshot(path=PICTURE, animations="disabled")
+        browser.close()
+    print(f"Wrote {PICTURE.relative_to(ROOT)}")
+    return 0
+
+
+def call(page: Page, path: str, **fields: str) -> Locator:
+    """Open a call of the docs page, fill it in and execute it; gives where its answer stands."""
+    toggle(page, path)
+    block = _block(page, path)
+    for name, value in fields.items():
+        block.locator(f"[data-property-name='{name}'] input").fill(value)
+    block.get_by_role("button", name="Execute").click()
+    return block.locator(".live-responses-table .response")
+
+
+def toggle(page: Page, path: str) -> None:
+    """Open a call of the docs page, or close it."""
+    _block(page, path).locator(".opblock-summary-control").click()
+
+
+def _block(page: Page, path: str) -> Locator:
+    return page.locator(".opblock").filter(has=page.locator(f"[data-path='{path}']"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
