@@ -1,0 +1,33 @@
+"""The layers that the READMEs draw, beside the imports."""
+
+import re
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+from hooks.check_template import BACKEND, ROOT, TEMPLATE
+from tests.diagrams import Arrow, arrows, diagram
+
+README = ROOT / "README.md"
+APP = ROOT / TEMPLATE / BACKEND / "app"
+IMPORT = re.compile(r"^ *(?:from|import) app(?:\.| import )(\w+)", re.MULTILINE)
+
+
+def imports() -> set[Arrow]:
+    """Give which folder of the application imports which. `python -m app` belongs to `cli`."""
+    found = set()
+    for path in [*APP.rglob("*.py"), *APP.rglob("*.py.jinja")]:
+        name = path.relative_to(APP).parts[0].partition(".")[0].replace("__main__", "cli")
+        text = path.read_text(encoding="utf-8")
+        found |= {(name, target) for target in IMPORT.findall(text) if target != name}
+    return found
+
+
+def test_layers_are_drawn_as_the_application_imports() -> None:
+    drawn = arrows(diagram(README, "flowchart"))
+    assert drawn == imports()
+    TopologicalSorter({name: {to for it, to in drawn if it == name} for name, _ in drawn}).prepare()
+
+
+def test_the_generated_readme_draws_the_same_layers() -> None:
+    generated: Path = ROOT / TEMPLATE / BACKEND / "README.md.jinja"
+    assert diagram(generated, "flowchart") == diagram(README, "flowchart")
