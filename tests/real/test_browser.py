@@ -7,12 +7,15 @@ app.other.test (another site).
 
 import time
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import BrowserContext, Page
+from playwright.sync_api import BrowserContext, Page, Response
 
+from hooks.check_template import ROOT
+from tests.diagrams import Call, calls, diagram
 from tests.production import EMAIL, ME, REFRESH
-from tests.real.app import SIGNED_OUT, address, kept, sees, sign_in
+from tests.real.app import SIGNED_OUT, address, kept, sees, sign_in, submit
 from tests.real.conftest import ACCESS_SECONDS
 from tests.real.frontend import check_types
 from tests.real.websites import ANSWERS
@@ -97,6 +100,43 @@ def test_two_tabs_that_refresh_at_once_both_stay_signed_in(
     for tab in tabs:
         tab.reload()
         sees(tab, EMAIL)
+
+
+def test_two_tabs_send_what_the_readme_draws(person: BrowserContext) -> None:
+    tab, other = person.new_page(), person.new_page()
+    tab.goto(address("lax"))
+    sees(tab, SIGNED_OUT)
+    sent = {"T": calls_of(tab)}
+    submit(tab)
+    sees(tab, EMAIL)
+    other.goto(address("lax"))
+    sees(other, EMAIL)
+    sent["O"] = calls_of(other)
+
+    person.clear_cookies(name="__Host-access")  # as when it has expired
+    # Nobody gets the lock before both tabs want it, the first one first.
+    hold = "navigator.locks.request('session at https://api.lax.test', () => held)"
+    tab.evaluate(f"window.held = new Promise((done) => (window.release = done)); {hold}; 0")
+    for page in (tab, other):
+        with page.expect_response(lambda it: it.status == 401):
+            page.evaluate("window.result = session.me(); 0")
+    tab.evaluate("release()")
+
+    assert [it.evaluate("result.then((user) => user.email)") for it in (tab, other)] == [EMAIL] * 2
+    assert sent == calls(diagram(ROOT / "README.md", "sequenceDiagram"))
+
+
+def calls_of(page: Page) -> list[Call]:
+    """Give a list to which every call that a page has made from now on is added."""
+    found: list[Call] = []
+
+    def add(answer: Response) -> None:
+        path = urlsplit(answer.url).path
+        if path.startswith("/api/"):
+            found.append((answer.request.method, path, answer.status))
+
+    page.on("response", add)
+    return found
 
 
 def at_once(tabs: list[Page], script: str, expected: list[object]) -> None:
