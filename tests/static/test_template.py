@@ -28,6 +28,18 @@ def test_readme_has_every_question() -> None:
     assert re.findall(r"^\| `(\w+)` \|", readme, re.MULTILINE) == questions
 
 
+def test_owners_files_are_left_alone_by_copy_and_by_update() -> None:
+    config = check_template.load_config(ROOT)
+    skipped, excluded = (
+        {re.sub(r"{%.*?%}", "", it) for it in config[name] if "monorepo" in it}
+        for name in ("_skip_if_exists", "_exclude")
+    )
+    assert skipped == excluded
+    assert skipped
+    for name in skipped:
+        assert name.removeprefix("/") in config["_message_after_copy"]
+
+
 def test_links_in_the_own_pages_lead_somewhere() -> None:
     pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
     assert list(broken_links(ROOT, pages)) == []
