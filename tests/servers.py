@@ -57,15 +57,24 @@ def started(
     environment: Mapping[str, str],
     log: Path,
     user: str | None = None,
+    *,
+    terminal: bool = False,
 ) -> Iterator[Server]:
     """Run a server, and end it if it still runs afterwards. Its port is PORT's.
 
-    user: as whom it runs, if not as this one.
+    user: as whom it runs, if not as this one. terminal: whether it leads a session, as in a
+    terminal of its own, whose signals then reach all that it runs, and nothing else.
     """
     with (
         log.open("wb") as output,
         subprocess.Popen(
-            command, cwd=cwd, env=environment, user=user, stdout=output, stderr=subprocess.STDOUT
+            command,
+            cwd=cwd,
+            env=environment,
+            user=user,
+            start_new_session=terminal,
+            stdout=output,
+            stderr=subprocess.STDOUT,
         ) as process,
     ):
         server = Server(process, int(environment["PORT"]), log)

@@ -67,6 +67,7 @@ export default mergeConfig(config, {
 """
 
 # What Vite's own templates set.
+PACKAGE: Final = {"private": True, "type": "module", "scripts": {"dev": "vite"}}
 TSCONFIG: Final = {
     "compilerOptions": {
         "target": "es2023",
@@ -106,7 +107,7 @@ def make_frontend(project: Path, folder: Path) -> None:
         "vite.config.ts": config,
         "vite.tests.ts": TESTS_CONFIG,
         "tsconfig.json": json.dumps(TSCONFIG),
-        "package.json": json.dumps({"private": True, "type": "module"}),
+        "package.json": json.dumps(PACKAGE),
     }.items():
         (folder / path).write_text(text, encoding="utf-8")
     run([npm, "install", "--silent", "--no-audit", "--no-fund", *PACKAGES], folder)

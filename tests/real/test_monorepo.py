@@ -1,0 +1,136 @@
+"""`make dev` at the root of a monorepo: a backend and a frontend, by one command."""
+
+import os
+import re
+import shutil
+import signal
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from hooks.projects import project_environment, python_of
+from tests.commands import run
+from tests.production import EMAIL, PASSWORD
+from tests.real.app import sees, sign_in
+from tests.real.chromium import chromium
+from tests.real.frontend import START_SECONDS, blocks
+from tests.rendering import backend
+from tests.servers import STOP_SECONDS, Server, can_connect, free_port, started, wait_until
+from tests.variants import Answers
+
+HINT = "There is no frontend/package.json yet, so this is the backend alone."
+
+
+@pytest.fixture(scope="module")
+def frontend_port() -> int:
+    return free_port()
+
+
+@pytest.fixture(scope="module")
+def monorepo(installed: Callable[[Answers], Path], frontend_port: int) -> Path:
+    """Give a monorepo without a frontend, installed."""
+    origin = f"http://localhost:{frontend_port}"
+    return installed({"repo_layout": "monorepo", "frontend_origin": origin})
+
+
+@pytest.fixture(scope="module")
+def both(monorepo: Path, frontend: Path, frontend_port: int) -> Path:
+    """Give the monorepo with the app of docs/frontend.md in frontend/, not installed."""
+    folder = monorepo / "frontend"
+    shutil.copytree(frontend, folder, ignore=shutil.ignore_patterns("node_modules", "dist"))
+    (config,) = [it for it in blocks(backend(monorepo), "ts") if "defineConfig" in it]
+    assert "port: 5173" in config
+    config = config.replace("port: 5173", f"port: {frontend_port}")
+    (folder / "vite.config.ts").write_text(config, encoding="utf-8")
+    return monorepo
+
+
+def make_dev(project: Path, folder: Path) -> AbstractContextManager[Server]:
+    """Run `make dev`, as in a terminal of its own."""
+    environment = project_environment(PORT=str(free_port()))
+    return started(["make", "dev"], project, environment, folder / "log", terminal=True)
+
+
+def wait_until_both_serve(server: Server, frontend_port: int) -> None:
+    serves = partial(can_connect, frontend_port, "localhost")
+    wait_until(serves, server.output, START_SECONDS)
+    server.wait_until_ready()
+
+
+def process_group(server: Server, name: str) -> int:
+    """Give the process group that one line of the Procfile runs in."""
+    (found,) = re.findall(rf"{name}\.1 started \(pid=(\d+)\)", server.output())
+    return int(found)
+
+
+def assert_nothing_is_left(project: Path, server: Server) -> None:
+    assert str(project) not in run(["ps", "-e", "-o", "args"], project)
+    # Postgres removes it as the last thing when it shuts down.
+    assert not (backend(project) / ".postgres/postmaster.pid").exists(), server.output()
+
+
+def test_without_a_frontend_the_backend_runs_alone(monorepo: Path, tmp_path: Path) -> None:
+    assert not (monorepo / "frontend").exists(), "this test comes first"
+    with make_dev(monorepo, tmp_path) as server:
+        server.wait_until_ready()
+        assert HINT in server.output()
+        os.killpg(server.process.pid, signal.SIGINT)
+        assert server.process.wait(STOP_SECONDS) != 0
+    assert "frontend.1" not in server.output()
+    assert_nothing_is_left(monorepo, server)
+
+
+def test_a_person_signs_in_on_what_one_command_starts(
+    both: Path, frontend_port: int, tmp_path: Path
+) -> None:
+    shutil.rmtree(both / "frontend/node_modules", ignore_errors=True)
+    with make_dev(both, tmp_path) as server:
+        env = f"VITE_BACKEND=http://localhost:{server.port}\n"
+        (both / "frontend/.env").write_text(env, encoding="utf-8")
+        wait_until_both_serve(server, frontend_port)
+        app = [str(python_of(backend(both))), "-m", "app"]
+        create = [*app, "create-user", EMAIL, "--password-stdin"]
+        run(create, backend(both), project_environment(), text=PASSWORD)
+        with chromium() as (_, browser):
+            page = sign_in(browser.new_page(), f"http://localhost:{frontend_port}/")
+            page.reload()
+            sees(page, EMAIL)
+
+        os.killpg(server.process.pid, signal.SIGINT)  # as Ctrl-C does
+        assert server.process.wait(STOP_SECONDS) != 0
+    said = server.output()
+    assert f"http://localhost:{server.port}/docs" in said
+    for name in ("backend", "frontend"):
+        assert re.search(rf"^\S+ {name}\.1 +\| .*localhost", said, re.MULTILINE), said
+    assert HINT not in said
+    assert_nothing_is_left(both, server)
+
+
+def close_terminal(server: Server) -> None:
+    os.killpg(server.process.pid, signal.SIGHUP)
+
+
+def kill_make(server: Server) -> None:
+    server.process.terminate()
+
+
+def kill_frontend(server: Server) -> None:
+    os.killpg(process_group(server, "frontend"), signal.SIGKILL)
+
+
+def kill_backend(server: Server) -> None:
+    os.killpg(process_group(server, "backend"), signal.SIGTERM)
+
+
+@pytest.mark.parametrize("end", [close_terminal, kill_make, kill_frontend, kill_backend])
+def test_both_end_together(
+    both: Path, frontend_port: int, tmp_path: Path, end: Callable[[Server], None]
+) -> None:
+    with make_dev(both, tmp_path) as server:
+        wait_until_both_serve(server, frontend_port)
+        end(server)
+        assert server.process.wait(STOP_SECONDS) != 0
+    assert_nothing_is_left(both, server)
