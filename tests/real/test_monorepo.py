@@ -134,3 +134,17 @@ def test_both_end_together(
         end(server)
         assert server.process.wait(STOP_SECONDS) != 0
     assert_nothing_is_left(both, server)
+
+
+def test_makefile_of_ones_own_starts_both_by_what_the_page_adds(
+    both: Path, frontend_port: int, tmp_path: Path
+) -> None:
+    page = (backend(both) / "docs/monorepo.md").read_text(encoding="utf-8")
+    for name, language in (("Makefile", "make"), ("Procfile.dev", "text")):
+        (block,) = re.findall(rf"^```{language}\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+        (both / name).write_text(block, encoding="utf-8")
+    with make_dev(both, tmp_path) as server:
+        wait_until_both_serve(server, frontend_port)
+        close_terminal(server)
+        assert server.process.wait(STOP_SECONDS) != 0
+    assert_nothing_is_left(both, server)

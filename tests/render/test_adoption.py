@@ -1,0 +1,140 @@
+"""A copy into a repository that has a frontend, and files of its own."""
+
+import re
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import yaml
+
+from hooks.check_template import ROOT
+from tests.commands import COPIER, commit, git, run
+from tests.rendering import data, files, release
+from tests.variants import Answers
+
+ANSWERS: Final = {"repo_layout": "monorepo"}
+PAGE: Final = "backend/docs/monorepo.md"
+OWN: Final = {
+    "frontend/package.json": "{}\n",
+    "README.md": "# Ours\n",
+    ".gitignore": "node_modules/\n",
+    "Makefile": "ours:\n\techo ours\n",
+    "Procfile.dev": "ours: sleep 60\n",
+    ".pre-commit-config.yaml": """repos:
+  - repo: local
+    hooks:
+      - id: ours
+        name: ours
+        language: system
+        entry: "true"
+""",
+    ".github/dependabot.yml": """version: 2
+updates:
+  - package-ecosystem: npm
+    directory: /frontend
+    schedule:
+      interval: weekly
+""",
+    ".github/workflows/frontend.yml": "on: push\njobs: {}\n",
+}
+IN_THE_WAY: Final = (".github/workflows/backend.yml", "backend/README.md")
+
+
+def make_repository(folder: Path, content: Mapping[str, str]) -> Path:
+    """Give a repository of somebody's own."""
+    for name, text in content.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+    git(folder, "init", "--quiet")
+    commit(folder, "Ours")
+    return folder
+
+
+def copy(repository: Path, exit_code: int = 0) -> str:
+    """Copy the template into a repository, with nobody to ask; gives what Copier says."""
+    command = [*COPIER, "copy", "--defaults", *data(ANSWERS), str(release()), "."]
+    return run(command, repository, exit_code=exit_code)
+
+
+@pytest.fixture
+def adopted(tmp_path: Path) -> Path:
+    """Give a repository with files of its own, into which the template was copied."""
+    repository = make_repository(tmp_path, OWN)
+    copy(repository)
+    return repository
+
+
+def add(repository: Path, file: str) -> Path:
+    """Add to a file what the page shows for it; gives the file."""
+    page = (repository / PAGE).read_text(encoding="utf-8")
+    part = page.partition(f"\n**`{file}`**")[2]
+    block = re.findall(r"^```\w+\n(.*?)^```$", part, re.MULTILINE | re.DOTALL)[0]
+    with (repository / file).open("a", encoding="utf-8") as target:
+        target.write(block)
+    return repository / file
+
+
+def test_own_files_stay_and_everything_else_comes(
+    adopted: Path, rendered: Callable[[Answers], Path]
+) -> None:
+    assert git(adopted, "status", "--porcelain", "--untracked-files=no") == ""
+    everything = files(rendered(ANSWERS))
+    assert files(adopted) == everything | {name: text.encode() for name, text in OWN.items()}
+
+
+def test_what_the_page_adds_to_own_files_is_valid(adopted: Path) -> None:
+    hooks = add(adopted, ".pre-commit-config.yaml")
+    run([sys.executable, "-m", "pre_commit", "validate-config", hooks], adopted)
+    assert "ruff-format" in [it["id"] for repo in load(hooks)["repos"] for it in repo["hooks"]]
+    dependabot = add(adopted, ".github/dependabot.yml")
+    schema = ["--builtin-schema", "vendor.dependabot"]
+    run([sys.executable, "-m", "check_jsonschema", *schema, dependabot], adopted)
+    assert [it["directory"] for it in load(dependabot)["updates"]] == ["/frontend", "/backend"]
+
+
+def test_hook_of_the_page_refuses_a_left_over_conflict(adopted: Path) -> None:
+    add(adopted, ".pre-commit-config.yaml")
+    git(adopted, "add", "--all")
+    hook = [sys.executable, "-m", "pre_commit", "run", "--all-files", "conflict-markers"]
+    run(hook, adopted)
+    (adopted / "backend/app/main.py").write_text("<<<<<<< before updating\n", encoding="utf-8")
+    run(hook, adopted, exit_code=1)
+
+
+def test_git_sees_nothing_of_what_the_backend_makes(adopted: Path) -> None:
+    commit(adopted, "Start the new backend from the template")
+    for name in (".env", ".venv/bin/python", ".postgres/PG_VERSION", "app/__pycache__/main.pyc"):
+        (adopted / "backend" / name).parent.mkdir(parents=True, exist_ok=True)
+        (adopted / "backend" / name).touch()
+    assert git(adopted, "status", "--porcelain") == ""
+
+
+def test_old_backend_moves_away_by_the_commands_of_the_readme(tmp_path: Path) -> None:
+    repository = make_repository(tmp_path, OWN | dict.fromkeys(IN_THE_WAY, "Old.\n"))
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = text.partition("## Adopt it in a repository that you have\n")[2].partition("\n## ")[0]
+    commands = re.findall(r"^ +\$ (.*)$", section, re.MULTILINE)
+    (place,) = [number for number, it in enumerate(commands) if " copier copy " in it]
+    run(["sh", "-ec", "\n".join(commands[:place])], repository)
+    assert commands[place].split()[:2] == ["uvx", "copier"]
+    command = [*COPIER, "copy", "--defaults", *commands[place].split()[3:-2], str(release()), "."]
+    run(command, repository)
+    moved = [it.replace("backend", "backend-old") for it in IN_THE_WAY]
+    assert [(repository / it).read_text(encoding="utf-8") for it in moved] == ["Old.\n"] * 2
+    assert (repository / "backend/app/main.py").exists()
+    assert git(repository, "status", "--porcelain", "--untracked-files=no") == ""
+
+
+@pytest.mark.parametrize("name", IN_THE_WAY)
+def test_what_is_in_the_way_stops_the_copy_and_is_left_as_it_is(tmp_path: Path, name: str) -> None:
+    repository = make_repository(tmp_path, OWN | {name: "Old.\n"})
+    assert "--overwrite" in copy(repository, exit_code=1)
+    git(repository, "clean", "--quiet", "--force", "-d")
+    assert git(repository, "status", "--porcelain", "--ignored") == ""
+
+
+def load(file: Path) -> Any:
+    """Give what stands in a YAML file."""
+    return yaml.safe_load(file.read_text(encoding="utf-8"))
