@@ -119,7 +119,8 @@ def test_pages_name_targets_that_make_has(project: Path) -> None:
         for text in code(page):
             lines = re.findall(r"^make(?: -C (\w+))?((?: [a-z-]+(?![\w=]))+)", text, re.MULTILINE)
             for part, targets in lines:
-                known = make_targets(folder / part / "Makefile")
+                # With a folder it is meant from the root of the repository.
+                known = make_targets((project if part else folder) / part / "Makefile")
                 assert set(targets.split()) <= known, f"{page.name}: make{targets}"
 
 
