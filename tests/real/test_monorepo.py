@@ -89,7 +89,7 @@ def test_a_person_signs_in_on_what_one_command_starts(
     shutil.rmtree(both / "frontend/node_modules", ignore_errors=True)
     with make_dev(both, tmp_path) as server:
         env = f"VITE_BACKEND=http://localhost:{server.port}\n"
-        (both / "frontend/.env").write_text(env, encoding="utf-8")
+        (both / "frontend/.env.development").write_text(env, encoding="utf-8")
         wait_until_both_serve(server, frontend_port)
         app = [str(python_of(backend(both))), "-m", "app"]
         create = [*app, "create-user", EMAIL, "--password-stdin"]
