@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
@@ -12,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from hooks.projects import project_environment, python_of
+from tests.client import FORM
 from tests.commands import run
-from tests.production import EMAIL, PASSWORD
+from tests.production import EMAIL, LOGIN, PASSWORD
 from tests.real.app import sees, sign_in
 from tests.real.chromium import chromium
 from tests.real.frontend import START_SECONDS, blocks
@@ -125,7 +127,20 @@ def kill_backend(server: Server) -> None:
     os.killpg(process_group(server, "backend"), signal.SIGTERM)
 
 
-@pytest.mark.parametrize("end", [close_terminal, kill_make, kill_frontend, kill_backend])
+def interrupt_amid_a_request(server: Server) -> None:
+    headers = ["Host: localhost", f"Content-Type: {FORM}", "Content-Length: 1"]
+    request = [f"POST {LOGIN} HTTP/1.1", *headers, "Expect: 100-continue", "", ""]
+    with socket.create_connection(("127.0.0.1", server.port), STOP_SECONDS) as connection:
+        connection.sendall("\r\n".join(request).encode())
+        assert b"100 Continue" in connection.recv(1024)  # it waits for the rest
+        os.killpg(server.process.pid, signal.SIGINT)
+        server.process.wait(STOP_SECONDS)
+
+
+@pytest.mark.parametrize(
+    "end",
+    [close_terminal, kill_make, kill_frontend, kill_backend, interrupt_amid_a_request],
+)
 def test_both_end_together(
     both: Path, frontend_port: int, tmp_path: Path, end: Callable[[Server], None]
 ) -> None:

@@ -17,6 +17,8 @@ from app.db.local import read_variable, use_embedded_database
 ENV: Final = Path(".env")
 EXAMPLE: Final = Path("env.example")
 APP: Final = Path(__file__).parents[1]
+# A request that goes on, such as a stream, would hold up every reload, and the end.
+DRAIN_SECONDS: Final = 1
 
 
 def dev() -> None:
@@ -46,6 +48,7 @@ def dev() -> None:
         reload_dirs=[str(APP)],
         log_config=None,
         access_log=False,
+        timeout_graceful_shutdown=DRAIN_SECONDS,
     )
 
 
