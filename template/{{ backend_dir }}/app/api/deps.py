@@ -3,7 +3,8 @@
 from typing import Annotated
 
 from fastapi import Depends, Header, Request, Security
-from fastapi.security import APIKeyCookie
+from fastapi.openapi.models import APIKey, APIKeyIn
+from fastapi.security.base import SecurityBase
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from app.api.cookies import AuthCookies
@@ -14,14 +15,6 @@ from app.services.gate import PasswordGate
 from app.services.rag import DocumentIndex
 from app.services.storage import Storage
 from app.services.users import PublicUser, SignedIn, get_signed_in
-
-ACCESS_COOKIE = APIKeyCookie(
-    name="__Host-access",  # the name of the default settings; `docs.py` puts the real one
-    scheme_name="AccessCookie",
-    description="Nothing to enter here: call login, and the browser keeps it and sends it along.",
-    auto_error=False,
-)
-
 
 async def get_settings(request: Request) -> Settings:
     """Give the settings that the application was created with."""
@@ -63,22 +56,38 @@ async def get_gate(request: Request, db: Db) -> PasswordGate:
 Gate = Annotated[PasswordGate, Depends(get_gate)]
 
 
-async def get_signed_in_by_cookie(
-    request: Request,
-    cookies: Cookies,
-    reads: Reads,
-    _scheme: Annotated[str | None, Security(ACCESS_COOKIE)],
-) -> SignedIn:
-    """Give who calls. Raises `NotSignedIn`, also as soon as the session has ended."""
-    claims = cookies.claims(request)
-    if claims is None:
-        raise NotSignedIn
-    signed_in = await get_signed_in(reads, claims)
-    request.state.user_id = str(signed_in.user.id)  # for the access log
-    return signed_in
+class AccessCookie(SecurityBase):
+    """Who calls, by the access cookie. One dependency does it all: each more costs every request.
+
+    model, scheme_name: what the OpenAPI document says of it.
+    """
+
+    def __init__(self) -> None:
+        self.scheme_name = "AccessCookie"
+        self.model = APIKey.model_validate(
+            {
+                "in": APIKeyIn.cookie,
+                "name": "__Host-access",  # of the default settings; `docs.py` puts the real one
+                "description": "Nothing to enter here: call login, and the browser keeps it and "
+                "sends it along.",
+            }
+        )
+
+    async def __call__(self, request: Request) -> SignedIn:
+        """Give who calls. Raises `NotSignedIn`, also as soon as the session has ended."""
+        state = request.app.state
+        cookies: AuthCookies = state.cookies
+        database: Database = state.database
+        claims = cookies.claims(request)
+        if claims is None:
+            raise NotSignedIn
+        signed_in = await get_signed_in(database.reads, claims)
+        request.state.user_id = str(signed_in.user.id)  # for the access log
+        return signed_in
 
 
-CurrentSignIn = Annotated[SignedIn, Depends(get_signed_in_by_cookie)]
+ACCESS_COOKIE = AccessCookie()
+CurrentSignIn = Annotated[SignedIn, Security(ACCESS_COOKIE)]
 
 
 async def get_current_user(signed_in: CurrentSignIn) -> PublicUser:

@@ -90,29 +90,35 @@ class AccessTokens:
         """
         if not token:
             return None
-        try:
-            header = jwt.get_unverified_header(token)
-            # RFC 8725 3.11: the explicit type keeps other JWTs out. PyJWT does not check it.
-            if header.get("typ") != "at+jwt":
+        # Each key in turn: to read the header first, for the key's name, would cost as much again.
+        for key_id, key in self._keys.items():
+            try:
+                whole = jwt.decode_complete(
+                    token,
+                    key,
+                    algorithms=["HS256"],
+                    issuer=PROJECT_SLUG,
+                    audience=PROJECT_SLUG,
+                    options={
+                        "require": ["iss", "aud", "sub", "sid", "jti", "iat", "exp"],
+                        "verify_exp": not even_expired,
+                        # PyJWT's leeway would also stretch exp; two replicas' clocks concern iat
+                        # only.
+                        "verify_iat": False,
+                    },
+                )
+                header, payload = whole["header"], whole["payload"]
+                # RFC 8725 3.11: the explicit type keeps other JWTs out. PyJWT does not check it.
+                if header["typ"] != "at+jwt" or header["kid"] != key_id:
+                    return None
+                if payload["iat"] > time.time() + CLOCK_SKEW_SECONDS:
+                    return None
+                return AccessClaims(uuid.UUID(payload["sub"]), uuid.UUID(payload["sid"]))
+            except jwt.InvalidSignatureError:
+                continue
+            except (jwt.PyJWTError, KeyError, TypeError, ValueError, AttributeError):
                 return None
-            payload = jwt.decode(
-                token,
-                self._keys[header["kid"]],
-                algorithms=["HS256"],
-                issuer=PROJECT_SLUG,
-                audience=PROJECT_SLUG,
-                options={
-                    "require": ["iss", "aud", "sub", "sid", "jti", "iat", "exp"],
-                    "verify_exp": not even_expired,
-                    # PyJWT's leeway would also stretch exp; two replicas' clocks concern iat only.
-                    "verify_iat": False,
-                },
-            )
-            if payload["iat"] > time.time() + CLOCK_SKEW_SECONDS:
-                return None
-            return AccessClaims(uuid.UUID(payload["sub"]), uuid.UUID(payload["sid"]))
-        except (jwt.PyJWTError, KeyError, TypeError, ValueError, AttributeError):
-            return None
+        return None
 
 
 def _key_id(secret: str) -> str:

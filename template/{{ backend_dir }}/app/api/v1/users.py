@@ -8,7 +8,6 @@ from app.api.deps import (
     ClientAddress,
     Cookies,
     CurrentSignIn,
-    CurrentUser,
     Db,
     Gate,
     Reads,
@@ -38,9 +37,9 @@ async def create_user(user: UserIn, gate: Gate, address: ClientAddress) -> Publi
 
 
 @router.get("/me", response_model=UserOut, responses=problem_responses(401, 503))
-async def read_me(user: CurrentUser) -> PublicUser:
+async def read_me(signed_in: CurrentSignIn) -> PublicUser:
     """Tell who is signed in."""
-    return user
+    return signed_in.user
 
 
 @router.put(
