@@ -9,6 +9,25 @@ from structlog.typing import Processor
 from app.core.settings import Settings
 
 
+class LineFormatter(structlog.stdlib.ProcessorFormatter):
+    """Renders a record as one line; those of this program the short way, for there are many.
+
+    shared: what completes a record of a library. renderer: makes the line.
+    """
+
+    def __init__(self, shared: list[Processor], renderer: Processor) -> None:
+        self._renderer = renderer
+        super().__init__(
+            foreign_pre_chain=shared, processors=[self.remove_processors_meta, renderer]
+        )
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Give the line."""
+        if isinstance(record.msg, dict):
+            return str(self._renderer(None, "", {**record.msg}))
+        return super().format(record)
+
+
 def configure_logging(settings: Settings) -> None:
     """Send every log line to standard error in the chosen format, through structlog.
 
@@ -39,14 +58,10 @@ def configure_logging(settings: Settings) -> None:
         ],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,  # a logger made anew costs as much as its line
     )
     handler = logging.StreamHandler()
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
-        )
-    )
+    handler.setFormatter(LineFormatter(shared, renderer))
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(settings.log_level)
