@@ -16,6 +16,7 @@ from app.services.rag import DocumentIndex
 from app.services.storage import Storage
 from app.services.users import PublicUser, SignedIn, get_signed_in
 
+
 async def get_settings(request: Request) -> Settings:
     """Give the settings that the application was created with."""
     settings: Settings = request.app.state.settings

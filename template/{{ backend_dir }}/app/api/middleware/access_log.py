@@ -1,5 +1,6 @@
 """The access log: one line per request, once it is answered."""
 
+import logging
 import time
 
 import structlog
@@ -7,6 +8,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 log = structlog.stdlib.get_logger(__name__)
+
+HEALTH = ("/health", "/health/ready")
 
 
 class AccessLogMiddleware:
@@ -37,15 +40,17 @@ class AccessLogMiddleware:
             await self.app(scope, receive, send_and_note)
         finally:
             route = _pattern(scope)
-            write = log.debug if route in ("/health", "/health/ready") else log.info
-            write(
-                "request",
-                method=scope["method"],
-                route=route,
-                status=status,
-                milliseconds=round((time.perf_counter() - started) * 1000, 1),
-                user_id=scope["state"].get("user_id"),
-            )
+            level = logging.DEBUG if route in HEALTH else logging.INFO
+            if log.isEnabledFor(level):
+                log.log(
+                    level,
+                    "request",
+                    method=scope["method"],
+                    route=route,
+                    status=status,
+                    milliseconds=round((time.perf_counter() - started) * 1000, 1),
+                    user_id=scope["state"].get("user_id"),
+                )
 
 
 def _pattern(scope: Scope) -> str | None:

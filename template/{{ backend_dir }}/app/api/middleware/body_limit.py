@@ -1,10 +1,10 @@
 """A limit on request bodies."""
 
-from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.api.middleware.headers import find_header
 from app.api.problems import TOO_LARGE, problem_response
 
 MAX_BODY_BYTES = 1024 * 1024
@@ -23,7 +23,7 @@ class BodyLimitMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        declared = Headers(scope=scope).get("content-length", "0")
+        declared = find_header(scope, b"content-length") or "0"
         if not declared.isdecimal() or int(declared) > MAX_BODY_BYTES:
             await problem_response(Request(scope), TOO_LARGE)(scope, receive, send)
             return

@@ -4,8 +4,9 @@ import re
 import uuid
 
 import structlog
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.api.middleware.headers import find_header
 
 # Long enough for any tracing system's id, nothing that could forge a log line or a header.
 SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -21,13 +22,15 @@ class ContextMiddleware:
 
     def __init__(self, app: ASGIApp, *, hsts: bool) -> None:
         self.app = app
-        self.hsts = hsts
+        self.headers = [(b"x-content-type-options", b"nosniff")]
+        if hsts:
+            self.headers.append((b"strict-transport-security", b"max-age=31536000"))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        proposed = Headers(scope=scope).get("x-request-id", "")
+        proposed = find_header(scope, b"x-request-id") or ""
         request_id = proposed if SANE_REQUEST_ID.fullmatch(proposed) else uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
         structlog.contextvars.clear_contextvars()
@@ -35,16 +38,14 @@ class ContextMiddleware:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers["X-Request-ID"] = request_id
-                headers["X-Content-Type-Options"] = "nosniff"
-                if self.hsts:
-                    headers["Strict-Transport-Security"] = "max-age=31536000"
+                headers = [*message["headers"], *self.headers]
+                headers.append((b"x-request-id", request_id.encode()))
                 if scope["path"].startswith(PRIVATE_PATHS):
-                    headers["Cache-Control"] = "no-store"
+                    headers.append((b"cache-control", b"no-store"))
                 if scope["app"].state.draining:
                     # A proxy that keeps connections open opens its next one elsewhere.
-                    headers["Connection"] = "close"
+                    headers.append((b"connection", b"close"))
+                message["headers"] = headers
             await send(message)
 
         await self.app(scope, receive, send_with_headers)

@@ -1,8 +1,9 @@
 """A hint for who forgot to name the proxy in front."""
 
 import structlog
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.api.middleware.headers import find_header
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -20,7 +21,7 @@ class ProxyHintMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and not self.warned:
-            forwarded = Headers(scope=scope).get("x-forwarded-for")
+            forwarded = find_header(scope, b"x-forwarded-for")
             peer = scope["client"][0] if scope.get("client") else ""
             # Had Uvicorn believed the header, the client's address would be one of those in it.
             if forwarded and peer not in (part.strip() for part in forwarded.split(",")):
