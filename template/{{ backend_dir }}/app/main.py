@@ -9,10 +9,11 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
-from app.api import health, v1
+from app.api import v1
 from app.api.cookies import AuthCookies
 from app.api.docs import add_docs, describe
 from app.api.handlers import handle_http_exception, handle_validation_error
+from app.api.health import add_health
 from app.api.middleware.access_log import AccessLogMiddleware
 from app.api.middleware.body_limit import BodyLimitMiddleware
 from app.api.middleware.context import ContextMiddleware
@@ -81,7 +82,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.cookies = AuthCookies(settings)
     app.state.throttle = Throttle(settings)
     app.state.draining = False
-    app.include_router(health.router)
+    add_health(app)
     app.include_router(v1.router)
     describe(app)
     if settings.docs_are_on:
