@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import structlog
 from sqlalchemy import ColumnElement, Row, func, or_, select, update
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from app.core.tokens import RawToken, hash_refresh_token
 from app.models import RefreshToken, Session
@@ -24,7 +24,7 @@ class Presented:
     refresh_token: RawToken | None = field(default=None, repr=False)
 
 
-async def end_sessions(db: AsyncSession, which: ColumnElement[bool]) -> None:
+async def end_sessions(db: AsyncSession | AsyncConnection, which: ColumnElement[bool]) -> None:
     """End the living sessions that match, with their live tokens, in one round trip.
 
     Call it with their users' rows locked.

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from sqlalchemy import insert, select
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from app.core.settings import Settings
 from app.core.tokens import RawToken, hash_refresh_token, new_refresh_token
@@ -14,6 +14,8 @@ from app.services.sessions.ending import end_sessions
 
 MAX_SESSIONS = 20
 MAX_USER_AGENT = 255
+
+ADD_TOKEN = insert(RefreshToken)
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ async def open_session(
 
 
 async def add_token(
-    db: AsyncSession,
+    db: AsyncSession | AsyncConnection,
     settings: Settings,
     user_id: uuid.UUID,
     session_id: uuid.UUID,
@@ -70,15 +72,14 @@ async def add_token(
 ) -> Grant:
     """Write the new live token of a session: it idles out, and never outlives the session."""
     expires_at = min(now + timedelta(seconds=settings.jwt_refresh_ttl_seconds), session_expires_at)
-    await db.execute(
-        insert(RefreshToken).values(
-            user_id=user_id,
-            session_id=session_id,
-            token_hash=hash_refresh_token(token),
-            expires_at=expires_at,
-            created_at=now,
-        )
-    )
+    row = {
+        "user_id": user_id,
+        "session_id": session_id,
+        "token_hash": hash_refresh_token(token),
+        "expires_at": expires_at,
+        "created_at": now,
+    }
+    await db.execute(ADD_TOKEN, row)
     return Grant(
         user_id=user_id,
         session_id=session_id,

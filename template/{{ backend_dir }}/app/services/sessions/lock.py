@@ -3,13 +3,20 @@
 import uuid
 from collections.abc import Iterable
 
-from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy import ARRAY, Uuid, any_, bindparam, select
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from app.models import User
 
+LOCK = (
+    select(User.id)
+    .where(User.id == any_(bindparam("user_ids", type_=ARRAY(Uuid))))
+    .order_by(User.id)
+    .with_for_update(key_share=True)
+)
 
-async def lock_users(db: AsyncSession, user_ids: Iterable[uuid.UUID]) -> None:
+
+async def lock_users(db: AsyncSession | AsyncConnection, user_ids: Iterable[uuid.UUID]) -> None:
     """Lock the rows of some users until the transaction ends.
 
     A statement of its own, on purpose: what is read in the statement that waits for a lock is what
@@ -18,9 +25,4 @@ async def lock_users(db: AsyncSession, user_ids: Iterable[uuid.UUID]) -> None:
     refer to the user still be inserted. In the order of the ids, so that two users' rows, locked
     when signing in as one while signed in as the other, never wait for each other in a circle.
     """
-    await db.execute(
-        select(User.id)
-        .where(User.id.in_(sorted(set(user_ids))))
-        .order_by(User.id)
-        .with_for_update(key_share=True)
-    )
+    await db.execute(LOCK, {"user_ids": list(set(user_ids))})
