@@ -41,7 +41,7 @@ class AccessLogMiddleware:
         finally:
             route = _pattern(scope)
             level = logging.DEBUG if route in HEALTH else logging.INFO
-            if log.isEnabledFor(level):
+            if logging.getLogger(__name__).isEnabledFor(level):
                 log.log(
                     level,
                     "request",

@@ -58,10 +58,11 @@ async def find_presented(db: AsyncSession, presented: Presented) -> list[Row[uui
     if presented.session_id is not None:
         names.append(Session.id == presented.session_id)
     if presented.refresh_token is not None:
+        # `=`, not `IN`: beside an OR, Postgres would read the whole table for that.
         by_token = select(RefreshToken.session_id).where(
             RefreshToken.token_hash == hash_refresh_token(presented.refresh_token)
         )
-        names.append(Session.id.in_(by_token))
+        names.append(Session.id == by_token.scalar_subquery())
     if not names:
         return []
     rows = await db.execute(
