@@ -1,7 +1,7 @@
 # `make` lists what one can do. Needs Python 3.11 or newer, make, git and a package index; the rest
 # is installed into .venv.
 .DEFAULT_GOAL := help
-.PHONY: help demo screenshot test test-static test-render test-run test-update test-real check check-static format clean
+.PHONY: help demo screenshot test test-static test-render test-run test-update test-real check check-static format bench clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -44,18 +44,21 @@ test-real: $(INSTALLED) ## images, faults, races, which want the machine for the
 check: check-static test ## all that CI checks
 
 check-static: $(INSTALLED) ## lint, format, types, and the template's own rules
-	$(BIN)/ruff check hooks tests "$(BACKEND)"
-	$(BIN)/ruff format --check hooks tests "$(BACKEND)"
+	$(BIN)/ruff check benchmarks hooks tests "$(BACKEND)"
+	$(BIN)/ruff format --check benchmarks hooks tests "$(BACKEND)"
 	$(BIN)/mypy
 	$(BIN)/python -m hooks.check_template
 
 format: $(INSTALLED) ## fix what a machine can fix
-	$(BIN)/ruff check --fix hooks tests "$(BACKEND)"
-	$(BIN)/ruff format hooks tests "$(BACKEND)"
+	$(BIN)/ruff check --fix benchmarks hooks tests "$(BACKEND)"
+	$(BIN)/ruff format benchmarks hooks tests "$(BACKEND)"
+
+bench: $(INSTALLED) ## measure against reference programs; needs wrk, and BENCH="--write" puts it on the page
+	$(BIN)/python -m benchmarks $(BENCH)
 
 clean: ## remove what was made here: .venv, the demo, caches
-	rm -rf .venv .demo .containers .mypy_cache .pytest_cache .ruff_cache
-	find hooks tests template -name __pycache__ -prune -exec rm -rf {} +
+	rm -rf .venv .benchmarks .demo .containers .mypy_cache .pytest_cache .ruff_cache
+	find benchmarks hooks tests template -name __pycache__ -prune -exec rm -rf {} +
 
 $(INSTALLED): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, and this is %d.%d: set PYTHON, as in make PYTHON=python3.13" % sys.version_info[:2])'

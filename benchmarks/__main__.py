@@ -1,0 +1,74 @@
+"""`make bench`: measure the default project against reference programs, side by side.
+
+python -m benchmarks [--rounds 5] [--seconds 4] [--minutes 10] [--only calls,…] [--write]
+"""
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from benchmarks import calls, copies, logins, machine, plot, process, report, scale
+from benchmarks.figures import Figure
+from benchmarks.stage import Stage, stage
+from hooks.check_template import ROOT
+from tests.rendering import isolation
+
+PAGE: Final = ROOT / "docs" / "performance.md"
+PLOT: Final = ROOT / "docs" / "performance.svg"
+RESULTS: Final = ROOT / ".benchmarks"
+
+
+def main() -> int:
+    """Measure, print the table, and keep it. A missed target is no failure."""
+    options = parse()
+    if shutil.which("wrk") is None:
+        sys.exit("wrk is missing; on Debian and Ubuntu: apt-get install wrk")
+    rounds, seconds = options.rounds, options.seconds
+    groups: dict[str, Callable[[Stage], list[Figure]]] = {
+        "calls": lambda it: calls.measure(it, rounds, seconds),
+        "logins": lambda it: logins.measure(it, rounds, 2 * seconds),
+        "process": lambda it: process.measure(it, rounds),
+        "copies": lambda it: copies.measure(it, rounds),
+        "suite": lambda it: copies.measure_suite(it, max(1, rounds // 2)),
+        "scale": lambda it: scale.measure(it, rounds, options.minutes),
+    }
+    wanted = options.only.split(",") if options.only else list(groups)
+    figures = []
+    with tempfile.TemporaryDirectory(prefix="benchmarks-") as name:
+        folder = Path(name)
+        os.environ.update(isolation(folder))
+        print("Rendering and installing the defaults …", flush=True)
+        with stage(folder) as it:
+            conditions = machine.describe(it)
+            for group in wanted:
+                print(f"Measuring: {group} …", flush=True)
+                figures += groups[group](it)
+    print(report.table(figures))
+    RESULTS.mkdir(exist_ok=True)
+    results = report.as_json(figures, conditions, rounds)
+    (RESULTS / "results.json").write_text(f"{results}\n", encoding="utf-8")
+    (RESULTS / "results.svg").write_text(plot.draw(figures), encoding="utf-8")
+    if options.write:
+        PLOT.write_text(plot.draw(figures), encoding="utf-8")
+        report.write_page(PAGE, report.section(figures, conditions, rounds, PLOT.name))
+    return 0
+
+
+def parse() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks")
+    parser.add_argument("--rounds", type=int, default=5, help="of each measurement; 5 or more")
+    parser.add_argument("--seconds", type=float, default=4, help="of each load")
+    parser.add_argument("--minutes", type=float, default=10, help="to fill the large database")
+    parser.add_argument("--only", help="calls, logins, process, copies, suite, scale")
+    parser.add_argument("--write", action="store_true", help="put the results on the page")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

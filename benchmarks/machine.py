@@ -1,0 +1,29 @@
+"""The machine that was measured on, and the versions."""
+
+import os
+import re
+from pathlib import Path
+
+from benchmarks.stage import Stage
+from tests.commands import run
+
+
+def describe(stage: Stage) -> dict[str, str]:
+    """Give what a figure depends on, by name."""
+    names = dict(stage.probe("versions"))
+    server = run([stage.postgres.programs / "postgres", "--version"], stage.folder)
+    memory = int(re.findall(r"MemTotal:\s+(\d+)", Path("/proc/meminfo").read_text("ascii"))[0])
+    return {
+        "CPU": model(),
+        "cores": str(len(os.sched_getaffinity(0))),
+        "memory": f"{memory / 1024**2:.0f} GB",
+        **names,
+        "Postgres": server.split()[-1],
+        "wrk": run(["sh", "-c", "wrk --version || true"], stage.folder).split()[1],
+    }
+
+
+def model() -> str:
+    """Give the processor's name."""
+    found = re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text("utf-8"))
+    return str(found[0]) if found else "unknown"

@@ -1,0 +1,91 @@
+"""What each call asks of the database, and how long the answers take.
+
+Arguments: how many users there are, and how many of them call. Prints, by call, each statement
+with its seconds, one for each time.
+"""
+
+import asyncio
+import json
+import random
+import sys
+import time
+from collections import defaultdict
+from typing import Any
+
+import asyncpg
+import httpx
+from sqlalchemy import event
+
+from app.core.settings import Settings
+from app.main import create_app
+
+PASSWORD = "a passphrase for tests"  # noqa: S105 - of users that live as long as the run
+noted: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+call = ""
+
+
+def note(statement: str, seconds: float) -> None:
+    noted[call][statement].append(seconds)
+
+
+def watch(engine: Any) -> None:
+    """Note what goes through SQLAlchemy."""
+
+    def before(connection: Any, *_: Any) -> None:
+        connection.info["started"] = time.perf_counter()
+
+    def after(connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        note(statement, time.perf_counter() - connection.info["started"])
+
+    event.listen(engine, "before_cursor_execute", before)
+    event.listen(engine, "after_cursor_execute", after)
+
+
+def watch_driver() -> None:
+    """Note what goes to the driver itself."""
+    fetchrow = asyncpg.Connection.fetchrow
+
+    async def timed(self: Any, query: str, *values: Any, **options: Any) -> Any:
+        started = time.perf_counter()
+        row = await fetchrow(self, query, *values, **options)
+        note(query, time.perf_counter() - started)
+        return row
+
+    asyncpg.Connection.fetchrow = timed
+
+
+async def live(client: httpx.AsyncClient, user: int) -> None:
+    """Make every call that asks the database, as one user."""
+    form = {"username": f"user-{user}@example.com", "password": PASSWORD}
+    change = {"current_password": PASSWORD, "new_password": PASSWORD}
+    await ask(client, "POST", "/auth/login", data=form)
+    await ask(client, "POST", "/auth/refresh")
+    await ask(client, "GET", "/users/me")
+    await ask(client, "GET", "/users/me/sessions")
+    await ask(client, "DELETE", "/users/me/sessions")
+    await ask(client, "PUT", "/users/me/password", json=change)
+    await ask(client, "POST", "/auth/logout")
+
+
+async def ask(client: httpx.AsyncClient, method: str, path: str, **body: Any) -> None:
+    global call
+    call = f"{method} {path}"
+    response = await client.request(method, f"/api/v1{path}", **body)
+    response.raise_for_status()
+
+
+async def main(users: int, callers: int) -> None:
+    app = create_app(Settings(environment="test", login_throttle_enabled=True))
+    async with app.router.lifespan_context(app):
+        watch(app.state.database.engine.sync_engine)
+        watch_driver()
+        transport = httpx.ASGITransport(app)
+        for user in random.sample(range(1, users + 1), callers):
+            async with httpx.AsyncClient(
+                transport=transport, base_url="https://api.test"
+            ) as client:
+                await live(client, user)
+    print(json.dumps(noted))
+
+
+asyncio.run(main(*map(int, sys.argv[1:])))

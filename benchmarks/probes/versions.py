@@ -1,0 +1,17 @@
+"""Prints the versions of what the project runs on."""
+
+import json
+import platform
+from importlib.metadata import version
+
+NAMES = (
+    "fastapi",
+    "starlette",
+    "sqlalchemy",
+    "asyncpg",
+    "uvicorn",
+    "uvloop",
+    "httptools",
+    "bcrypt",
+)
+print(json.dumps({"Python": platform.python_version(), **{it: version(it) for it in NAMES}}))

@@ -1,0 +1,97 @@
+"""The application's statements, in its order, by hand on asyncpg."""
+
+import os
+import secrets
+import uuid
+from datetime import timedelta
+from typing import NamedTuple
+
+import asyncpg
+from tokens import Refused, child, refresh_hash
+
+SIGNED_IN_USER = """
+SELECT users.id, users.email, users.is_active, users.created_at
+FROM users JOIN sessions ON sessions.user_id = users.id
+WHERE users.id = $1 AND users.is_active AND sessions.id = $2
+AND sessions.revoked_at IS NULL AND sessions.expires_at > clock_timestamp()
+"""
+OWNER = "SELECT user_id FROM refresh_tokens WHERE token_hash = $1"
+LOCK = "SELECT id FROM users WHERE id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE"
+CHAIN = """
+SELECT token.id, sessions.id AS session_id, sessions.expires_at AS session_expires_at,
+    sessions.user_id, live.id AS live_id, clock_timestamp() AS now
+FROM refresh_tokens AS token
+JOIN sessions ON sessions.id = token.session_id
+JOIN users ON users.id = sessions.user_id
+JOIN refresh_tokens AS live ON live.session_id = sessions.id AND live.revoked_at IS NULL
+LEFT JOIN refresh_tokens AS rotated
+    ON rotated.session_id = sessions.id AND rotated.child_nonce IS NOT NULL
+WHERE token.token_hash = $1 AND sessions.revoked_at IS NULL
+AND sessions.expires_at > clock_timestamp() AND live.expires_at > clock_timestamp()
+AND users.is_active
+"""
+REVOKE = """
+UPDATE refresh_tokens
+SET revoked_at = coalesce(revoked_at, $2), child_nonce = CASE WHEN id = $3 THEN $4::bytea END
+WHERE session_id = $1 AND (revoked_at IS NULL OR child_nonce IS NOT NULL)
+"""
+TOUCH = "UPDATE sessions SET last_used_at = $2 WHERE id = $1"
+ADD = """
+INSERT INTO refresh_tokens (id, user_id, session_id, token_hash, expires_at, created_at)
+VALUES ($1, $2, $3, $4, $5, $6)
+"""
+REFRESH_LIFETIME = timedelta(days=14)
+
+
+class Rotated(NamedTuple):
+    """Whose session went on, and with which refresh token, for how many seconds."""
+
+    user_id: uuid.UUID
+    session_id: uuid.UUID
+    token: str
+    seconds: int
+
+
+async def open_pool() -> asyncpg.Pool:
+    """Connect, as asyncpg does when nobody says how.
+
+    Its pool then makes a round trip whenever a connection comes back, to clear what was set on it.
+    The application makes none; with REFERENCE_RESET=off this pool makes none either.
+    """
+    reset = {"reset": _leave_as_it_is} if os.environ.get("REFERENCE_RESET") == "off" else {}
+    return await asyncpg.create_pool(os.environ["DATABASE_URL"], **reset)
+
+
+async def find_user(
+    pool: asyncpg.Pool, user_id: uuid.UUID, session_id: uuid.UUID
+) -> asyncpg.Record:
+    """Give the user of a living session. Raises `Refused`."""
+    row = await pool.fetchrow(SIGNED_IN_USER, user_id, session_id)
+    if row is None:
+        raise Refused
+    return row
+
+
+async def rotate(pool: asyncpg.Pool, parent: str | None) -> Rotated:
+    """Exchange the live refresh token of a session. Raises `Refused`."""
+    parent_hash = refresh_hash(parent)
+    async with pool.acquire() as connection, connection.transaction():
+        user_id = await connection.fetchval(OWNER, parent_hash)
+        await connection.execute(LOCK, [user_id])
+        chain = await connection.fetchrow(CHAIN, parent_hash)
+        if chain is None or chain["id"] != chain["live_id"]:
+            raise Refused
+        now, session_id = chain["now"], chain["session_id"]
+        nonce = secrets.token_bytes(32)
+        token = child(parent, nonce)
+        expires_at = min(now + REFRESH_LIFETIME, chain["session_expires_at"])
+        await connection.execute(REVOKE, session_id, now, chain["id"], nonce)
+        await connection.execute(TOUCH, session_id, now)
+        await connection.execute(
+            ADD, uuid.uuid4(), user_id, session_id, refresh_hash(token), expires_at, now
+        )
+    return Rotated(user_id, session_id, token, int((expires_at - now).total_seconds()))
+
+
+async def _leave_as_it_is(_connection: asyncpg.Connection) -> None:
+    pass

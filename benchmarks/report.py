@@ -1,0 +1,52 @@
+"""The results: JSON, and the part of the page that a run writes."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Final
+
+from benchmarks.figures import Figure
+
+BEGIN: Final = "<!-- written by `make bench`: begin -->"
+END: Final = "<!-- written by `make bench`: end -->"
+VERDICTS: Final = {True: "met", False: "**missed**", None: ""}
+
+
+def table(figures: Sequence[Figure]) -> str:
+    """Give the figures as a table in Markdown."""
+    lines = [
+        "| figure | target | median | spread | measured | |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for it in figures:
+        unit = it.target.unit if it.target else ""
+        spread = f"{min(it.samples):.2f} – {max(it.samples):.2f}" if len(it.samples) > 1 else ""
+        cells = [it.name, str(it.target or ""), f"{it.median:.2f}{unit}", spread, it.measured]
+        lines.append(f"| {' | '.join([*cells, VERDICTS[it.is_met]])} |")
+    return "\n".join(lines)
+
+
+def section(figures: Sequence[Figure], machine: Mapping[str, str], rounds: int, plot: str) -> str:
+    """Give the part of the page that the results fill. plot: the picture's path from the page."""
+    conditions = ", ".join(f"{name} {value}" for name, value in machine.items())
+    return (
+        f"{BEGIN}\n\n![The figures against their targets]({plot})\n\n{table(figures)}\n\n"
+        f"Up to {rounds} rounds, interleaved; the spread is from the lowest to the highest. "
+        f"{conditions}.\n\n{END}"
+    )
+
+
+def write_page(page: Path, text: str) -> None:
+    """Replace what the last run has written."""
+    before = page.read_text(encoding="utf-8")
+    assert before.count(BEGIN) == before.count(END) == 1, f"{page} has no place for the results"
+    pattern = f"{re.escape(BEGIN)}.*{re.escape(END)}"
+    page.write_text(re.sub(pattern, lambda _: text, before, flags=re.S), encoding="utf-8")
+
+
+def as_json(figures: Sequence[Figure], machine: Mapping[str, str], rounds: int) -> str:
+    """Give everything, for programs."""
+    rows = [asdict(it) | {"median": it.median, "met": it.is_met} for it in figures]
+    return json.dumps({"machine": dict(machine), "rounds": rounds, "figures": rows}, indent=2)

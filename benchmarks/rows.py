@@ -1,0 +1,53 @@
+"""The rows that a database is filled with: users, their sessions, and each session's tokens."""
+
+from typing import Final
+
+SESSIONS: Final = 3
+"""Sessions of each user."""
+TOKENS: Final = 10
+"""Refresh tokens of each session; the last one is alive."""
+PASSWORD: Final = "a passphrase for tests"  # noqa: S105 - of users that live as long as the run
+
+
+def live_token(session: int) -> str:
+    """Give the live refresh token of a session, by its number, from 1."""
+    return f"live-{session}-".ljust(43, "x")
+
+
+def first_session(user: int) -> int:
+    """Give the number of a user's first session."""
+    return (user - 1) * SESSIONS + 1
+
+
+def email(user: int) -> str:
+    """Give the email of a user, by their number, from 1."""
+    return f"user-{user}@example.com"
+
+
+def fill(first: int, last: int, password_hash: str) -> str:
+    """Give the SQL that adds users, from one number to another, with their sessions and tokens.
+
+    The ids are spread as random ones are, and follow from the numbers.
+    """
+    sessions = f"generate_series({first_session(first)}, {last * SESSIONS}) s"
+    user_id = f"md5('user' || (s + {SESSIONS - 1}) / {SESSIONS})::uuid"
+    return f"""
+    INSERT INTO users (id, email, password_hash)
+    SELECT md5('user' || u)::uuid, 'user-' || u || '@example.com', '{password_hash}'
+    FROM generate_series({first}, {last}) u;
+
+    INSERT INTO sessions (id, user_id, expires_at, user_agent)
+    SELECT md5('session' || s)::uuid, {user_id},
+        clock_timestamp() + interval '30 days', 'Mozilla/5.0 (X11; Linux x86_64)'
+    FROM {sessions};
+
+    INSERT INTO refresh_tokens
+        (id, user_id, session_id, token_hash, child_nonce, expires_at, revoked_at)
+    SELECT md5('token' || s || '-' || t)::uuid, {user_id}, md5('session' || s)::uuid,
+        sha256((CASE t WHEN {TOKENS} THEN rpad('live-' || s || '-', 43, 'x')
+            ELSE 'dead-' || s || '-' || t END)::bytea),
+        CASE t WHEN {TOKENS - 1} THEN sha256((s || '')::bytea) END,
+        clock_timestamp() + interval '14 days',
+        CASE WHEN t < {TOKENS} THEN clock_timestamp() - interval '1 hour' END
+    FROM {sessions}, generate_series(1, {TOKENS}) t;
+    """  # noqa: S608 - from numbers of ours

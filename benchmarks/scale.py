@@ -1,0 +1,150 @@
+"""Many rows: whether each call still finds its own by an index, and as fast as among few."""
+
+import json
+import shutil
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+from benchmarks.figures import Figure, Target
+from benchmarks.rows import SESSIONS, TOKENS, fill
+from benchmarks.stage import SMALL, SMALL_USERS, Stage
+from tests.commands import run
+
+LARGE: Final = "large"
+USERS: Final = 1_000_000
+BATCH: Final = 20_000
+CALLERS: Final = 30
+# Of a row of refresh_tokens with its indexes, and its share of the rest; measured.
+BYTES_PER_TOKEN: Final = 450
+# The rest of the time goes into the indexes, which are made at the end.
+FILLING: Final = 0.4
+# One row, in every deployment.
+ALWAYS_SMALL: Final = "alembic_version"
+
+
+def measure(stage: Stage, rounds: int, minutes: float) -> list[Figure]:
+    """Fill a database for some minutes, and compare each call's queries with the small one's."""
+    users = fill_large(stage, minutes)
+    samples: dict[str, list[float]] = {}
+    times: dict[str, dict[str, list[float]]] = {}
+    statements: set[str] = set()
+    for _ in range(rounds):
+        found = {
+            name: stage.probe(
+                "queries",
+                str(count),
+                str(CALLERS),
+                ENVIRONMENT="test",
+                DATABASE_URL=stage.postgres.url(name),
+            )
+            for name, count in ((SMALL, SMALL_USERS), (LARGE, users))
+        }
+        for call, asked in found[LARGE].items():
+            statements |= asked.keys()
+            spent = {name: total(found[name][call]) for name in found}
+            samples.setdefault(call, []).append(spent[LARGE] / spent[SMALL])
+            for name, seconds in spent.items():
+                times.setdefault(call, {}).setdefault(name, []).append(seconds)
+    scans = [it for it in sorted(statements) if not uses_indexes(stage, it)]
+    size = f"{users:,} users, {users * SESSIONS:,} sessions, {users * SESSIONS * TOKENS:,} tokens"
+    return [
+        Figure(
+            f"{size}: each call's queries use an index (share of {len(statements)} statements)",
+            [1 - len(scans) / len(statements)],
+            "; ".join(scans),
+            Target("≥", 1),
+        ),
+        *(
+            Figure(
+                f"the queries of `{call}` among them, over the same among {SMALL_USERS:,} users",
+                samples[call],
+                " against ".join(
+                    f"{median(times[call][name]) * 1000:.2f}" for name in (LARGE, SMALL)
+                )
+                + " ms",
+                Target("≤", 1.3),
+            )
+            for call in sorted(samples)
+        ),
+    ]
+
+
+def total(asked: dict[str, list[float]]) -> float:
+    """Give the seconds that a call's queries take, each as usual."""
+    return sum(median(seconds) for seconds in asked.values())
+
+
+def fill_large(stage: Stage, minutes: float) -> int:
+    """Make the large database; gives how many users there are in the end.
+
+    Without indexes first: to keep six of them while 30 million rows come in takes hours.
+    """
+    postgres, started = stage.postgres, time.monotonic()
+    for setting in (
+        "shared_buffers = '1GB'",
+        "maintenance_work_mem = '1GB'",
+        "max_wal_size = '8GB'",
+    ):
+        postgres.query(f"ALTER SYSTEM SET {setting}")
+    postgres.stop()
+    postgres.start()
+    postgres.create_database(LARGE, SMALL)
+    postgres.query("TRUNCATE users, attempt_counts CASCADE", LARGE)
+    dump: list[str | Path] = [postgres.programs / "pg_dump", "--schema-only", "--section=post-data"]
+    indexes = run([*dump, postgres.url(SMALL)], stage.folder)
+    drop_indexes(stage)
+    # A cheap hash: passwords are checked here too, and are not what is measured.
+    password_hash = stage.probe("hashing", ENVIRONMENT="test")["hash"]
+    stage.site.query(f"UPDATE users SET password_hash = '{password_hash}'")  # noqa: S608
+    users = 0
+    free = shutil.disk_usage(postgres.folder).free
+    while users < USERS and time.monotonic() - started < FILLING * minutes * 60:
+        if (users + BATCH) * SESSIONS * TOKENS * BYTES_PER_TOKEN > free * 0.8:
+            break
+        postgres.query(
+            f"SET synchronous_commit = off; {fill(users + 1, users + BATCH, password_hash)}", LARGE
+        )
+        users += BATCH
+    script = stage.folder / "indexes.sql"
+    script.write_text(indexes, encoding="utf-8")
+    psql: list[str | Path] = [
+        postgres.programs / "psql",
+        "--quiet",
+        "--set=ON_ERROR_STOP=1",
+        f"--file={script}",
+    ]
+    run([*psql, postgres.url(LARGE)], stage.folder)
+    for name in (SMALL, LARGE):
+        postgres.query("VACUUM ANALYZE", name)
+    return users
+
+
+def drop_indexes(stage: Stage) -> None:
+    """Drop every constraint and index of the large database, but alembic's."""
+    drop = """
+    DO $$ DECLARE it record; BEGIN
+        FOR it IN SELECT conrelid::regclass AS on_table, conname FROM pg_constraint
+            WHERE connamespace = 'public'::regnamespace AND contype IN ('p', 'u', 'f')
+            ORDER BY contype <> 'f'
+        LOOP EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', it.on_table, it.conname); END LOOP;
+        FOR it IN SELECT indexname FROM pg_indexes WHERE schemaname = 'public'
+        LOOP EXECUTE format('DROP INDEX %I', it.indexname); END LOOP;
+    END $$
+    """
+    stage.postgres.query(drop, LARGE)
+
+
+def uses_indexes(stage: Stage, statement: str) -> bool:
+    """Whether Postgres plans a statement, whatever its values, without reading a whole table."""
+    plan = stage.postgres.query(f"EXPLAIN (GENERIC_PLAN, FORMAT JSON) {statement}", LARGE)
+    return not any(
+        node["Node Type"] == "Seq Scan" and node["Relation Name"] != ALWAYS_SMALL
+        for node in nodes(json.loads(plan)[0]["Plan"])
+    )
+
+
+def nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
+    """Give the steps of a plan."""
+    return [plan, *(node for part in plan.get("Plans", []) for node in nodes(part))]
