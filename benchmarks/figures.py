@@ -1,6 +1,6 @@
 """A figure: what is measured, over several rounds, against its target."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from statistics import median
 from typing import Literal
 
@@ -28,7 +28,6 @@ class Figure:
     samples: list[float]
     measured: str = ""
     target: Target | None = None
-    details: dict[str, float | int | str] = field(default_factory=dict)
 
     @property
     def median(self) -> float:

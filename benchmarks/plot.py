@@ -9,6 +9,7 @@ from benchmarks.figures import Figure
 WIDTH: Final = 900
 LABEL: Final = 470
 ROW: Final = 34
+LETTERS: Final = 74
 FULL: Final = 1.5
 """What the right edge stands for: once and a half the target."""
 GOOD, BAD = "#2e7d32", "#c62828"
@@ -43,7 +44,7 @@ def draw_row(figure: Figure, top: int) -> list[str]:
     ends = sorted(x(share(figure, it)) for it in figure.samples)
     middle = top + ROW / 2 - 8
     name = figure.name.replace("`", "")
-    short = name if len(name) < 72 else f"{name[:70]}…"
+    short = name if len(name) <= LETTERS else f"{name[: LETTERS - 1]}…"
     unit = figure.target.unit if figure.target else ""
     return [
         f'<text x="{LABEL - 8}" y="{middle + 4}" text-anchor="end">{escape(short)}</text>',

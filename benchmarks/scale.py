@@ -48,25 +48,27 @@ def measure(stage: Stage, rounds: int, minutes: float) -> list[Figure]:
             for name, seconds in spent.items():
                 times.setdefault(call, {}).setdefault(name, []).append(seconds)
     scans = [it for it in sorted(statements) if not uses_indexes(stage, it)]
-    size = f"{users:,} users, {users * SESSIONS:,} sessions, {users * SESSIONS * TOKENS:,} tokens"
+    slowest = max(samples, key=lambda call: median(samples[call]))
+    details = {
+        call: f"{median(it[LARGE]) * 1000:.2f} against {median(it[SMALL]) * 1000:.2f} ms"
+        for call, it in sorted(times.items())
+    }
+    tokens = users * SESSIONS * TOKENS
+    size = f"{users:,} users, {users * SESSIONS:,} sessions, {tokens:,} refresh tokens"
+    found_by = f"{len(statements) - len(scans)} of {len(statements)} statements"
+    held = int(stage.postgres.query("SELECT pg_total_relation_size('refresh_tokens')", LARGE))
     return [
         Figure(
-            f"{size}: each call's queries use an index (share of {len(statements)} statements)",
+            f"{size}: share of the statements that use an index",
             [1 - len(scans) / len(statements)],
-            "; ".join(scans),
+            " ".join("; ".join([found_by, f"{held / tokens:.0f} bytes a token", *scans]).split()),
             Target("≥", 1),
         ),
-        *(
-            Figure(
-                f"the queries of `{call}` among them, over the same among {SMALL_USERS:,} users",
-                samples[call],
-                " against ".join(
-                    f"{median(times[call][name]) * 1000:.2f}" for name in (LARGE, SMALL)
-                )
-                + " ms",
-                Target("≤", 1.3),
-            )
-            for call in sorted(samples)
+        Figure(
+            f"time of each call's queries among them, over {SMALL_USERS:,} users: the slowest",
+            samples[slowest],
+            "; ".join(f"`{call}` {text}" for call, text in details.items()),
+            Target("≤", 1.3),
         ),
     ]
 
