@@ -5,5 +5,6 @@ from fastapi import APIRouter
 from app.api.v1 import auth, users
 
 router = APIRouter(prefix="/api/v1")
-router.include_router(auth.router)
+# Looked through in this order for each request: the router that is called most stands first.
 router.include_router(users.router)
+router.include_router(auth.router)
