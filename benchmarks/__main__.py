@@ -48,15 +48,21 @@ def main() -> int:
             for group in wanted:
                 print(f"Measuring: {group} …", flush=True)
                 figures += groups[group](it)
+                # After each, so that a run that is broken off has not been for nothing.
+                keep(figures, conditions, options)
     print(report.table(figures))
+    return 0
+
+
+def keep(figures: list[Figure], conditions: dict[str, str], options: argparse.Namespace) -> None:
+    """Write what there is so far, and on request the page too."""
     RESULTS.mkdir(exist_ok=True)
-    results = report.as_json(figures, conditions, rounds)
+    results = report.as_json(figures, conditions, options.rounds)
     (RESULTS / "results.json").write_text(f"{results}\n", encoding="utf-8")
     (RESULTS / "results.svg").write_text(plot.draw(figures), encoding="utf-8")
     if options.write:
         PLOT.write_text(plot.draw(figures), encoding="utf-8")
-        report.write_page(PAGE, report.section(figures, conditions, rounds, PLOT.name))
-    return 0
+        report.write_page(PAGE, report.section(figures, conditions, options.rounds, PLOT.name))
 
 
 def parse() -> argparse.Namespace:
