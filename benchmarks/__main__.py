@@ -20,7 +20,7 @@ from tests.rendering import isolation
 
 PAGE: Final = ROOT / "docs" / "performance.md"
 PLOT: Final = ROOT / "docs" / "performance.svg"
-RESULTS: Final = ROOT / ".benchmarks"
+RESULTS: Final = ROOT / ".benchmarks" / "results.json"
 
 
 def main() -> int:
@@ -38,29 +38,29 @@ def main() -> int:
         "scale": lambda it: scale.measure(it, rounds, options.minutes),
     }
     wanted = options.only.split(",") if options.only else list(groups)
-    figures = []
     with tempfile.TemporaryDirectory(prefix="benchmarks-") as name:
         folder = Path(name)
         os.environ.update(isolation(folder))
         print("Rendering and installing the defaults …", flush=True)
         with stage(folder) as it:
             conditions = machine.describe(it)
+            # With --only, the other groups stay as they were measured last.
+            found = report.load(RESULTS, conditions) if options.only else {}
             for group in wanted:
                 print(f"Measuring: {group} …", flush=True)
-                figures += groups[group](it)
+                found[group] = groups[group](it)
                 # After each, so that a run that is broken off has not been for nothing.
-                keep(figures, conditions, options)
-    print(report.table(figures))
+                keep({name: found[name] for name in groups if name in found}, conditions, options)
+    print(report.table([it for name in wanted for it in found[name]]))
     return 0
 
 
-def keep(figures: list[Figure], conditions: dict[str, str], options: argparse.Namespace) -> None:
+def keep(groups: report.Groups, conditions: dict[str, str], options: argparse.Namespace) -> None:
     """Write what there is so far, and on request the page too."""
-    RESULTS.mkdir(exist_ok=True)
-    results = report.as_json(figures, conditions, options.rounds)
-    (RESULTS / "results.json").write_text(f"{results}\n", encoding="utf-8")
-    (RESULTS / "results.svg").write_text(plot.draw(figures), encoding="utf-8")
+    RESULTS.parent.mkdir(exist_ok=True)
+    report.save(RESULTS, groups, conditions, options.rounds)
     if options.write:
+        figures = [it for group in groups.values() for it in group]
         PLOT.write_text(plot.draw(figures), encoding="utf-8")
         report.write_page(PAGE, report.section(figures, conditions, options.rounds, PLOT.name))
 

@@ -1,12 +1,11 @@
 """Logins, which are password hashes, and what they leave to everybody else."""
 
-import os
 import subprocess
 from statistics import median
 from typing import Final
 from urllib.parse import urlencode
 
-from benchmarks.figures import Figure, Target, against
+from benchmarks.figures import Figure, Target, against, ratios
 from benchmarks.rows import PASSWORD, email
 from benchmarks.stage import Stage
 from benchmarks.wrk import Load, command, fire, parse
@@ -18,31 +17,31 @@ PAUSE_MILLISECONDS: Final = 5
 
 def measure(stage: Stage, rounds: int, seconds: float) -> list[Figure]:
     """Sign in without end, and beside it ask for `/health` now and then."""
-    hashes, rates, latencies = [], [], []
+    hashes, limits, rates, latencies = [], [], [], []
     form = urlencode({"username": email(1), "password": PASSWORD})
-    cores = len(os.sched_getaffinity(0))
     with stage.app() as app:
         logins = Load(app.port, LOGIN, {}, ["login", form], AT_ONCE)
         health = Load(app.port, "/health", {}, ["slowly", str(PAUSE_MILLISECONDS)], 1)
         for _ in range(rounds):
-            hashes.append(median(stage.probe("hashing")["seconds"]))
+            alone = stage.probe("hashing")
+            hashes.append(median(alone["seconds"]))
+            limits.append(alone["rate"])
             rates.append(fire(logins, seconds).rate)
             with subprocess.Popen(
                 command(logins, seconds + 2), stdout=subprocess.PIPE, text=True
             ) as crowd:
                 latencies.append(fire(health, seconds).p99)
                 parse(crowd.communicate()[0])
-    limits = [cores / it for it in hashes]
     return [
         Figure(
             "logins per second, as a share of the hashing limit (cores ÷ time of one hash)",
-            [rate / limit for rate, limit in zip(rates, limits, strict=True)],
+            ratios(rates, limits),
             against(rates, limits, "a second", 1),
             Target("≥", 0.85),
         ),
         Figure(
             "p99 of `/health` while eight logins run, as a share of one hash's time",
-            [p99 / it for p99, it in zip(latencies, hashes, strict=True)],
+            ratios(latencies, hashes),
             against([it * 1000 for it in latencies], [it * 1000 for it in hashes], "ms", 1),
             Target("≤", 0.15),
         ),

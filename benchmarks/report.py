@@ -5,9 +5,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from benchmarks.figures import Figure
+from benchmarks.figures import Figure, Target
+
+Groups = dict[str, list[Figure]]
 
 BEGIN: Final = "<!-- written by `make bench`: begin -->"
 END: Final = "<!-- written by `make bench`: end -->"
@@ -46,7 +48,26 @@ def write_page(page: Path, text: str) -> None:
     page.write_text(re.sub(pattern, lambda _: text, before, flags=re.S), encoding="utf-8")
 
 
-def as_json(figures: Sequence[Figure], machine: Mapping[str, str], rounds: int) -> str:
-    """Give everything, for programs."""
-    rows = [asdict(it) | {"median": it.median, "met": it.is_met} for it in figures]
-    return json.dumps({"machine": dict(machine), "rounds": rounds, "figures": rows}, indent=2)
+def save(path: Path, groups: Groups, machine: Mapping[str, str], rounds: int) -> None:
+    """Keep everything, for programs and for the next run."""
+    rows = {
+        name: [asdict(it) | {"median": it.median, "met": it.is_met} for it in figures]
+        for name, figures in groups.items()
+    }
+    results = {"machine": dict(machine), "rounds": rounds, "groups": rows}
+    path.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def load(path: Path, machine: Mapping[str, str]) -> Groups:
+    """Give what the last run on this machine, with these versions, has kept."""
+    if not path.exists():
+        return {}
+    results = json.loads(path.read_text(encoding="utf-8"))
+    if results["machine"] != machine:
+        return {}
+    return {name: [_figure(row) for row in rows] for name, rows in results["groups"].items()}
+
+
+def _figure(row: dict[str, Any]) -> Figure:
+    target = Target(**row["target"]) if row["target"] else None
+    return Figure(row["name"], row["samples"], row["measured"], target)
