@@ -47,8 +47,10 @@ class Database:
         engine = create_async_engine(
             "postgresql+asyncpg://",
             connect_args=_connect_args(address, settings.database_timeout_seconds),
-            pool_size=settings.database_pool_size,
-            max_overflow=settings.database_max_overflow,
+            # All that may be opened is kept. What is over its size SQLAlchemy's pool closes as soon as
+            # it comes back: under load a new connection, as dear as twenty queries, every few queries.
+            pool_size=settings.database_pool_size + settings.database_max_overflow,
+            max_overflow=0,
             pool_timeout=settings.database_timeout_seconds,
             pool_use_lifo=True,
             hide_parameters=True,  # an error in the log must not show what a statement was given
