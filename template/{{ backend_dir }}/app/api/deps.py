@@ -78,11 +78,10 @@ class AccessCookie(SecurityBase):
         """Give who calls. Raises `NotSignedIn`, also as soon as the session has ended."""
         state = request.app.state
         cookies: AuthCookies = state.cookies
-        database: Database = state.database
         claims = cookies.claims(request)
         if claims is None:
             raise NotSignedIn
-        signed_in = await get_signed_in(database.reads, claims)
+        signed_in = await get_signed_in(state.database, claims)
         request.state.user_id = str(signed_in.user.id)  # for the access log
         return signed_in
 

@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import asyncpg
 from sqlalchemy import event
@@ -22,6 +22,9 @@ from starlette.requests import HTTPConnection
 from app.core.database_url import DatabaseAddress
 from app.core.settings import Settings
 
+DRIVER: Final = "postgresql+asyncpg://"
+TIMED_OUT: Final = "the database did not answer in time"
+
 
 class DatabaseUnavailable(Exception):
     """No connection to the database could be made."""
@@ -34,18 +37,20 @@ class Database:
     sessions: makes `AsyncSession`s, for everything that writes. A session takes a connection at
         its first statement, and gives it back when its transaction ends.
     reads: for a single SELECT; without BEGIN and COMMIT it costs one round trip, not three.
+    pooled: a transaction pooler stands in between.
     """
 
     engine: AsyncEngine
     sessions: async_sessionmaker[AsyncSession]
     reads: AsyncEngine
+    pooled: bool
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
         """Make the pool. Connects to nothing yet."""
         address = settings.database
         engine = create_async_engine(
-            "postgresql+asyncpg://",
+            DRIVER,
             connect_args=_connect_args(address, settings.database_timeout_seconds),
             # All that may be opened is kept. What is over its size SQLAlchemy's pool closes as soon as
             # it comes back: under load a new connection, as dear as twenty queries, every few queries.
@@ -63,7 +68,8 @@ class Database:
         # Through a transaction pooler two round trips of one statement may reach two servers
         # unless they stand in a transaction.
         reads = engine if address.pooled else engine.execution_options(isolation_level="AUTOCOMMIT")
-        return cls(engine, async_sessionmaker(engine, expire_on_commit=False), reads)
+        sessions = async_sessionmaker(engine, expire_on_commit=False)
+        return cls(engine, sessions, reads, address.pooled)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -74,9 +80,7 @@ def create_migration_engine(settings: Settings) -> AsyncEngine:
     """Make the engine for migrations: one connection, and statements that may take long."""
     args = _connect_args(settings.migration_database, settings.database_timeout_seconds)
     args["command_timeout"] = None
-    return create_async_engine(
-        "postgresql+asyncpg://", connect_args=args, poolclass=NullPool, hide_parameters=True
-    )
+    return create_async_engine(DRIVER, connect_args=args, poolclass=NullPool, hide_parameters=True)
 
 
 async def get_db(connection: HTTPConnection) -> AsyncIterator[AsyncSession]:
@@ -134,7 +138,7 @@ def _drop_connection_after_timeout(context: ExceptionContext) -> DatabaseUnavail
         dbapi_connection = context.connection.connection.dbapi_connection
         if dbapi_connection is not None:
             dbapi_connection.driver_connection.terminate()
-        return DatabaseUnavailable("the database did not answer in time")
+        return DatabaseUnavailable(TIMED_OUT)
     return None
 
 

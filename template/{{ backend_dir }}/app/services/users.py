@@ -6,10 +6,12 @@ from datetime import datetime
 
 from sqlalchemy import bindparam, func, select
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.emails import Email
 from app.core.tokens import AccessClaims
+from app.db.query import Query
+from app.db.session import Database
 from app.models import Session, User
 from app.services.errors import EmailTaken, NotSignedIn
 
@@ -34,8 +36,7 @@ class SignedIn:
 
 PUBLIC_COLUMNS = (User.id, User.email, User.is_active, User.created_at)
 
-# Built once: composing it anew would cost as much as running it.
-SIGNED_IN_USER = (
+SIGNED_IN_USER = Query(
     select(*PUBLIC_COLUMNS)
     .join(Session, Session.user_id == User.id)
     .where(
@@ -48,16 +49,12 @@ SIGNED_IN_USER = (
 )
 
 
-async def get_signed_in(reads: AsyncEngine, claims: AccessClaims) -> SignedIn:
+async def get_signed_in(database: Database, claims: AccessClaims) -> SignedIn:
     """Load the user of an access token, if the token's session is still alive: one round trip.
 
     Raises `NotSignedIn`.
     """
-    async with reads.connect() as connection:
-        rows = await connection.execute(
-            SIGNED_IN_USER, {"user_id": claims.user_id, "session_id": claims.session_id}
-        )
-        row = rows.one_or_none()
+    row = await SIGNED_IN_USER.fetch(database, user_id=claims.user_id, session_id=claims.session_id)
     if row is None:
         raise NotSignedIn
     return SignedIn(PublicUser(*row), claims.session_id)
