@@ -52,8 +52,8 @@ class Database:
         engine = create_async_engine(
             DRIVER,
             connect_args=_connect_args(address, settings.database_timeout_seconds),
-            # All that may be opened is kept. What is over its size SQLAlchemy's pool closes as soon as
-            # it comes back: under load a new connection, as dear as twenty queries, every few queries.
+            # All that may be opened is kept. SQLAlchemy's pool closes what is over its size as soon
+            # as it comes back: under load, every few queries pay for a new connection.
             pool_size=settings.database_pool_size + settings.database_max_overflow,
             max_overflow=0,
             pool_timeout=settings.database_timeout_seconds,
