@@ -5,6 +5,5 @@ from fastapi import APIRouter
 from app.api.v1 import auth, users
 
 router = APIRouter(prefix="/api/v1")
-# Looked through in this order for each request: the router that is called most stands first.
-router.include_router(users.router)
 router.include_router(auth.router)
+router.include_router(users.router)
