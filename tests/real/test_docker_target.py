@@ -71,7 +71,7 @@ def project(installed: Callable[[Answers], Path]) -> Path:
     """Give the installed project of somebody with a server, which tells who called."""
     require("caddy")
     project = installed({"deploy_target": "docker"})
-    with (project / "app/api/health.py").open("a", encoding="utf-8") as module:
+    with (project / "app/api/v1/__init__.py").open("a", encoding="utf-8") as module:
         module.write(SEEN)
     return project
 
@@ -157,14 +157,17 @@ def test_client_cannot_forge_its_address_or_the_scheme(caddy: Caddy) -> None:
         "X-Forwarded-Proto": "https",
         "X-Real-IP": "203.0.113.9",
     }
-    assert caddy.call("/seen", headers=forged) == (200, '"127.0.0.1 http"')
+    assert caddy.call("/api/v1/seen", headers=forged) == (200, '"127.0.0.1 http"')
 
 
 def test_each_client_has_its_own_address(caddy: Caddy) -> None:
-    assert caddy.call("/seen", client="127.0.0.2") == (200, '"127.0.0.2 http"')
+    assert caddy.call("/api/v1/seen", client="127.0.0.2") == (200, '"127.0.0.2 http"')
     # Nor does one who claims to be the proxy get further.
     forged = {"X-Forwarded-For": "203.0.113.9, 127.0.0.1"}
-    assert caddy.call("/seen", headers=forged, client="127.0.0.2") == (200, '"127.0.0.2 http"')
+    assert caddy.call("/api/v1/seen", headers=forged, client="127.0.0.2") == (
+        200,
+        '"127.0.0.2 http"',
+    )
 
 
 def test_forged_addresses_share_one_throttle_and_another_client_has_its_own(caddy: Caddy) -> None:
