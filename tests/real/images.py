@@ -77,8 +77,8 @@ class Image:
 
     def megabytes(self) -> int:
         """Give the size of all files."""
-        measure = "du --summarize --one-file-system --block-size=1M / 2>/dev/null || true"
-        return int(self.run("sh", "-c", measure, user="0").split()[0])
+        measure = ["du", "--summarize", "--one-file-system", "--block-size=1M", "/"]
+        return int(self.run(*measure, user="0").split()[0])
 
 
 class Engine(Protocol):
