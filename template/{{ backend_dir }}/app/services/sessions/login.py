@@ -89,7 +89,8 @@ async def _check_and_open(
                 await db.execute(
                     update(User).where(User.id == user.id).values(password_hash=better_hash)
                 )
-            await end_sessions(db, Session.id.in_([row.id for row in others]))
+            if others:
+                await end_sessions(db, Session.id.in_([row.id for row in others]))
             grant = await open_session(
                 db, gate.settings, user.id, current.now, credentials.user_agent
             )
