@@ -34,7 +34,7 @@ print(*sorted(f"{d.name} {d.version}" for d in distributions()), sep="\\n")
 PASSWORD = "a passphrase for tests"
 SHELL_BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # The slow tests race and measure: they want the machine for themselves, in tests/real.
-GATE = {"PYTEST_ADDOPTS": "-m 'not slow and not fuzz'", "PYTEST_XDIST_AUTO_NUM_WORKERS": "2"}
+GATE = {"PYTEST_ADDOPTS": "-m 'not slow'", "PYTEST_XDIST_AUTO_NUM_WORKERS": "2"}
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,7 @@ async def test_not_ready_while_the_database_is_away(
     assert response.json()["type"] == "/problems/not-ready"
 
 
+@pytest.mark.slow
 async def test_not_ready_within_two_seconds_while_the_database_hangs(
     make_app: AppFactory, make_client: ClientFactory, db: asyncpg.Connection
 ) -> None:

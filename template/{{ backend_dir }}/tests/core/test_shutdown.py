@@ -8,6 +8,8 @@ import pytest
 
 from tests.processes import ROOT
 
+pytestmark = pytest.mark.slow
+
 PROGRAM = """
 import asyncio, signal
 from starlette.datastructures import State

@@ -29,7 +29,7 @@ from app.services.users import create_user
 from tests.conftest import PASSWORD, SECRET
 from tests.processes import serving
 
-pytestmark = [pytest.mark.fuzz, pytest.mark.no_cover]
+pytestmark = [pytest.mark.slow, pytest.mark.no_cover]
 
 EXAMPLES = 20
 CHECKS = [
