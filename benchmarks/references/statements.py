@@ -15,8 +15,10 @@ FROM users JOIN sessions ON sessions.user_id = users.id
 WHERE users.id = $1 AND users.is_active AND sessions.id = $2
 AND sessions.revoked_at IS NULL AND sessions.expires_at > clock_timestamp()
 """
-OWNER = "SELECT user_id FROM refresh_tokens WHERE token_hash = $1"
-LOCK = "SELECT id FROM users WHERE id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE"
+LOCK_OWNER = """
+SELECT id FROM users WHERE id = (SELECT user_id FROM refresh_tokens WHERE token_hash = $1)
+FOR NO KEY UPDATE
+"""
 CHAIN = """
 SELECT token.id, sessions.id AS session_id, sessions.expires_at AS session_expires_at,
     sessions.user_id, live.id AS live_id, clock_timestamp() AS now
@@ -31,11 +33,11 @@ AND sessions.expires_at > clock_timestamp() AND live.expires_at > clock_timestam
 AND users.is_active
 """
 REVOKE = """
+WITH touched AS (UPDATE sessions SET last_used_at = $2 WHERE id = $1)
 UPDATE refresh_tokens
 SET revoked_at = coalesce(revoked_at, $2), child_nonce = CASE WHEN id = $3 THEN $4::bytea END
 WHERE session_id = $1 AND (revoked_at IS NULL OR child_nonce IS NOT NULL)
 """
-TOUCH = "UPDATE sessions SET last_used_at = $2 WHERE id = $1"
 ADD = """
 INSERT INTO refresh_tokens (id, user_id, session_id, token_hash, expires_at, created_at)
 VALUES ($1, $2, $3, $4, $5, $6)
@@ -76,8 +78,7 @@ async def rotate(pool: asyncpg.Pool, parent: str | None) -> Rotated:
     """Exchange the live refresh token of a session. Raises `Refused`."""
     parent_hash = refresh_hash(parent)
     async with pool.acquire() as connection, connection.transaction():
-        user_id = await connection.fetchval(OWNER, parent_hash)
-        await connection.execute(LOCK, [user_id])
+        user_id = await connection.fetchval(LOCK_OWNER, parent_hash)
         chain = await connection.fetchrow(CHAIN, parent_hash)
         if chain is None or chain["id"] != chain["live_id"]:
             raise Refused
@@ -86,7 +87,6 @@ async def rotate(pool: asyncpg.Pool, parent: str | None) -> Rotated:
         token = child(parent, nonce)
         expires_at = min(now + REFRESH_LIFETIME, chain["session_expires_at"])
         await connection.execute(REVOKE, session_id, now, chain["id"], nonce)
-        await connection.execute(TOUCH, session_id, now)
         await connection.execute(
             ADD, uuid.uuid4(), user_id, session_id, refresh_hash(token), expires_at, now
         )

@@ -28,6 +28,12 @@ async def get_client_address(request: Request) -> str | None:
     return request.client.host if request.client else None
 
 
+async def get_database(request: Request) -> Database:
+    """Give the process's connections, for what needs no session."""
+    database: Database = request.app.state.database
+    return database
+
+
 async def get_reads(request: Request) -> AsyncEngine:
     """Give what a single SELECT runs on; see `Database`."""
     database: Database = request.app.state.database
@@ -44,6 +50,7 @@ CurrentSettings = Annotated[Settings, Depends(get_settings)]
 ClientAddress = Annotated[str | None, Depends(get_client_address)]
 UserAgent = Annotated[str | None, Header(include_in_schema=False)]
 Cookies = Annotated[AuthCookies, Depends(get_cookies)]
+CurrentDatabase = Annotated[Database, Depends(get_database)]
 Reads = Annotated[AsyncEngine, Depends(get_reads)]
 Db = Annotated[AsyncSession, Depends(get_db)]
 

@@ -24,6 +24,7 @@ from app.core.settings import Settings
 
 DRIVER: Final = "postgresql+asyncpg://"
 TIMED_OUT: Final = "the database did not answer in time"
+CHANGED_TABLE: Final = "a migration has changed a table that a statement reads"
 
 
 class DatabaseUnavailable(Exception):
@@ -149,5 +150,5 @@ def _excuse_changed_table(context: ExceptionContext) -> DatabaseUnavailable | No
     """
     cause = getattr(context.original_exception, "__cause__", None)
     if isinstance(cause, asyncpg.InvalidCachedStatementError):
-        return DatabaseUnavailable("a migration has changed a table that a statement reads")
+        return DatabaseUnavailable(CHANGED_TABLE)
     return None

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.emails import Email
 from app.core.tokens import AccessClaims
-from app.db.query import Query
+from app.db.driver import Query, driver_connection
 from app.db.session import Database
 from app.models import Session, User
 from app.services.errors import EmailTaken, NotSignedIn
@@ -54,7 +54,11 @@ async def get_signed_in(database: Database, claims: AccessClaims) -> SignedIn:
 
     Raises `NotSignedIn`.
     """
-    row = await SIGNED_IN_USER.fetch(database, user_id=claims.user_id, session_id=claims.session_id)
+    # Behind a pooler even one statement needs a transaction around it; see `Database`.
+    async with driver_connection(database, transaction=database.pooled) as driver:
+        row = await SIGNED_IN_USER.fetch(
+            driver, user_id=claims.user_id, session_id=claims.session_id
+        )
     if row is None:
         raise NotSignedIn
     return SignedIn(PublicUser(*row), claims.session_id)

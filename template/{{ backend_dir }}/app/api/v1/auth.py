@@ -4,7 +4,15 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Form, Request, Response
 
-from app.api.deps import ClientAddress, Cookies, CurrentSettings, Db, Gate, UserAgent
+from app.api.deps import (
+    ClientAddress,
+    Cookies,
+    CurrentDatabase,
+    CurrentSettings,
+    Db,
+    Gate,
+    UserAgent,
+)
 from app.api.problems import PROBLEMS, problem_response, problem_responses
 from app.api.schemas import LoginForm, UserOut
 from app.api.validation import require_media_type
@@ -47,11 +55,11 @@ async def login(
 
 @router.post("/refresh", status_code=204, responses=problem_responses(401, 403, 413, 503))
 async def refresh(
-    request: Request, db: Db, settings: CurrentSettings, cookies: Cookies
+    request: Request, database: CurrentDatabase, settings: CurrentSettings, cookies: Cookies
 ) -> Response:
     """Exchange the refresh cookie; sets both cookies. Repeating it within seconds does no harm."""
     try:
-        grant = await refresh_session(db, settings, cookies.refresh_token(request))
+        grant = await refresh_session(database, settings, cookies.refresh_token(request))
     except (UnknownRefreshToken, ReusedRefreshToken) as error:
         # An answer of its own: cookies on the injected one are dropped with an exception.
         refusal = problem_response(request, PROBLEMS[type(error)])

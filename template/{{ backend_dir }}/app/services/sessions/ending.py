@@ -4,8 +4,8 @@ import uuid
 from dataclasses import dataclass, field
 
 import structlog
-from sqlalchemy import ColumnElement, Row, func, or_, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+from sqlalchemy import ColumnElement, Row, Update, func, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.tokens import RawToken, hash_refresh_token
 from app.models import RefreshToken, Session
@@ -24,11 +24,13 @@ class Presented:
     refresh_token: RawToken | None = field(default=None, repr=False)
 
 
-async def end_sessions(db: AsyncSession | AsyncConnection, which: ColumnElement[bool]) -> None:
-    """End the living sessions that match, with their live tokens, in one round trip.
+async def end_sessions(db: AsyncSession, which: ColumnElement[bool]) -> None:
+    """End the living sessions that match; call it with their users' rows locked."""
+    await db.execute(ending(which), execution_options={"synchronize_session": False})
 
-    Call it with their users' rows locked.
-    """
+
+def ending(which: ColumnElement[bool]) -> Update:
+    """Give the statement that ends the living sessions that match, with their live tokens."""
     now = func.clock_timestamp()
     ended = (
         update(Session)
@@ -37,14 +39,13 @@ async def end_sessions(db: AsyncSession | AsyncConnection, which: ColumnElement[
         .returning(Session.id)
         .cte("ended")
     )
-    await db.execute(
+    return (
         update(RefreshToken)
         .where(
             RefreshToken.session_id.in_(select(ended.c.id)),
             or_(RefreshToken.revoked_at.is_(None), RefreshToken.child_nonce.is_not(None)),
         )
         .values(revoked_at=func.coalesce(RefreshToken.revoked_at, now), child_nonce=None)
-        .execution_options(synchronize_session=False)
     )
 
 

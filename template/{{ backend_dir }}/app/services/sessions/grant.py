@@ -3,9 +3,10 @@
 import uuid
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import insert, select
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.settings import Settings
 from app.core.tokens import RawToken, hash_refresh_token, new_refresh_token
@@ -14,8 +15,6 @@ from app.services.sessions.ending import end_sessions
 
 MAX_SESSIONS = 20
 MAX_USER_AGENT = 255
-
-ADD_TOKEN = insert(RefreshToken)
 
 
 @dataclass(frozen=True)
@@ -56,31 +55,35 @@ async def open_session(
             user_agent=user_agent[:MAX_USER_AGENT] if user_agent else None,
         )
     )
-    return await add_token(
-        db, settings, user_id, session_id, new_refresh_token(), now, now + session_ttl
+    row, grant = make_link(
+        settings, user_id, session_id, new_refresh_token(), now, now + session_ttl
     )
+    await db.execute(insert(RefreshToken), row)
+    return grant
 
 
-async def add_token(
-    db: AsyncSession | AsyncConnection,
+def make_link(
     settings: Settings,
     user_id: uuid.UUID,
     session_id: uuid.UUID,
     token: RawToken,
     now: datetime,
     session_expires_at: datetime,
-) -> Grant:
-    """Write the new live token of a session: it idles out, and never outlives the session."""
+) -> tuple[dict[str, Any], Grant]:
+    """Give a session's new live token, as a row to be written and as what the client gets.
+
+    It idles out, and never outlives the session.
+    """
     expires_at = min(now + timedelta(seconds=settings.jwt_refresh_ttl_seconds), session_expires_at)
     row = {
+        "id": uuid.uuid4(),
         "user_id": user_id,
         "session_id": session_id,
         "token_hash": hash_refresh_token(token),
         "expires_at": expires_at,
         "created_at": now,
     }
-    await db.execute(ADD_TOKEN, row)
-    return Grant(
+    return row, Grant(
         user_id=user_id,
         session_id=session_id,
         refresh_token=token,

@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Iterable
 
 from sqlalchemy import ARRAY, Uuid, any_, bindparam, select
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.models import User
 
@@ -16,7 +16,7 @@ LOCK = (
 )
 
 
-async def lock_users(db: AsyncSession | AsyncConnection, user_ids: Iterable[uuid.UUID]) -> None:
+async def lock_users(db: AsyncSession, user_ids: Iterable[uuid.UUID]) -> None:
     """Lock the rows of some users until the transaction ends.
 
     A statement of its own, on purpose: what is read in the statement that waits for a lock is what

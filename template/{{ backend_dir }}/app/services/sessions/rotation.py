@@ -9,29 +9,49 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import asyncpg
 import structlog
-from sqlalchemy import DateTime, LargeBinary, and_, bindparam, case, func, or_, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+from sqlalchemy import (
+    DateTime,
+    LargeBinary,
+    and_,
+    bindparam,
+    case,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.orm import aliased
 
 from app.core.settings import Settings
 from app.core.tokens import NONCE_BYTES, RawToken, child_refresh_token, hash_refresh_token
+from app.db.driver import Query, driver_connection
+from app.db.session import Database
 from app.models import RefreshToken, Session, User
 from app.services.errors import ReusedRefreshToken, SessionOver, UnknownRefreshToken
-from app.services.sessions.ending import end_sessions
-from app.services.sessions.grant import Grant, add_token
-from app.services.sessions.lock import lock_users
+from app.services.sessions.ending import ending
+from app.services.sessions.grant import Grant, make_link
 
 log = structlog.stdlib.get_logger(__name__)
 
 LiveToken = aliased(RefreshToken, name="live_token")
 RotatedToken = aliased(RefreshToken, name="rotated_token")
 
-TIME = DateTime(timezone=True)
+# A statement of its own, before any other: see `lock_users`. A token's user never changes.
+LOCK_OWNER = Query(
+    select(User.id)
+    .where(
+        User.id
+        == select(RefreshToken.user_id)
+        .where(RefreshToken.token_hash == bindparam("token_hash"))
+        .scalar_subquery()
+    )
+    .with_for_update(key_share=True)
+)
 
-OWNER = select(RefreshToken.user_id).where(RefreshToken.token_hash == bindparam("token_hash"))
-
-CHAIN = (
+CHAIN = Query(
     select(
         RefreshToken.id,
         RefreshToken.child_nonce,
@@ -59,25 +79,33 @@ CHAIN = (
     )
 )
 
+NOW = bindparam("now", type_=DateTime(timezone=True))
+
 # The grandparent's nonce goes as the parent gets one: only the last rotation can be repeated.
-REVOKE = (
+REVOKE = Query(
     update(RefreshToken)
     .where(
         RefreshToken.session_id == bindparam("this_session"),
         or_(RefreshToken.revoked_at.is_(None), RefreshToken.child_nonce.is_not(None)),
     )
     .values(
-        revoked_at=func.coalesce(RefreshToken.revoked_at, bindparam("now", type_=TIME)),
+        revoked_at=func.coalesce(RefreshToken.revoked_at, NOW),
         child_nonce=case(
             (RefreshToken.id == bindparam("parent"), bindparam("nonce", type_=LargeBinary)),
             else_=None,
         ),
     )
+    .add_cte(
+        update(Session)
+        .where(Session.id == bindparam("this_session"))
+        .values(last_used_at=NOW)
+        .cte("touched")
+    )
 )
-TOUCH = (
-    update(Session)
-    .where(Session.id == bindparam("this_session"))
-    .values(last_used_at=bindparam("now", type_=TIME))
+
+ADD = Query(
+    insert(RefreshToken),
+    columns=("id", "user_id", "session_id", "token_hash", "expires_at", "created_at"),
 )
 
 
@@ -114,20 +142,17 @@ class Chain:
         )
 
 
-async def refresh(db: AsyncSession, settings: Settings, token: RawToken | None) -> Grant:
-    """Exchange a refresh token.
+async def refresh(database: Database, settings: Settings, token: RawToken | None) -> Grant:
+    """Exchange a refresh token, in six round trips.
 
     Raises `UnknownRefreshToken`, `SessionOver`, or `ReusedRefreshToken`: then the token was stolen
     and its session has been ended, which stays so although the call fails.
     """
     if token is None:
         raise UnknownRefreshToken
-    async with db.begin():
-        # All of it by statements made beforehand, without what a session adds to them: half the
-        # time, in what every client does every quarter of an hour.
-        connection = await db.connection()
-        chain = await _lock_chain(connection, token)
-        grant = await _answer(connection, settings, token, chain)
+    async with driver_connection(database, transaction=True) as driver:
+        chain = await _lock_chain(driver, token)
+        grant = await _answer(driver, settings, token, chain)
     # Only now: an exception inside the transaction would undo the end of the session.
     names = {"user_id": str(chain.user_id), "session_id": str(chain.session_id)}
     if grant is None:
@@ -137,38 +162,41 @@ async def refresh(db: AsyncSession, settings: Settings, token: RawToken | None) 
     return grant
 
 
-async def _lock_chain(db: AsyncConnection, token: RawToken) -> Chain:
-    key = {"token_hash": hash_refresh_token(token)}
-    user_id = await db.scalar(OWNER, key)
-    if user_id is None:
+async def _lock_chain(driver: asyncpg.Connection, token: RawToken) -> Chain:
+    token_hash = hash_refresh_token(token)
+    if await LOCK_OWNER.fetch(driver, token_hash=token_hash) is None:
         raise UnknownRefreshToken
-    await lock_users(db, [user_id])
-    row = (await db.execute(CHAIN, key)).one_or_none()
+    row = await CHAIN.fetch(driver, token_hash=token_hash)
     if row is None:
         raise SessionOver
     return Chain(*row)
 
 
 async def _answer(
-    db: AsyncConnection, settings: Settings, token: RawToken, chain: Chain
+    driver: asyncpg.Connection, settings: Settings, token: RawToken, chain: Chain
 ) -> Grant | None:
     """Decide; None is theft. The five cases are the rows of the table in `docs/security.md`."""
     in_window = chain.in_window(timedelta(seconds=settings.refresh_grace_seconds))
     if chain.token_id == chain.live_id:
-        return chain.repeat(token) if in_window else await _rotate(db, settings, token, chain)
+        return chain.repeat(token) if in_window else await _rotate(driver, settings, token, chain)
     if in_window and chain.child_nonce is not None:
         return chain.repeat(child_refresh_token(token, chain.child_nonce))
-    await end_sessions(db, Session.id == chain.session_id)
+    await Query(ending(Session.id == chain.session_id)).fetch(driver)
     return None
 
 
-async def _rotate(db: AsyncConnection, settings: Settings, parent: RawToken, chain: Chain) -> Grant:
+async def _rotate(
+    driver: asyncpg.Connection, settings: Settings, parent: RawToken, chain: Chain
+) -> Grant:
     nonce = secrets.token_bytes(NONCE_BYTES)
-    rotated = {"this_session": chain.session_id, "now": chain.now}
-    await db.execute(REVOKE, {**rotated, "parent": chain.token_id, "nonce": nonce})
-    await db.execute(TOUCH, rotated)
-    return await add_token(
-        db,
+    await REVOKE.fetch(
+        driver,
+        this_session=chain.session_id,
+        now=chain.now,
+        parent=chain.token_id,
+        nonce=nonce,
+    )
+    row, grant = make_link(
         settings,
         chain.user_id,
         chain.session_id,
@@ -176,3 +204,5 @@ async def _rotate(db: AsyncConnection, settings: Settings, parent: RawToken, cha
         chain.now,
         chain.session_expires_at,
     )
+    await ADD.fetch(driver, **row)
+    return grant
