@@ -39,14 +39,13 @@ class AccessLogMiddleware:
         try:
             await self.app(scope, receive, send_and_note)
         finally:
-            route = _pattern(scope)
-            level = logging.DEBUG if route in HEALTH else logging.INFO
-            if logging.getLogger(__name__).isEnabledFor(level):
+            level = logging.DEBUG if scope["path"] in HEALTH else logging.INFO
+            if log.isEnabledFor(level):
                 log.log(
                     level,
                     "request",
                     method=scope["method"],
-                    route=route,
+                    route=_pattern(scope),
                     status=status,
                     milliseconds=round((time.perf_counter() - started) * 1000, 1),
                     user_id=scope["state"].get("user_id"),
