@@ -211,6 +211,7 @@ async def test_a_read_only_database_still_tells_who_is_signed_in(
         await asyncio.sleep(0.05)
         assert (await signed_in.get("/api/v1/users/me")).status_code == 200
         assert (await log_in(signed_in, ada.email)).status_code == 503
+        assert (await signed_in.post("/api/v1/auth/refresh")).status_code == 503
     finally:
         await db.execute(f'ALTER DATABASE "{name}" RESET default_transaction_read_only')
 
