@@ -28,17 +28,18 @@ def measure(stage: Stage, rounds: int) -> list[Figure]:
 
 
 def measure_suite(stage: Stage, rounds: int) -> list[Figure]:
-    """Copy, install from a warm cache, and run the tests that are not slow."""
+    """Copy, install from a warm cache, and run the tests that are not slow; and run them again."""
     whole, suite = [], []
     for number in range(rounds):
         project = stage.folder / f"suite-{number}"
         started = time.perf_counter()
         render(stage.release, project)
         run(["make", "install"], project, project_environment())
-        tested = time.perf_counter()
         run(["make", "test"], project, project_environment())
         whole.append(time.perf_counter() - started)
-        suite.append(time.perf_counter() - tested)
+        started = time.perf_counter()
+        run(["make", "test"], project, project_environment())
+        suite.append(time.perf_counter() - started)
         shutil.rmtree(project)
     return [
         Figure(

@@ -1,7 +1,7 @@
 """What each call asks of the database, and how long the answers take.
 
-Arguments: how many users there are, and how many of them call. Prints, by call, each statement
-with its seconds, one for each time.
+Arguments: how many users there are, and how many of them call. All of these call twice. Prints, for
+the first time and for the second, by call each statement with its seconds.
 """
 
 import asyncio
@@ -20,12 +20,13 @@ from app.core.settings import Settings
 from app.main import create_app
 
 PASSWORD = "a passphrase for tests"  # noqa: S105 - of users that live as long as the run
-noted: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+Noted = dict[str, dict[str, list[float]]]
+noted: list[Noted] = []
 call = ""
 
 
 def note(statement: str, seconds: float) -> None:
-    noted[call][statement].append(seconds)
+    noted[-1][call][statement].append(seconds)
 
 
 def watch(engine: Any) -> None:
@@ -54,10 +55,11 @@ def watch_driver() -> None:
     asyncpg.Connection.fetchrow = timed
 
 
-async def live(client: httpx.AsyncClient, user: int) -> None:
-    """Make every call that asks the database, as one user."""
+async def live(client: httpx.AsyncClient, elsewhere: httpx.AsyncClient, user: int) -> None:
+    """Make every call that asks the database, as one user, who is signed in elsewhere too."""
     form = {"username": f"user-{user}@example.com", "password": PASSWORD}
     change = {"current_password": PASSWORD, "new_password": PASSWORD}
+    await ask(elsewhere, "POST", "/auth/login", data=form)
     await ask(client, "POST", "/auth/login", data=form)
     await ask(client, "POST", "/auth/refresh")
     await ask(client, "GET", "/users/me")
@@ -65,6 +67,10 @@ async def live(client: httpx.AsyncClient, user: int) -> None:
     await ask(client, "DELETE", "/users/me/sessions")
     await ask(client, "PUT", "/users/me/password", json=change)
     await ask(client, "POST", "/auth/logout")
+
+
+def browser(app: Any) -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="https://api.test")
 
 
 async def ask(client: httpx.AsyncClient, method: str, path: str, **body: Any) -> None:
@@ -79,12 +85,12 @@ async def main(users: int, callers: int) -> None:
     async with app.router.lifespan_context(app):
         watch(app.state.database.engine.sync_engine)
         watch_driver()
-        transport = httpx.ASGITransport(app)
-        for user in random.sample(range(1, users + 1), callers):
-            async with httpx.AsyncClient(
-                transport=transport, base_url="https://api.test"
-            ) as client:
-                await live(client, user)
+        who = random.sample(range(1, users + 1), callers)
+        for _ in range(2):
+            noted.append(defaultdict(lambda: defaultdict(list)))
+            for user in who:
+                async with browser(app) as client, browser(app) as elsewhere:
+                    await live(client, elsewhere, user)
     print(json.dumps(noted))
 
 
