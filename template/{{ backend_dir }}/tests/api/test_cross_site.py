@@ -5,15 +5,9 @@ from starlette.types import Message
 
 from tests.conftest import ORIGIN, AppFactory, ClientFactory, add_user, log_in
 
-UNSAFE = [
-    ("POST", "/api/v1/auth/login"),
-    ("POST", "/api/v1/auth/refresh"),
-    ("POST", "/api/v1/auth/logout"),
-    ("POST", "/api/v1/users"),
-]
+UNSAFE = ["/api/v1/auth/login", "/api/v1/auth/refresh", "/api/v1/auth/logout", "/api/v1/users"]
 
 
-@pytest.mark.parametrize(("method", "path"), UNSAFE)
 @pytest.mark.parametrize(
     "headers",
     [
@@ -32,14 +26,16 @@ UNSAFE = [
     ids=str,
 )
 async def test_a_request_from_elsewhere_is_refused_and_changes_nothing(
-    signed_in: httpx.AsyncClient, method: str, path: str, headers: dict[str, str]
+    signed_in: httpx.AsyncClient, headers: dict[str, str], subtests: pytest.Subtests
 ) -> None:
-    response = await signed_in.request(method, path, headers=headers)
+    for path in UNSAFE:
+        with subtests.test(path):
+            response = await signed_in.post(path, headers=headers)
 
-    assert response.status_code == 403
-    assert response.json()["type"] == "/problems/cross-site-request"
-    assert "set-cookie" not in response.headers
-    assert (await signed_in.get("/api/v1/users/me")).status_code == 200
+            assert response.status_code == 403
+            assert response.json()["type"] == "/problems/cross-site-request"
+            assert "set-cookie" not in response.headers
+            assert (await signed_in.get("/api/v1/users/me")).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -105,7 +101,7 @@ async def test_without_tls_the_backends_own_origin_is_http(
     assert (ours.status_code, others.status_code) == (204, 403)
 
 
-@pytest.mark.parametrize("path", [path for _, path in UNSAFE[:3]])
+@pytest.mark.parametrize("path", UNSAFE[:3])
 async def test_get_changes_nothing(signed_in: httpx.AsyncClient, path: str) -> None:
     response = await signed_in.get(path)
 
