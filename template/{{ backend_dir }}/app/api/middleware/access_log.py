@@ -8,6 +8,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 log = structlog.stdlib.get_logger(__name__)
+standard_log = logging.getLogger(__name__)
 
 HEALTH = ("/health", "/health/ready")
 
@@ -40,7 +41,7 @@ class AccessLogMiddleware:
             await self.app(scope, receive, send_and_note)
         finally:
             level = logging.DEBUG if scope["path"] in HEALTH else logging.INFO
-            if log.isEnabledFor(level):
+            if standard_log.isEnabledFor(level):
                 log.log(
                     level,
                     "request",

@@ -81,7 +81,8 @@ CHAIN = Query(
 
 NOW = bindparam("now", type_=DateTime(timezone=True))
 
-# The grandparent's nonce goes as the parent gets one: only the last rotation can be repeated.
+# The grandparent's nonce goes as the parent gets one: only the last rotation can be repeated. That
+# the session was used is written in the same round trip.
 REVOKE = Query(
     update(RefreshToken)
     .where(
