@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from typing import Any
 
 import asyncpg
@@ -6,6 +8,7 @@ import pytest
 
 from app.services.users import PublicUser
 from tests.conftest import PASSWORD, age, cookie, log_in, set_cookie
+from tests.processes import ROOT
 
 ME = "/api/v1/users/me"
 
@@ -135,3 +138,28 @@ async def test_health_checks_are_in_the_access_log_for_who_wants_them(
     caplog.set_level("DEBUG")
     await client.get("/health")
     assert [(it["route"], it["level"]) for it in access_lines(caplog)] == [("/health", "debug")]
+
+
+@pytest.mark.slow
+def test_where_nobody_configured_logging_requests_are_answered() -> None:
+    program = """
+import asyncio, secrets
+import httpx
+from app.core.settings import ExplicitSettings
+from app.main import create_app
+
+async def main():
+    secret = secrets.token_urlsafe(48)
+    app = create_app(ExplicitSettings(database_url="postgresql:///none", jwt_secret=secret))
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="https://api.test") as client:
+        print((await client.get("/health")).status_code, (await client.get("/")).status_code)
+
+asyncio.run(main())
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True
+    )
+
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.splitlines()[-1] == "200 404"
