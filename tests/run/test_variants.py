@@ -1,6 +1,7 @@
 """Variants, installed and run as their README says, with one package manager at hand."""
 
 import json
+import os
 import re
 import shutil
 import sys
@@ -67,9 +68,12 @@ def variant(
     python = find_python(row["python_version"])
     if python is None:
         missing = f"there is no Python {row['python_version']} here, and none to download"
-        if row["python_version"] != columns()["python_version"][-1]:
+        newest = columns()["python_version"][-1]
+        if row["python_version"] != newest or os.environ.get("GITHUB_ACTIONS"):
             give_up(missing)
-        # The newest is not everywhere yet, and not every CI may download: a skip, by name.
+        # A Debian has no newest Python, and CI elsewhere than on GitHub may have no way to get one:
+        # there its row can't run. Our workflow installs every version, and fails where one is not
+        # found; so the row is run before each release.
         pytest.skip(missing)
     repository = rendered(answers(row))
     git(repository, "init", "--quiet")

@@ -29,11 +29,19 @@ class Query:
         compiled: Any = statement.compile(dialect=DIALECT, column_keys=columns)
         self._sql: Final = str(compiled)
         self._names: Final[Sequence[str]] = compiled.positiontup or ()
-        self._fixed: Final[dict[str, object]] = compiled.params
+        self._fixed: Final[dict[str, object]] = {
+            name: bind.value for bind, name in compiled.bind_names.items() if not bind.required
+        }
 
     async def fetch(self, driver: asyncpg.Connection, **values: object) -> Sequence[Any] | None:
-        """Give the row, or None. values: of the parameters, as the driver takes them."""
+        """Give the row, or None.
+
+        values: of the parameters, as the driver takes them. Raises `KeyError` or `TypeError` for
+        one that is missing or too many: neither may become a NULL, or get lost.
+        """
         values = {**self._fixed, **values}
+        if len(values) > len(self._names):
+            raise TypeError(f"the statement takes {self._names}, not {list(values)}")
         row: Sequence[Any] | None = await driver.fetchrow(
             self._sql, *(values[name] for name in self._names)
         )
@@ -81,5 +89,7 @@ async def driver_connection(
 async def _roll_back(driver: asyncpg.Connection) -> None:
     try:
         await driver.execute("ROLLBACK")
-    except (TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+    except BaseException as error:  # also who cancels: the transaction would go on in the pool
         driver.terminate()
+        if not isinstance(error, Exception):
+            raise

@@ -1,10 +1,11 @@
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import asyncpg
 import httpx
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import func, literal, select, text
+from sqlalchemy import Integer, bindparam, func, literal, select, text
 from sqlalchemy.exc import DBAPIError
 
 from app.api.problems import problem_of
@@ -78,3 +79,30 @@ async def test_a_server_that_goes_away_in_the_middle_is_hung_up(
     assert problem.status == 503
     assert await db.fetchval(COUNT) == 0
     assert await backend_of(app) != backend
+
+
+async def test_a_rollback_that_is_cancelled_leaves_no_transaction_in_the_pool(
+    app: FastAPI, db: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(driver: asyncpg.Connection) -> None:
+        monkeypatch.setattr(asyncpg.Connection, "execute", cancelled)
+        raise LookupError
+
+    async def cancelled(*_: object) -> None:
+        raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        await add_and_run(app, fail)
+    monkeypatch.undo()
+    assert await db.fetchval(COUNT) == 0
+    await backend_of(app)
+
+
+async def test_a_value_that_is_missing_or_too_many_is_no_null(app: FastAPI) -> None:
+    query = Query(select(bindparam("one", type_=Integer), bindparam("two", type_=Integer)))
+    async with driver_connection(app.state.database, transaction=False) as driver:
+        assert await query.fetch(driver, one=1, two=2) == (1, 2)
+        with pytest.raises(KeyError):
+            await query.fetch(driver, one=1)
+        with pytest.raises(TypeError, match="three"):
+            await query.fetch(driver, one=1, two=2, three=3)

@@ -8,6 +8,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 log = structlog.stdlib.get_logger(__name__)
+# Says whether there will be a line, before it is put together.
 standard_log = logging.getLogger(__name__)
 
 HEALTH = ("/health", "/health/ready")

@@ -1,7 +1,7 @@
 """The request id, and the headers that every answer carries."""
 
-import os
 import re
+import secrets
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -31,7 +31,7 @@ class ContextMiddleware:
             await self.app(scope, receive, send)
             return
         proposed = find_header(scope, b"x-request-id") or ""
-        request_id = proposed if SANE_REQUEST_ID.fullmatch(proposed) else os.urandom(16).hex()
+        request_id = proposed if SANE_REQUEST_ID.fullmatch(proposed) else secrets.token_hex(16)
         scope.setdefault("state", {})["request_id"] = request_id
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)

@@ -26,10 +26,10 @@ class Presented:
 
 async def end_sessions(db: AsyncSession, which: ColumnElement[bool]) -> None:
     """End the living sessions that match; call it with their users' rows locked."""
-    await db.execute(ending(which), execution_options={"synchronize_session": False})
+    await db.execute(ending_statement(which), execution_options={"synchronize_session": False})
 
 
-def ending(which: ColumnElement[bool]) -> Update:
+def ending_statement(which: ColumnElement[bool]) -> Update:
     """Give the statement that ends the living sessions that match, with their live tokens."""
     now = func.clock_timestamp()
     ended = (

@@ -31,7 +31,7 @@ from app.db.driver import Query, driver_connection
 from app.db.session import Database
 from app.models import RefreshToken, Session, User
 from app.services.errors import ReusedRefreshToken, SessionOver, UnknownRefreshToken
-from app.services.sessions.ending import ending
+from app.services.sessions.ending import ending_statement
 from app.services.sessions.grant import Grant, make_link
 
 log = structlog.stdlib.get_logger(__name__)
@@ -182,7 +182,7 @@ async def _answer(
         return chain.repeat(token) if in_window else await _rotate(driver, settings, token, chain)
     if in_window and chain.child_nonce is not None:
         return chain.repeat(child_refresh_token(token, chain.child_nonce))
-    await Query(ending(Session.id == chain.session_id)).fetch(driver)
+    await Query(ending_statement(Session.id == chain.session_id)).fetch(driver)
     return None
 
 
