@@ -14,7 +14,13 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql import ClauseElement
 from sqlalchemy.util import greenlet_spawn
 
-from app.db.session import CHANGED_TABLE, DRIVER, TIMED_OUT, Database, DatabaseUnavailable
+from app.db.session import (
+    CHANGED_TABLE,
+    DRIVER,
+    Database,
+    DatabaseUnavailable,
+    lost_connection,
+)
 
 DIALECT: Final = make_url(DRIVER).get_dialect()()
 
@@ -65,19 +71,16 @@ async def driver_connection(
         yield driver
         if transaction:
             await driver.execute("COMMIT")
-    except TimeoutError:
-        driver.terminate()
-        raise DatabaseUnavailable(TIMED_OUT) from None
-    except (asyncpg.InterfaceError, OSError) as error:
-        driver.terminate()
-        raise DatabaseUnavailable(f"{type(error).__name__}: {error}") from error
     except Exception as error:
+        if lost := lost_connection(error):
+            driver.terminate()
+            raise lost from error
         if driver.is_in_transaction():
             await _roll_back(driver)
         if isinstance(error, asyncpg.InvalidCachedStatementError):
             raise DatabaseUnavailable(CHANGED_TABLE) from error
         if isinstance(error, asyncpg.PostgresError):
-            raise DBAPIError(error.query, None, error, hide_parameters=True) from error
+            raise DBAPIError(None, None, error) from error
         raise
     except BaseException:
         driver.terminate()

@@ -23,7 +23,6 @@ from app.core.database_url import DatabaseAddress
 from app.core.settings import Settings
 
 DRIVER: Final = "postgresql+asyncpg://"
-TIMED_OUT: Final = "the database did not answer in time"
 CHANGED_TABLE: Final = "a migration has changed a table that a statement reads"
 
 
@@ -62,9 +61,7 @@ class Database:
             hide_parameters=True,  # an error in the log must not show what a statement was given
         )
         event.listen(engine.sync_engine, "checkout", _refuse_closed_connection)
-        event.listen(
-            engine.sync_engine, "handle_error", _drop_connection_after_timeout, retval=True
-        )
+        event.listen(engine.sync_engine, "handle_error", _hang_up, retval=True)
         event.listen(engine.sync_engine, "handle_error", _excuse_changed_table, retval=True)
         # Through a transaction pooler two round trips of one statement may reach two servers
         # unless they stand in a transaction.
@@ -132,14 +129,28 @@ def _refuse_closed_connection(
         raise DisconnectionError
 
 
-def _drop_connection_after_timeout(context: ExceptionContext) -> DatabaseUnavailable | None:
-    """After a timeout the server may hang: don't ask it to roll back, hang up, and say so."""
-    if isinstance(context.original_exception, TimeoutError) and context.connection:
+def lost_connection(error: BaseException) -> DatabaseUnavailable | None:
+    """Tell a connection that is of no use any more from an answer of the server's, for which: None.
+
+    The driver's internal error is what a connection gives between the server's last word and its
+    end.
+    """
+    if isinstance(error, TimeoutError):
+        return DatabaseUnavailable("the database did not answer in time")
+    if isinstance(error, OSError | asyncpg.InterfaceError | asyncpg.InternalClientError):
+        return DatabaseUnavailable(f"{type(error).__name__}: {error}")
+    return None
+
+
+def _hang_up(context: ExceptionContext) -> DatabaseUnavailable | None:
+    """Don't ask a server to roll back that may hang, or be gone: hang up, and say so."""
+    lost = lost_connection(context.original_exception)
+    if lost and context.connection:
         context.is_disconnect = True
         dbapi_connection = context.connection.connection.dbapi_connection
         if dbapi_connection is not None:
             dbapi_connection.driver_connection.terminate()
-        return DatabaseUnavailable(TIMED_OUT)
+        return lost
     return None
 
 

@@ -105,3 +105,43 @@ async def test_a_database_that_is_restarted_is_found_again(
     await asyncio.to_thread(server.ensure_postgres_running)
     responses = await asyncio.gather(*(client.get("/api/v1/users/me") for client in clients))
     assert {response.status_code for response in responses} == {200}
+
+
+CALLS = [
+    ("GET", "/api/v1/users/me"),
+    ("POST", "/api/v1/auth/refresh"),
+    ("GET", "/api/v1/users/me/sessions"),
+    ("DELETE", "/api/v1/users/me/sessions"),
+]
+
+
+async def test_connections_that_are_terminated_under_load_give_503_and_nothing_worse(
+    own_database: tuple[PostgresServer, str], app: FastAPI, make_client: ClientFactory
+) -> None:
+    async def call(client: httpx.AsyncClient) -> None:
+        while time.monotonic() < end:
+            for method, path in CALLS:
+                statuses.add((await client.request(method, path)).status_code)
+
+    async def terminate() -> None:
+        connection = await asyncpg.connect(own_database[1])
+        while time.monotonic() < end:
+            await connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+            await asyncio.sleep(0.05)
+        await connection.close()
+
+    clients = [make_client(app) for _ in range(6)]
+    for number, client in enumerate(clients):
+        await add_user(app, f"user{number}@example.com")
+        await log_in(client, f"user{number}@example.com")
+    statuses: set[int] = set()
+    end = time.monotonic() + 3
+    await asyncio.gather(terminate(), *map(call, clients))
+
+    assert statuses == {200, 204, 503}
+    for client in clients:
+        responses = [await client.request(method, path) for method, path in CALLS]
+        assert [response.status_code for response in responses] == [200, 204, 200, 204]
