@@ -27,7 +27,7 @@ CHANGED_TABLE: Final = "a migration has changed a table that a statement reads"
 
 
 class DatabaseUnavailable(Exception):
-    """No connection to the database could be made."""
+    """The database can not be reached, or has not answered in time."""
 
 
 @dataclass(frozen=True)
