@@ -1,10 +1,11 @@
-"""The two cookies: their names, their attributes, and how they are set and cleared."""
+"""The cookies: their names, their attributes, and how they are set and cleared."""
 
 from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.core.devices import DEVICE_TTL_SECONDS, Device, DeviceTokens
 from app.core.settings import Settings
 from app.core.tokens import AccessClaims, AccessTokens, RawToken, parse_refresh_token
 from app.services.sessions.ending import Presented
@@ -28,10 +29,12 @@ class AuthCookies:
             prefix += f"{settings.cookie_name_prefix}-"
         self.access_name: Final = f"{prefix}access"
         self.refresh_name: Final = f"{prefix}refresh"
+        self.device_name: Final = f"{prefix}device"
         self._domain = settings.cookie_domain
         self._secure = settings.cookie_secure
         self._samesite = settings.cookie_samesite
         self._tokens = AccessTokens(settings)
+        self._devices = DeviceTokens(settings)
 
     def set(self, response: Response, grant: Grant) -> None:
         """Hand out the tokens of a grant, with a fresh access token."""
@@ -41,9 +44,20 @@ class AuthCookies:
         self._set(response, self.refresh_name, grant.refresh_token, int(grant.refresh_seconds_left))
 
     def clear(self, response: Response) -> None:
-        """Take both cookies back. With every attribute: a browser keeps a `__Host-` cookie else."""
+        """Clear the cookies of the session.
+
+        With every attribute that set them: otherwise a browser keeps a `__Host-` cookie.
+        """
         self._set(response, self.access_name, "", 0)
         self._set(response, self.refresh_name, "", 0)
+
+    def set_device(self, response: Response, device: Device) -> None:
+        """Remember that a user has signed in on this device. Neither logout nor 401 clears it."""
+        self._set(response, self.device_name, self._devices.issue(device), DEVICE_TTL_SECONDS)
+
+    def device(self, request: Request) -> Device | None:
+        """Return the device of the request, or None without a valid device cookie."""
+        return self._devices.verify(request.cookies.get(self.device_name))
 
     def claims(self, request: Request) -> AccessClaims | None:
         """Give who is signed in, by the access token alone; None without a valid one."""

@@ -1,5 +1,6 @@
 """What endpoints ask for. All async: FastAPI would run a plain function in a thread."""
 
+from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import Depends, Header, Request, Security
@@ -58,10 +59,20 @@ Db = Annotated[AsyncSession, Depends(get_db)]
 async def get_gate(request: Request, db: Db) -> PasswordGate:
     """Give what a call works with that takes a password."""
     state = request.app.state
-    return PasswordGate(db, state.hasher, state.throttle, state.settings)
+    return PasswordGate(db, state.database, state.hasher, state.throttle, state.settings)
 
 
 Gate = Annotated[PasswordGate, Depends(get_gate)]
+
+
+async def place_for_locking(database: CurrentDatabase) -> AsyncIterator[None]:
+    """Hold a place for a request that locks its user's row; see `Database.place_for_locking`."""
+    async with database.place_for_locking():
+        yield
+
+
+# The place is free again before the response is sent, however slowly the client reads it.
+LOCKS_USER = Depends(place_for_locking, scope="function")
 
 
 class AccessCookie(SecurityBase):

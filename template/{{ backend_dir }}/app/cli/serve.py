@@ -11,6 +11,7 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from app.cli.errors import CommandError
+from app.core.http_protocol import BoundedHttpProtocol
 from app.core.startup import WORKER_STARTUP_FAILURE, load_or_exit
 
 log = structlog.stdlib.get_logger(__name__)
@@ -30,6 +31,7 @@ def serve() -> int:
         log_config=None,
         access_log=False,
         server_header=False,
+        http=BoundedHttpProtocol,
         ws="none",  # there are no WebSockets; drop this line with the first
         forwarded_allow_ips=",".join(settings.forwarded_allow_ips),
         timeout_keep_alive=KEEP_ALIVE_SECONDS,

@@ -3,9 +3,11 @@
 import asyncio
 import os
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Final
 
 from passlib.context import CryptContext
@@ -15,10 +17,29 @@ MAX_LENGTH: Final = 1024
 MAX_THREADS: Final = 4
 MAX_WAITING: Final = 32
 """Requests that may wait for a hash; hashing is the one thing here that costs real time."""
+RESERVED: Final = 8
+"""Of these places, those that are kept for known devices."""
+MAX_PER_CLIENT: Final = 8
+"""Hashes that one client, or one account, may have in progress or waiting."""
 
 
 class HashingUnavailable(Exception):
     """Too many requests wait for a password hash."""
+
+
+@dataclass(frozen=True)
+class Requester:
+    """Who asks for a hash.
+
+    keys: names that share the bound `MAX_PER_CLIENT`, such as the client's network.
+    is_known: the user has signed in on this device before, so the request takes precedence.
+    """
+
+    keys: frozenset[str] = frozenset()
+    is_known: bool = False
+
+
+ANYONE: Final = Requester()
 
 
 class BrokenPasslib(Exception):
@@ -49,6 +70,11 @@ class PasswordHasher:
         self._threads = _cores()
         self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="password-hash")
         self._pending = 0
+        self._pending_by_key: Counter[str] = Counter()
+        self._thread = asyncio.Semaphore(self._threads)
+        # Requests from unknown devices pass this first. No more of them than there are threads can
+        # then be ahead of a known device.
+        self._unknown = asyncio.Semaphore(self._threads)
         # Well formed, and the hash of nothing: an unknown user costs what a wrong password costs.
         self._dummy = f"$bcrypt-sha256$v=2,t=2b,r={rounds}${'.' * 22}${'.' * 31}"
         # The first use of passlib loads bcrypt: not at the cost, in time, of the first login.
@@ -68,18 +94,20 @@ class PasswordHasher:
         if not works:
             raise BrokenPasslib
 
-    async def hash(self, password: str) -> str:
-        """Hash a new password. Raises `HashingUnavailable`."""
-        with self._place():
+    async def hash(self, password: str, requester: Requester = ANYONE) -> str:
+        """Return the hash of a new password. Raise `HashingUnavailable`."""
+        async with self._place(requester):
             return await self._loop.run_in_executor(self._pool, self._context.hash, password)
 
-    async def verify(self, password: str, hashed: str | None) -> tuple[bool, str | None]:
+    async def verify(
+        self, password: str, hashed: str | None, requester: Requester = ANYONE
+    ) -> tuple[bool, str | None]:
         """Check a password against a stored hash, or None for a user who does not exist.
 
-        Gives whether it is right, and a new hash when the stored one should be replaced. Takes the
-        same time whatever the outcome. Raises `HashingUnavailable`.
+        Return whether it is right, and a new hash if the stored one should be replaced. It takes
+        the same time whatever the outcome. Raise `HashingUnavailable`.
         """
-        with self._place():
+        async with self._place(requester):
             return await self._loop.run_in_executor(self._pool, self._verify, password, hashed)
 
     def close(self) -> None:
@@ -96,15 +124,20 @@ class PasswordHasher:
         self._context.verify(password, self._dummy)
         return False, None
 
-    @contextmanager
-    def _place(self) -> Iterator[None]:
-        if self._pending >= self._threads + MAX_WAITING:
+    @asynccontextmanager
+    async def _place(self, requester: Requester) -> AsyncIterator[None]:
+        places = self._threads + MAX_WAITING - (0 if requester.is_known else RESERVED)
+        busiest = max((self._pending_by_key[key] for key in requester.keys), default=0)
+        if self._pending >= places or busiest >= MAX_PER_CLIENT:
             raise HashingUnavailable
         self._pending += 1
+        self._pending_by_key.update(requester.keys)
         try:
-            yield
+            async with nullcontext() if requester.is_known else self._unknown, self._thread:
+                yield
         finally:
             self._pending -= 1
+            self._pending_by_key -= Counter(requester.keys)  # drops the keys that reach 0
 
     @property
     def _loop(self) -> asyncio.AbstractEventLoop:

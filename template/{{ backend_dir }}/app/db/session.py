@@ -1,7 +1,9 @@
 """Engine and sessions: how the application talks to Postgres."""
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
@@ -38,23 +40,28 @@ class Database:
         its first statement, and gives it back when its transaction ends.
     reads: for a single SELECT; without BEGIN and COMMIT it costs one round trip, not three.
     pooled: a transaction pooler stands in between.
+    timeout_seconds: how long to wait for a connection, or for a place.
+    places: see `place_for_locking`.
     """
 
     engine: AsyncEngine
     sessions: async_sessionmaker[AsyncSession]
     reads: AsyncEngine
     pooled: bool
+    timeout_seconds: float
+    places: asyncio.Semaphore
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
         """Make the pool. Connects to nothing yet."""
         address = settings.database
+        pool_size = settings.database_pool_size + settings.database_max_overflow
         engine = create_async_engine(
             DRIVER,
             connect_args=_connect_args(address, settings.database_timeout_seconds),
             # All that may be opened is kept. SQLAlchemy's pool closes what is over its size as soon
             # as it comes back: under load, every few queries pay for a new connection.
-            pool_size=settings.database_pool_size + settings.database_max_overflow,
+            pool_size=pool_size,
             max_overflow=0,
             pool_timeout=settings.database_timeout_seconds,
             pool_use_lifo=True,
@@ -67,7 +74,32 @@ class Database:
         # unless they stand in a transaction.
         reads = engine if address.pooled else engine.execution_options(isolation_level="AUTOCOMMIT")
         sessions = async_sessionmaker(engine, expire_on_commit=False)
-        return cls(engine, sessions, reads, address.pooled)
+        return cls(
+            engine,
+            sessions,
+            reads,
+            address.pooled,
+            settings.database_timeout_seconds,
+            asyncio.Semaphore(max(1, pool_size * 2 // 3)),
+        )
+
+    @asynccontextmanager
+    async def place_for_locking(self) -> AsyncIterator[None]:
+        """Hold one of the places for transactions that may wait for another's lock.
+
+        There are fewer places than connections. However many requests wait for one row, a request
+        that waits for nobody always finds a connection. Take the place before the transaction
+        begins. Raise `DatabaseUnavailable` if no place is free within `timeout_seconds`.
+        """
+        try:
+            async with asyncio.timeout(self.timeout_seconds):
+                await self.places.acquire()
+        except TimeoutError:
+            raise DatabaseUnavailable("too many transactions wait for locks") from None
+        try:
+            yield
+        finally:
+            self.places.release()
 
     async def close(self) -> None:
         """Close every connection."""

@@ -1,13 +1,16 @@
-"""The gate: what a call passes that takes a password from the network."""
+"""The gate: what a request passes that takes a password from the network."""
 
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
-from app.core.security import PasswordHasher
+from app.core.security import HashingUnavailable, PasswordHasher, Requester
 from app.core.settings import Settings
-from app.services.throttle import Throttle
+from app.db.session import Database
+from app.services.throttle import Limit, Throttle
 
 # The hash may change between its check and the lock: once by a parallel login that upgrades it,
 # and once more by a password change in between.
@@ -16,12 +19,39 @@ MAX_CHECKS: Final = 3
 
 @dataclass(frozen=True)
 class PasswordGate:
-    """What such a call works with: its attempt is counted, its password hashed, the rest written.
+    """What such a request needs: to count its attempt, to hash its password, and to write the rest.
 
-    db: a session of the call's own. hasher, throttle: of the process.
+    db: a session of the request's own. database, hasher, throttle: of the process.
     """
 
     db: AsyncSession
+    database: Database
     hasher: PasswordHasher
     throttle: Throttle
     settings: Settings
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """Lend a connection for single SELECTs, which wait for no lock."""
+        async with self.database.reads.connect() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncSession]:
+        """Begin a transaction that may wait for locks, and commit it at the end."""
+        async with self.database.place_for_locking(), self.db.begin():
+            yield self.db
+
+    @asynccontextmanager
+    async def take_back_if_unheard(self, limits: Sequence[Limit]) -> AsyncIterator[None]:
+        """Remove an attempt that ends in `HashingUnavailable`: its password was not checked."""
+        try:
+            yield
+        except HashingUnavailable:
+            async with self.transaction() as db:
+                await self.throttle.take_back(db, limits)
+            raise
+
+    def requester(self, *keys: str, is_known: bool = False) -> Requester:
+        """Describe who asks for a hash; without rate limits, nobody's share is bounded."""
+        return Requester(frozenset(keys if self.throttle.enabled else ()), is_known)

@@ -7,6 +7,7 @@ import structlog
 from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.core.devices import Device
 from app.core.emails import Email
 from app.core.password_policy import password_problem
 from app.core.settings import Settings
@@ -21,7 +22,7 @@ from app.services.gate import MAX_CHECKS, PasswordGate
 from app.services.sessions.ending import end_sessions
 from app.services.sessions.grant import Grant, open_session
 from app.services.sessions.lock import lock_users
-from app.services.throttle import Limit, current_password_limits
+from app.services.throttle import Limit, current_password_limits, password_change_limits
 from app.services.users import SignedIn
 
 log = structlog.stdlib.get_logger(__name__)
@@ -46,6 +47,7 @@ class Change:
     current: str = field(repr=False)
     new: str = field(repr=False)
     user_agent: str | None
+    device: Device | None = None
 
 
 def check_password(settings: Settings, email: Email, password: str) -> None:
@@ -71,26 +73,29 @@ async def change_password(gate: PasswordGate, change: Change) -> Grant:
     limits = current_password_limits(str(user.id))
     stored = select(User.password_hash).where(User.id == user.id)
     try:
-        async with gate.db.begin():
-            await gate.throttle.count(gate.db, limits)
-            password_hash = await gate.db.scalar(stored)
+        async with gate.transaction() as db:
+            await gate.throttle.check(db, [*limits, *password_change_limits(str(user.id))])
+            await gate.throttle.count(db, limits)
+            password_hash = await db.scalar(stored)
     except TooManyAttempts:
         log.warning("password_change_throttled", user_id=str(user.id), session_id=str(session_id))
         raise
-    async with gate.throttle.take_back_if_unheard(gate.db, limits):
+    async with gate.take_back_if_unheard(limits):
         return await _check_and_change(gate, change, password_hash, limits)
 
 
 async def _check_and_change(
     gate: PasswordGate, change: Change, password_hash: str | None, limits: list[Limit]
 ) -> Grant:
-    db, user_id, session_id = gate.db, change.signed_in.user.id, change.signed_in.session_id
+    user_id, session_id = change.signed_in.user.id, change.signed_in.session_id
+    is_known = change.device is not None and change.device.user_id == user_id
+    requester = gate.requester(f"user {user_id}", is_known=is_known)
     new_hash = None
     for _ in range(MAX_CHECKS):
-        if not (await gate.hasher.verify(change.current, password_hash))[0]:
+        if not (await gate.hasher.verify(change.current, password_hash, requester))[0]:
             break
-        new_hash = new_hash or await gate.hasher.hash(change.new)
-        async with db.begin():
+        new_hash = new_hash or await gate.hasher.hash(change.new, requester)
+        async with gate.transaction() as db:
             await lock_users(db, [user_id])
             current = (await db.execute(LOCKED_USER, {"session_id": session_id})).one_or_none()
             if current is None:
@@ -101,6 +106,7 @@ async def _check_and_change(
             await set_password(db, user_id, new_hash)
             grant = await open_session(db, gate.settings, user_id, current.now, change.user_agent)
             await gate.throttle.take_back(db, limits)
+            await gate.throttle.count(db, password_change_limits(str(user_id)))
         log.info("password_changed", user_id=str(user_id), session_id=str(grant.session_id))
         return grant
     log.info("password_change_failed", user_id=str(user_id), session_id=str(session_id))

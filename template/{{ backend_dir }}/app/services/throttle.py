@@ -1,22 +1,33 @@
-"""Throttling of password attempts, in Postgres, so that a limit holds over all replicas.
+"""Rate limits on requests that take a password, counted in Postgres for all replicas together.
 
-An attempt is counted before the password is hashed, so that of fifty at once only as many are
-hashed as are allowed, and taken back when it succeeds.
+An attempt is counted before its password is hashed, so that of fifty simultaneous guesses only as
+many are hashed as the limit allows. Most limits concern guesses, and an attempt that succeeds is
+removed from their count. A few limit how often something may succeed.
 """
 
 import hmac
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Final
 
-from sqlalchemy import Interval, case, cast, func, type_coerce
+from sqlalchemy import (
+    ARRAY,
+    Interval,
+    LargeBinary,
+    any_,
+    bindparam,
+    case,
+    cast,
+    func,
+    select,
+    type_coerce,
+)
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
-from app.core.security import HashingUnavailable
+from app.core.devices import Device
 from app.core.settings import Settings
 from app.models import AttemptCount
 from app.services.errors import TooManyAttempts
@@ -35,81 +46,128 @@ class Limit:
 QUARTER_HOUR: Final = timedelta(minutes=15)
 HOUR: Final = timedelta(hours=1)
 
+NOW: Final = func.clock_timestamp()
+COUNTS: Final = select(
+    AttemptCount.key,
+    AttemptCount.attempts,
+    type_coerce(AttemptCount.window_ends_at - NOW, Interval),
+).where(
+    AttemptCount.key == any_(bindparam("keys", type_=ARRAY(LargeBinary))),
+    AttemptCount.window_ends_at > NOW,
+)
+
+# How many /64 networks' worth of attempts a larger IPv6 network has. A provider gives a customer a
+# /64, a /56 or a /48 (RFC 6177); without these, one customer would have 65,536 limits.
+IPV6_NETWORKS: Final = {64: 1, 56: 4, 48: 16}
+
 
 def login_limits(username: str, address: str | None) -> list[Limit]:
-    """Give the limits of a login; the same for a user who does not exist."""
-    client = _client(address)
+    """Return the limits on guesses at one account; they are the same for an unknown user."""
     return [
-        Limit("login by email and address", f"{username} {client}", 5, QUARTER_HOUR),
+        Limit("login by email and address", f"{username} {networks(address)[0]}", 5, QUARTER_HOUR),
         Limit("login by email", username, 100, HOUR),
-        Limit("login by address", client, 50, QUARTER_HOUR),
     ]
 
 
+def address_limits(address: str | None) -> list[Limit]:
+    """Return the limits on guesses that one client makes at all accounts together."""
+    return [
+        Limit("login by address", network, 50 * factor, QUARTER_HOUR)
+        for network, factor in zip(networks(address), IPV6_NETWORKS.values(), strict=False)
+    ]
+
+
+def device_limits(device: Device) -> list[Limit]:
+    """Return the limits on guesses from devices on which the user has signed in before.
+
+    They replace all other limits on guesses. The second limit is for someone who has collected
+    devices with a password that has been changed since.
+    """
+    return [
+        Limit("login by device", device.id, 5, QUARTER_HOUR),
+        Limit("login by known devices", str(device.user_id), 100, HOUR),
+    ]
+
+
+def success_limits(user_id: str) -> list[Limit]:
+    """Return the limit on successful logins of one account."""
+    return [Limit("successful login", user_id, 300, HOUR)]
+
+
 def sign_up_limits(address: str | None) -> list[Limit]:
-    """Give the limit of a sign-up."""
-    return [Limit("sign-up by address", _client(address), 50, QUARTER_HOUR)]
+    """Return the limits on sign-ups, whether they succeed or not."""
+    return [
+        Limit("sign-up by address", network, 50 * factor, HOUR)
+        for network, factor in zip(networks(address), IPV6_NETWORKS.values(), strict=False)
+    ]
 
 
 def current_password_limits(user_id: str) -> list[Limit]:
-    """Give the limit of guesses at the current password by someone who is signed in."""
+    """Return the limit on guesses at the current password by a user who is signed in."""
     return [Limit("current password", user_id, 5, QUARTER_HOUR)]
+
+
+def password_change_limits(user_id: str) -> list[Limit]:
+    """Return the limit on successful password changes."""
+    return [Limit("password change", user_id, 20, HOUR)]
 
 
 class Throttle:
     """Counts attempts; with `LOGIN_THROTTLE_ENABLED=false` it counts nothing."""
 
     def __init__(self, settings: Settings) -> None:
-        # While the secret is being changed replicas sign with different ones, and each pair of
-        # neighbours in time shares one: counting under all of them keeps the limits whole.
+        # During a secret rotation, replicas sign with different secrets, and replicas of
+        # consecutive deploys share one. The counts under every secret keep the limits whole.
         secrets = (settings.jwt_secret, *settings.jwt_previous_secrets)
         self._keys = [
             hmac.digest(secret.get_secret_value().encode(), b"throttle", "sha256")
             for secret in secrets
         ]
-        self._enabled = settings.login_throttle_enabled
+        self.enabled: Final = settings.login_throttle_enabled
+
+    async def check(self, db: AsyncConnection | AsyncSession, limits: Iterable[Limit]) -> None:
+        """Raise `TooManyAttempts` if one of the limits is reached.
+
+        It only reads: a client that is over a limit never waits for a lock, however many requests
+        it sends.
+        """
+        if not self.enabled:
+            return
+        by_key = self._by_key(limits)
+        rows = await db.execute(COUNTS, {"keys": list(by_key)})
+        waits = [wait for key, attempts, wait in rows if attempts >= by_key[key].attempts]
+        if waits:
+            raise TooManyAttempts(max(waits))
 
     async def count(self, db: AsyncSession, limits: Iterable[Limit]) -> None:
         """Count an attempt, in the caller's transaction.
 
-        Raises `TooManyAttempts`: let it end the transaction, so that an attempt that is turned away
-        counts nowhere, and one address can't use up what the email has from all addresses.
+        Raise `TooManyAttempts` if it is over a limit. Let the exception end the transaction: a
+        rejected attempt then counts nowhere, and one address cannot use up the limit that an email
+        has for all addresses.
         """
         await self._add(db, limits, 1)
 
     async def take_back(self, db: AsyncSession, limits: Iterable[Limit]) -> None:
-        """Uncount an attempt that succeeded."""
+        """Remove an attempt that succeeded from the counts."""
         await self._add(db, limits, -1)
 
-    @asynccontextmanager
-    async def take_back_if_unheard(
-        self, db: AsyncSession, limits: list[Limit]
-    ) -> AsyncIterator[None]:
-        """Uncount an attempt that ends in `HashingUnavailable`: its password was never checked."""
-        try:
-            yield
-        except HashingUnavailable:
-            async with db.begin():
-                await self.take_back(db, limits)
-            raise
-
     async def _add(self, db: AsyncSession, limits: Iterable[Limit], change: int) -> None:
-        if not self._enabled:
+        if not self.enabled:
             return
-        by_key = {self._key(key, limit): limit for limit in limits for key in self._keys}
-        now = func.clock_timestamp()
+        by_key = self._by_key(limits)
         statement = insert(AttemptCount).values(
             # In the order of the keys, so that two transactions never wait for each other.
             [
                 {
                     "key": key,
                     "attempts": max(change, 0),
-                    "window_ends_at": now + cast(by_key[key].window, Interval),
+                    "window_ends_at": NOW + cast(by_key[key].window, Interval),
                 }
                 for key in sorted(by_key)
             ]
         )
-        over = AttemptCount.window_ends_at <= now
+        over = AttemptCount.window_ends_at <= NOW
         rows = await db.execute(
             statement.on_conflict_do_update(
                 index_elements=[AttemptCount.key],
@@ -126,26 +184,32 @@ class Throttle:
             ).returning(
                 AttemptCount.key,
                 AttemptCount.attempts,
-                type_coerce(AttemptCount.window_ends_at - now, Interval),
+                type_coerce(AttemptCount.window_ends_at - NOW, Interval),
             )
         )
         waits = [left for key, attempts, left in rows if attempts > by_key[key].attempts]
         if waits and change > 0:
             raise TooManyAttempts(max(waits))
 
+    def _by_key(self, limits: Iterable[Limit]) -> dict[bytes, Limit]:
+        return {self._key(key, limit): limit for limit in limits for key in self._keys}
+
     @staticmethod
     def _key(key: bytes, limit: Limit) -> bytes:
         return hmac.digest(key, f"{limit.kind}\0{limit.subject}".encode(), "sha256")
 
 
-def _client(address: str | None) -> str:
-    """Give what counts as one client: a household's IPv6 network is a /64."""
+def networks(address: str | None) -> list[str]:
+    """Return what counts as one client, the smallest network first.
+
+    address: as the server sees it, or None where there is none (a Unix socket).
+    """
     try:
         parsed = ip_address(address or "")
     except ValueError:
-        return address or ""
+        return [address or ""]
     if isinstance(parsed, IPv6Address):
         if parsed.ipv4_mapped:
-            return str(parsed.ipv4_mapped)
-        return str(IPv6Address(int(parsed) >> 64 << 64))
-    return str(parsed)
+            return [str(parsed.ipv4_mapped)]
+        return [str(ip_network((int(parsed), prefix), strict=False)) for prefix in IPV6_NETWORKS]
+    return [str(parsed)]

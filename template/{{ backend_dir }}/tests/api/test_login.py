@@ -14,7 +14,7 @@ from tests.conftest import PASSWORD, AppFactory, ClientFactory, add_user, cookie
 ME = "/api/v1/users/me"
 
 
-async def test_login_tells_the_user_and_sets_two_cookies(
+async def test_login_returns_the_user_and_sets_three_cookies(
     client: httpx.AsyncClient, ada: PublicUser
 ) -> None:
     response = await log_in(client, "ada@example.com")
@@ -26,7 +26,7 @@ async def test_login_tells_the_user_and_sets_two_cookies(
         "is_active": True,
         "created_at": ada.created_at.isoformat().replace("+00:00", "Z"),
     }
-    assert len(response.headers.get_list("set-cookie")) == 2
+    assert len(response.headers.get_list("set-cookie")) == 3
     assert (await client.get(ME)).json() == response.json()
 
 
@@ -50,7 +50,7 @@ async def test_cookies_have_the_names_and_attributes_of_the_settings(
         for line in response.headers.get_list("set-cookie"):
             cookies.load(line)
             assert len(line) <= 4096
-        assert set(cookies) == {f"{prefix}access", f"{prefix}refresh"}
+        assert set(cookies) == {f"{prefix}access", f"{prefix}refresh", f"{prefix}device"}
         for morsel in cookies.values():
             assert morsel["httponly"]
             assert bool(morsel["secure"]) is settings.get("cookie_secure", True)
@@ -223,7 +223,9 @@ async def test_a_hash_that_changes_during_login_is_checked_once_more(
     verify = app.state.hasher.verify
     other = await app.state.hasher.hash("another passphrase")
 
-    async def change_meanwhile(password: str, hashed: str | None) -> tuple[bool, str | None]:
+    async def change_meanwhile(
+        password: str, hashed: str | None, *_: object
+    ) -> tuple[bool, str | None]:
         result: tuple[bool, str | None] = await verify(password, hashed)
         await db.execute("UPDATE users SET password_hash = $1", other)
         return result
@@ -239,7 +241,9 @@ async def test_a_user_deactivated_during_login_gets_no_session(
 ) -> None:
     verify = app.state.hasher.verify
 
-    async def deactivate_meanwhile(password: str, hashed: str | None) -> tuple[bool, str | None]:
+    async def deactivate_meanwhile(
+        password: str, hashed: str | None, *_: object
+    ) -> tuple[bool, str | None]:
         await db.execute("UPDATE users SET is_active = false")
         result: tuple[bool, str | None] = await verify(password, hashed)
         return result

@@ -87,7 +87,9 @@ async def test_what_changes_while_the_password_is_hashed_counts(
     verify = hasher.verify
     done: list[bool] = []
 
-    async def verify_and_change(password: str, stored: str | None) -> tuple[bool, str | None]:
+    async def verify_and_change(
+        password: str, stored: str | None, *_: object
+    ) -> tuple[bool, str | None]:
         result: tuple[bool, str | None] = await verify(password, stored)
         if not done:
             done.append(True)

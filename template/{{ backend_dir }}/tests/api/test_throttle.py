@@ -1,4 +1,5 @@
 import asyncio
+from ipaddress import ip_network
 
 import asyncpg
 import httpx
@@ -6,6 +7,7 @@ import pytest
 from fastapi import FastAPI
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
+from app.services.throttle import HOUR, Limit, address_limits
 from app.services.users import PublicUser
 from tests.conftest import (
     PASSWORD,
@@ -42,7 +44,7 @@ async def test_of_fifty_guesses_at_once_five_are_hashed(
     verify = app.state.hasher.verify
     hashed: list[str] = []
 
-    async def count(password: str, stored: str | None) -> tuple[bool, str | None]:
+    async def count(password: str, stored: str | None, *_: object) -> tuple[bool, str | None]:
         hashed.append(password)
         result: tuple[bool, str | None] = await verify(password, stored)
         return result
@@ -106,6 +108,24 @@ async def test_an_address_has_a_limit_over_all_emails(
     assert (await log_in(other_network, ada.email)).status_code == 200
 
 
+@pytest.mark.parametrize(("prefix", "factor"), [(64, 1), (56, 4), (48, 16)])
+def test_larger_ipv6_networks_have_limits_too(prefix: int, factor: int) -> None:
+    limits = {limit.subject: limit.attempts for limit in address_limits("2001:db8:1:2:3:4:5:6")}
+
+    assert limits[str(ip_network(f"2001:db8:1:2::/{prefix}", strict=False))] == 50 * factor
+
+
+async def test_one_customer_cannot_use_a_new_network_for_each_guess(
+    app: FastAPI, make_client: ClientFactory
+) -> None:
+    statuses = []
+    for number in range(5):
+        client = make_client(app, address=(f"2001:db8:0:{number}::1", 1))
+        statuses += [await guess(client, f"{number}-{n}@example.com", 1) for n in range(41)]
+
+    assert statuses == [[401]] * 200 + [[429]] * 5
+
+
 async def test_ipv4_in_ipv6_is_the_same_client(
     app: FastAPI, make_client: ClientFactory, ada: PublicUser
 ) -> None:
@@ -121,11 +141,67 @@ async def test_a_client_without_an_address_is_counted_too(
     assert await guess(make_client(app, address=("", 0)), ada.email, 6) == [401] * 5 + [429]
 
 
-async def test_success_is_not_counted(client: httpx.AsyncClient, ada: PublicUser) -> None:
+async def test_success_is_not_counted_as_a_guess(
+    app: FastAPI, client: httpx.AsyncClient, make_client: ClientFactory, ada: PublicUser
+) -> None:
     await guess(client, ada.email, 4)
     for _ in range(3):
-        assert (await log_in(client, ada.email)).status_code == 200
-    assert await guess(client, ada.email, 2) == [401, 429]
+        # Each time on a new device, so that all these attempts have the same limits.
+        assert (await log_in(make_client(app), ada.email)).status_code == 200
+    assert await guess(make_client(app), ada.email, 2) == [401, 429]
+
+
+async def test_successful_logins_of_an_account_are_limited(
+    client: httpx.AsyncClient, ada: PublicUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = [Limit("successful login", str(ada.id), 3, HOUR)]
+    monkeypatch.setattr("app.services.sessions.login.success_limits", lambda _: few)
+    statuses = [(await log_in(client, ada.email)).status_code for _ in range(5)]
+
+    assert statuses == [200] * 3 + [429] * 2
+
+
+async def test_successful_password_changes_are_limited(
+    signed_in: httpx.AsyncClient, ada: PublicUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = [Limit("password change", str(ada.id), 2, HOUR)]
+    monkeypatch.setattr("app.services.passwords.password_change_limits", lambda _: few)
+    body = {"current_password": PASSWORD, "new_password": PASSWORD}
+    url = "/api/v1/users/me/password"
+    statuses = [(await signed_in.put(url, json=body)).status_code for _ in range(4)]
+
+    assert statuses == [204] * 2 + [429] * 2
+
+
+async def test_client_over_its_limit_waits_for_no_lock(
+    client: httpx.AsyncClient, ada: PublicUser, db: asyncpg.Connection
+) -> None:
+    await guess(client, ada.email, 5)
+    async with db.transaction():
+        await db.execute("SELECT FROM attempt_counts FOR UPDATE")
+        assert await guess(client, ada.email, 3) == [429] * 3
+
+
+async def test_requests_that_wait_for_a_lock_leave_connections_for_the_others(
+    make_app: AppFactory, make_client: ClientFactory, db: asyncpg.Connection
+) -> None:
+    async with make_app(database_pool_size=2, database_max_overflow=1) as app:
+        ada = await add_user(app, "ada@example.com")
+        client = make_client(app)
+        await log_in(client, ada.email)
+        async with db.transaction():
+            await db.execute("SELECT FROM attempt_counts FOR UPDATE")
+            await db.execute("SELECT FROM users FOR UPDATE")
+            waiting = [asyncio.create_task(log_in(make_client(app), ada.email)) for _ in range(4)]
+            waiting += [asyncio.create_task(client.post("/api/v1/auth/refresh")) for _ in range(4)]
+            while await db.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted") < 2:
+                pass
+            assert (await client.get("/api/v1/users/me")).status_code == 200
+            assert (await client.get("/health/ready")).status_code == 200
+            assert not any(task.done() for task in waiting)
+        statuses = {response.status_code for response in await asyncio.gather(*waiting)}
+
+    assert statuses == {200, 204}
 
 
 async def test_what_was_typed_is_not_stored(
@@ -177,6 +253,17 @@ async def test_sign_up_is_limited_by_address(
         statuses = [(await client.post("/api/v1/users", json=body)).status_code for _ in range(51)]
 
     assert statuses == [409] * 50 + [429]
+
+
+async def test_accounts_of_one_address_are_limited(
+    make_app: AppFactory, make_client: ClientFactory
+) -> None:
+    async with make_app(signup_enabled=True) as app:
+        client = make_client(app)
+        bodies = [{"email": f"u{n}@example.com", "password": PASSWORD} for n in range(52)]
+        statuses = [(await client.post("/api/v1/users", json=it)).status_code for it in bodies]
+
+    assert statuses == [201] * 50 + [429] * 2
 
 
 async def test_guesses_at_the_current_password_are_limited(signed_in: httpx.AsyncClient) -> None:

@@ -284,7 +284,7 @@ def test_purge_deletes_what_is_over_and_nothing_else(
     capsys.readouterr()
 
     assert main(["purge"]) == 0
-    assert capsys.readouterr().out == "Deleted 1 sessions and 3 throttle rows.\n"
+    assert capsys.readouterr().out == "Deleted 1 sessions and 4 throttle rows.\n"
     assert query(test_database, "SELECT count(*) FROM sessions") == 1
     assert query(test_database, "SELECT count(*) FROM refresh_tokens") == 1
     assert main(["purge"]) == 0

@@ -1,9 +1,20 @@
+import asyncio
+import threading
 from collections.abc import AsyncIterator
 
 import pytest
 from passlib.context import CryptContext
 
-from app.core.security import BrokenPasslib, PasswordHasher
+from app.core.security import (
+    ANYONE,
+    MAX_PER_CLIENT,
+    MAX_WAITING,
+    RESERVED,
+    BrokenPasslib,
+    HashingUnavailable,
+    PasswordHasher,
+    Requester,
+)
 from app.core.startup import load_or_exit
 from app.core.tokens import child_refresh_token, hash_refresh_token, new_refresh_token
 
@@ -33,6 +44,79 @@ async def test_a_hash_of_lower_cost_is_replaced(hasher: PasswordHasher) -> None:
 
 async def test_nobodys_password_is_never_right(hasher: PasswordHasher) -> None:
     assert await hasher.verify("anything", None) == (False, None)
+
+
+class Gate:
+    """Stands in the way of every hash until it is opened."""
+
+    def __init__(self, hasher: PasswordHasher) -> None:
+        self.opened = threading.Event()
+        self.order: list[str] = []
+        hasher._verify = self._wait  # type: ignore[method-assign]
+
+    def _wait(self, password: str, hashed: str | None) -> tuple[bool, str | None]:
+        self.order.append(password)
+        self.opened.wait()
+        return hashed is not None, None
+
+
+async def start(
+    hasher: PasswordHasher, count: int, requester: Requester = ANYONE, name: str = "x"
+) -> list[asyncio.Task[object]]:
+    """Begin to verify passwords; each has taken its place, or was refused, on return."""
+    tasks = [
+        asyncio.create_task(hasher.verify(name, None, requester), name=name) for _ in range(count)
+    ]
+    for _ in range(3):
+        await asyncio.sleep(0)
+    return tasks  # type: ignore[return-value]  # a task's type is invariant
+
+
+def refused(tasks: list[asyncio.Task[object]]) -> int:
+    """Return how many of them were refused."""
+    return sum(task.done() for task in tasks)
+
+
+async def test_no_more_hashes_wait_than_there_are_places(hasher: PasswordHasher) -> None:
+    gate = Gate(hasher)
+    tasks = await start(hasher, 100)
+    known = await start(hasher, 100, Requester(is_known=True))
+    gate.opened.set()
+    results = await asyncio.gather(*tasks, *known, return_exceptions=True)
+
+    threads = hasher._threads
+    assert refused(tasks) == 100
+    assert results.count((False, None)) == threads + MAX_WAITING
+    # Some places are kept for known devices.
+    assert results[:100].count((False, None)) == threads + MAX_WAITING - RESERVED
+    assert {type(it) for it in results} == {tuple, HashingUnavailable}
+
+
+async def test_one_client_does_not_take_all_places(hasher: PasswordHasher) -> None:
+    gate = Gate(hasher)
+    one = await start(hasher, 20, Requester(frozenset({"192.0.2.1", "account a"})))
+    same_account = await start(hasher, 20, Requester(frozenset({"192.0.2.2", "account a"})))
+    another = await start(hasher, 1, Requester(frozenset({"192.0.2.3", "account b"})))
+
+    assert refused(one) == 20 - MAX_PER_CLIENT
+    assert refused(same_account) == 20
+    assert refused(another) == 0
+    gate.opened.set()
+    await asyncio.gather(*one, *same_account, *another, return_exceptions=True)
+    # The places are free again.
+    assert await hasher.verify("x", None, Requester(frozenset({"account a"}))) == (False, None)
+    assert not hasher._pending_by_key
+
+
+async def test_known_device_is_ahead_of_those_that_wait(hasher: PasswordHasher) -> None:
+    gate = Gate(hasher)
+    tasks = await start(hasher, 20, name="unknown")
+    tasks += await start(hasher, 1, Requester(is_known=True), name="known")
+    gate.opened.set()
+    await asyncio.gather(*tasks)
+
+    # Ahead of it are the hashes in progress, and as many that were next.
+    assert gate.order.index("known") <= 2 * hasher._threads
 
 
 def test_a_broken_installation_ends_the_start_with_one_line(

@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Form, Request, Response
 
 from app.api.deps import (
+    LOCKS_USER,
     ClientAddress,
     Cookies,
     CurrentDatabase,
@@ -40,20 +41,27 @@ async def login(
     address: ClientAddress,
     user_agent: UserAgent = None,
 ) -> PublicUser:
-    """Sign in with email and password; sets both cookies."""
+    """Sign in with email and password; set the cookies of the session and of the device."""
     credentials = Credentials(
         username=form.username,
         password=form.password,
         address=address,
         user_agent=user_agent,
         presented=cookies.presented(request),
+        device=cookies.device(request),
     )
-    user, grant = await log_in(gate, credentials)
-    cookies.set(response, grant)
-    return user
+    login = await log_in(gate, credentials)
+    cookies.set(response, login.grant)
+    cookies.set_device(response, login.device)
+    return login.user
 
 
-@router.post("/refresh", status_code=204, responses=problem_responses(401, 403, 413, 503))
+@router.post(
+    "/refresh",
+    status_code=204,
+    responses=problem_responses(401, 403, 413, 503),
+    dependencies=[LOCKS_USER],
+)
 async def refresh(
     request: Request, database: CurrentDatabase, settings: CurrentSettings, cookies: Cookies
 ) -> Response:
@@ -70,7 +78,12 @@ async def refresh(
     return response
 
 
-@router.post("/logout", status_code=204, responses=problem_responses(403, 413, 503))
+@router.post(
+    "/logout",
+    status_code=204,
+    responses=problem_responses(403, 413, 503),
+    dependencies=[LOCKS_USER],
+)
 async def logout(request: Request, db: Db, cookies: Cookies) -> Response:
     """End the session and clear both cookies, with or without a session."""
     await log_out(db, cookies.presented(request))

@@ -2,9 +2,10 @@
 
 import uuid
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
 from app.api.deps import (
+    LOCKS_USER,
     ClientAddress,
     Cookies,
     CurrentSignIn,
@@ -49,6 +50,7 @@ async def read_me(signed_in: CurrentSignIn) -> PublicUser:
 )
 async def change_password(
     change: PasswordChange,
+    request: Request,
     signed_in: CurrentSignIn,
     gate: Gate,
     cookies: Cookies,
@@ -60,6 +62,7 @@ async def change_password(
         current=change.current_password,
         new=change.new_password,
         user_agent=user_agent,
+        device=cookies.device(request),
     )
     grant = await passwords.change_password(gate, wanted)
     response = Response(status_code=204)
@@ -78,6 +81,7 @@ async def list_sessions(signed_in: CurrentSignIn, reads: Reads) -> list[listing.
     status_code=204,
     response_class=Response,
     responses=problem_responses(401, 403, 404, 413, 422, 503),
+    dependencies=[LOCKS_USER],
 )
 async def end_session(session_id: uuid.UUID, signed_in: CurrentSignIn, db: Db) -> None:
     """Sign one device out."""
@@ -89,6 +93,7 @@ async def end_session(session_id: uuid.UUID, signed_in: CurrentSignIn, db: Db) -
     status_code=204,
     response_class=Response,
     responses=problem_responses(401, 403, 413, 503),
+    dependencies=[LOCKS_USER],
 )
 async def end_other_sessions(signed_in: CurrentSignIn, db: Db) -> None:
     """Sign every other device out."""

@@ -6,14 +6,23 @@ from dataclasses import dataclass, field
 import structlog
 from sqlalchemy import Row, bindparam, func, select, update
 
+from app.core.devices import Device
 from app.core.emails import Email, normalize_email
+from app.core.security import Requester
 from app.models import Session, User
 from app.services.errors import InvalidCredentials, TooManyAttempts
 from app.services.gate import MAX_CHECKS, PasswordGate
 from app.services.sessions.ending import Presented, end_sessions, find_presented
 from app.services.sessions.grant import Grant, open_session
 from app.services.sessions.lock import lock_users
-from app.services.throttle import Limit, login_limits
+from app.services.throttle import (
+    Limit,
+    address_limits,
+    device_limits,
+    login_limits,
+    networks,
+    success_limits,
+)
 from app.services.users import PublicUser
 
 log = structlog.stdlib.get_logger(__name__)
@@ -30,11 +39,12 @@ LOCKED_USER = select(
 
 @dataclass(frozen=True)
 class Credentials:
-    """Who wants in, and from where.
+    """An attempt to sign in.
 
-    username: what was typed for the email.
+    username: the email as the user typed it.
     address: the client's.
-    presented: the sessions that the client is signed in to; a login ends them.
+    presented: the sessions that the client is signed in to; a login revokes them.
+    device: the device that the client claims to be, with a valid signature.
     """
 
     username: str
@@ -42,41 +52,95 @@ class Credentials:
     address: str | None
     user_agent: str | None
     presented: Presented
+    device: Device | None = None
 
 
-async def log_in(gate: PasswordGate, credentials: Credentials) -> tuple[PublicUser, Grant]:
+@dataclass(frozen=True)
+class Login:
+    """A successful login: the user, the tokens of the new session, and the device."""
+
+    user: PublicUser
+    grant: Grant
+    device: Device
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """An attempt to sign in, and what bounds it.
+
+    user: with the stored hash; None if there is no such user.
+    device: a device on which this user has signed in before; None for any other device.
+    account_limits, address_limits: on guesses.
+    """
+
+    credentials: Credentials
+    user: Row[uuid.UUID, str] | None
+    device: Device | None
+    account_limits: list[Limit]
+    address_limits: list[Limit]
+    requester: Requester
+
+    @property
+    def guess_limits(self) -> list[Limit]:
+        """Return all limits on guesses."""
+        return self.account_limits + self.address_limits
+
+
+async def log_in(gate: PasswordGate, credentials: Credentials) -> Login:
     """Check a password and open a session.
 
-    A failed login ends nothing. Raises `InvalidCredentials`, after the same time whatever the
+    A failed login revokes nothing. Raise `InvalidCredentials`, after the same time whatever the
     reason, `TooManyAttempts` and `HashingUnavailable`.
     """
     email = _email(credentials.username)
-    limits = login_limits(email or credentials.username, credentials.address)
     try:
-        async with gate.db.begin():
-            await gate.throttle.count(gate.db, limits)
-            user = (await gate.db.execute(CREDENTIALS, {"email": email})).one_or_none()
+        async with gate.reading() as connection:
+            user = (await connection.execute(CREDENTIALS, {"email": email})).one_or_none()
+            attempt = _attempt(gate, credentials, email, user)
+            once_in = success_limits(str(user.id)) if user else []
+            await gate.throttle.check(connection, attempt.guess_limits + once_in)
+        async with gate.transaction() as db:
+            await gate.throttle.count(db, attempt.guess_limits)
     except TooManyAttempts:
         log.warning("login_throttled")
         raise
-    async with gate.throttle.take_back_if_unheard(gate.db, limits):
-        return await _check_and_open(gate, credentials, user, limits)
+    # A client that fills the queue for hashing uses up its own limit, and not that of an account.
+    async with gate.take_back_if_unheard(attempt.account_limits):
+        return await _check_and_open(gate, attempt)
 
 
-async def _check_and_open(
+def _attempt(
     gate: PasswordGate,
     credentials: Credentials,
+    email: Email | None,
     user: Row[uuid.UUID, str] | None,
-    limits: list[Limit],
-) -> tuple[PublicUser, Grant]:
-    db = gate.db
+) -> Attempt:
+    device = credentials.device
+    if device and user and device.user_id == user.id:
+        requester = gate.requester(f"device {device.id}", is_known=True)
+        return Attempt(credentials, user, device, device_limits(device), [], requester)
+    username, address = email or credentials.username, credentials.address
+    return Attempt(
+        credentials,
+        user,
+        None,
+        login_limits(username, address),
+        address_limits(address),
+        gate.requester(networks(address)[-1], f"account {username}"),
+    )
+
+
+async def _check_and_open(gate: PasswordGate, attempt: Attempt) -> Login:
+    user, credentials = attempt.user, attempt.credentials
     password_hash = user.password_hash if user else None
     for _ in range(MAX_CHECKS):
         # No connection is held while hashing: it takes longer than all the rest.
-        correct, better_hash = await gate.hasher.verify(credentials.password, password_hash)
+        correct, better_hash = await gate.hasher.verify(
+            credentials.password, password_hash, attempt.requester
+        )
         if user is None or not correct:
             break
-        async with db.begin():
+        async with gate.transaction() as db:
             others = await find_presented(db, credentials.presented)
             await lock_users(db, [user.id, *(row.user_id for row in others)])
             current = (await db.execute(LOCKED_USER, {"user_id": user.id})).one_or_none()
@@ -94,15 +158,17 @@ async def _check_and_open(
             grant = await open_session(
                 db, gate.settings, user.id, current.now, credentials.user_agent
             )
-            await gate.throttle.take_back(db, limits)
+            await gate.throttle.take_back(db, attempt.guess_limits)
+            await gate.throttle.count(db, success_limits(str(user.id)))
         log.info("login_succeeded", user_id=str(user.id), session_id=str(grant.session_id))
-        return PublicUser(user.id, current.email, current.is_active, current.created_at), grant
+        public = PublicUser(user.id, current.email, current.is_active, current.created_at)
+        return Login(public, grant, attempt.device or Device.new(user.id))
     log.info("login_failed", user_id=str(user.id) if user else None)
     raise InvalidCredentials
 
 
 def _email(username: str) -> Email | None:
-    """Give what was typed as an email; what can't be one belongs to nobody, and takes as long."""
+    """Return the username as an email, or None if it cannot be one: that takes as long."""
     try:
         return normalize_email(username)
     except ValueError:

@@ -1,0 +1,83 @@
+"""Uvicorn's HTTP protocol, with bounds on what a client may send before it has a response.
+
+Uvicorn bounds neither the size of a request's head nor the time that a request may take to arrive.
+Without a proxy that does, one cookie of 16 MB stalls the event loop for more than a second, and a
+client that never finishes its requests keeps its connections for good.
+"""
+
+from asyncio import Transport
+from typing import Final
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+MAX_HEAD_BYTES: Final = 64 * 1024
+"""Of the request target and the header fields together."""
+HEAD_SECONDS: Final = 10
+"""From the first byte of a request to the end of its head."""
+BODY_SECONDS: Final = 60
+"""From the end of the head to the end of the body."""
+TOO_LARGE: Final = b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+# What the server waits for.
+NOTHING, HEAD, BODY = range(3)
+
+
+class BoundedHttpProtocol(HttpToolsProtocol):
+    """Responds with 431 to a head that is too large, and hangs up on a request that takes too long.
+
+    It also hangs up on a connection that sends nothing for the keep-alive time.
+    """
+
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._waits_for = NOTHING
+        self._deadline_is_for: int | None = None
+        self._deadline = self.loop.call_later(self.timeout_keep_alive, transport.close)
+        self._chunk_bytes = self._head_bytes = 0
+        self._head_is_too_large = False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._deadline.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        self._chunk_bytes = len(data)
+        self._head_bytes += len(data)
+        super().data_received(data)
+        if self._waits_for == HEAD and self._head_bytes > MAX_HEAD_BYTES:
+            self._refuse()
+        elif self._waits_for != self._deadline_is_for and not self.transport.is_closing():
+            self._deadline.cancel()
+            self._deadline_is_for = self._waits_for
+            if self._waits_for != NOTHING:
+                seconds = HEAD_SECONDS if self._waits_for == HEAD else BODY_SECONDS
+                self._deadline = self.loop.call_later(seconds, self.transport.close)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._waits_for = HEAD
+        self._deadline_is_for = None  # a deadline of the request before does not hold for this one
+        self._head_bytes = self._chunk_bytes
+
+    def on_headers_complete(self) -> None:
+        self._waits_for = BODY
+        # What has been counted may include a part of the body. Only then is it worth counting again.
+        if self._head_bytes > MAX_HEAD_BYTES:
+            fields = sum(len(name) + len(value) for name, value in self.headers)
+            if len(self.url) + fields > MAX_HEAD_BYTES:
+                self._head_is_too_large = True
+                raise ValueError("the head is too large")  # ends the parsing
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._waits_for = NOTHING
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        if self._head_is_too_large:
+            self._refuse()
+        else:
+            super().send_400_response(msg)
+
+    def _refuse(self) -> None:
+        self.transport.write(TOO_LARGE)
+        self.transport.close()

@@ -1,0 +1,147 @@
+"""Bounds on requests, with a real server on a real socket."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+from app.core import http_protocol
+from app.core.http_protocol import MAX_HEAD_BYTES, BoundedHttpProtocol
+
+HEAD = b"POST / HTTP/1.1\r\nHost: localhost\r\n"
+DONE = b"Content-Length: 0\r\n\r\n"
+KEEP_ALIVE_SECONDS = 1
+
+
+async def respond(request: Request) -> PlainTextResponse:
+    return PlainTextResponse(str(len(await request.body())))
+
+
+@pytest.fixture
+async def port() -> AsyncIterator[int]:
+    """The port of a server."""
+    config = uvicorn.Config(
+        Starlette(routes=[Route("/", respond, methods=["POST"])]),
+        port=0,
+        http=BoundedHttpProtocol,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        log_config=None,
+    )
+    server = uvicorn.Server(config)
+    task = asyncio.create_task(server.serve())
+    while not server.started:
+        assert not task.done()
+        await asyncio.sleep(0.01)
+    yield server.servers[0].sockets[0].getsockname()[1]
+    server.should_exit = True
+    await task
+
+
+async def send(port: int, *parts: bytes) -> bytes:
+    """Send parts of requests, and return all that comes until the server hangs up."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        for part in parts:
+            writer.write(part)
+            await writer.drain()
+            await asyncio.sleep(0.02)
+        return await reader.read()
+    except ConnectionError:
+        return b""
+    finally:
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        HEAD + b"Cookie: " + b"x" * MAX_HEAD_BYTES + b"\r\n",
+        HEAD + b"X: y\r\n" * MAX_HEAD_BYTES,
+        b"POST /?" + b"x" * MAX_HEAD_BYTES + b" HTTP/1.1\r\nHost: localhost\r\n",
+    ],
+    ids=["one field", "many fields", "target"],
+)
+@pytest.mark.parametrize("pieces", [1, 7])
+async def test_head_that_is_too_large_is_rejected(port: int, head: bytes, pieces: int) -> None:
+    whole = head + DONE
+    size = len(whole) // pieces + 1
+    response = await send(port, *(whole[i : i + size] for i in range(0, len(whole), size)))
+
+    assert response.startswith(b"HTTP/1.1 431 ") or response == b""
+
+
+async def test_endless_head_is_cut_off(port: int) -> None:
+    response = await send(port, HEAD + b"Cookie: ", *[b"x" * MAX_HEAD_BYTES] * 3)
+
+    assert response.startswith(b"HTTP/1.1 431 ") or response == b""
+
+
+async def test_large_body_is_no_large_head(port: int) -> None:
+    size = 4 * MAX_HEAD_BYTES
+    body = f"Content-Length: {size}\r\nConnection: close\r\n\r\n".encode() + b"x" * size
+    response = await send(port, HEAD + body, b"")
+
+    assert response.startswith(b"HTTP/1.1 200 ")
+    assert response.endswith(str(size).encode())
+
+
+async def test_many_requests_of_one_connection_are_served(port: int) -> None:
+    # Together they are larger than a head may be; two come in one piece, one in two.
+    request = HEAD + b"Cookie: " + b"x" * (MAX_HEAD_BYTES // 2) + b"\r\n" + DONE
+    last = HEAD + b"Connection: close\r\n" + DONE
+    response = await send(port, request, request * 2, request[:99], request[99:], last)
+
+    assert response.count(b"HTTP/1.1 200 ") == 5
+
+
+@pytest.mark.parametrize(
+    ("constant", "beginning"),
+    [
+        ("HEAD_SECONDS", HEAD),
+        ("BODY_SECONDS", HEAD + b"Content-Length: 9\r\n\r\nfour"),
+        ("HEAD_SECONDS", HEAD + DONE + HEAD),
+    ],
+    ids=["head", "body", "head of the second request"],
+)
+async def test_unfinished_request_is_cut_off(
+    port: int, monkeypatch: pytest.MonkeyPatch, constant: str, beginning: bytes
+) -> None:
+    monkeypatch.setattr(http_protocol, constant, 0.1)
+    async with asyncio.timeout(30):
+        response = await send(port, beginning)
+
+    assert response.count(b"HTTP/1.1") == beginning.count(DONE)
+
+
+async def test_connection_that_sends_nothing_is_closed(port: int) -> None:
+    async with asyncio.timeout(30):
+        assert await send(port) == b""
+
+
+async def test_request_that_takes_long_to_serve_is_not_cut_off(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_protocol, "HEAD_SECONDS", 0.05)
+    monkeypatch.setattr(http_protocol, "BODY_SECONDS", 0.05)
+    release = asyncio.Event()
+
+    async def wait(request: Request) -> bytes:
+        await release.wait()
+        return b""
+
+    monkeypatch.setattr(Request, "body", wait)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(HEAD + b"Connection: close\r\n" + DONE)
+    await asyncio.sleep(0.3)
+    release.set()
+    assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
+    writer.close()
+
+
+async def test_malformed_request_is_rejected_with_400(port: int) -> None:
+    assert (await send(port, b"no request\r\n\r\n")).startswith(b"HTTP/1.1 400 ")
