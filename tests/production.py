@@ -54,6 +54,11 @@ class Site:
         """Migrate with the code of another release."""
         run([python_of(self.project), "-m", "app", "migrate"], release, self.environment())
 
+    def create_user(self, email: str) -> None:
+        """Create a user with the same password as the first one."""
+        app = [python_of(self.project), "-m", "app", "create-user", email, "--password-stdin"]
+        run(app, self.project, self.environment(), text=PASSWORD)
+
     def sign_in(self, server: Server) -> Browser:
         """Give a browser that is signed in."""
         browser = Browser(server.port)

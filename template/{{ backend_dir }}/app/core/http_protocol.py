@@ -16,7 +16,10 @@ HEAD_SECONDS: Final = 10
 """From the first byte of a request to the end of its head."""
 BODY_SECONDS: Final = 60
 """From the end of the head to the end of the body."""
-TOO_LARGE: Final = b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+TOO_LARGE: Final = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
+    b"Content-Length: 0\r\nConnection: close\r\n\r\n"
+)
 # What the server waits for.
 NOTHING, HEAD, BODY = range(3)
 
@@ -60,7 +63,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._waits_for = BODY
-        # What has been counted may include a part of the body. Only then is it worth counting again.
+        # The count may include a part of the body; only then is it worth an exact one.
         if self._head_bytes > MAX_HEAD_BYTES:
             fields = sum(len(name) + len(value) for name, value in self.headers)
             if len(self.url) + fields > MAX_HEAD_BYTES:

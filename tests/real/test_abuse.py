@@ -1,0 +1,115 @@
+"""One abuser does not deny service to others.
+
+Each attack is measured beside an equal load of harmless requests, in the same run on the same server.
+"""
+
+import statistics
+import time
+from dataclasses import replace
+from typing import Final
+
+import pytest
+
+from tests.client import Browser
+from tests.flood import Flood, flood
+from tests.production import CREDENTIALS, EMAIL, LOGIN, ME, PASSWORD, REFRESH, Site
+
+READY = "/health/ready"
+SIGN_UP = "/api/v1/users"
+SETTLE_SECONDS = 1
+SAMPLES = 100
+SIGN_INS = 12
+FACTOR = 3
+MALLORY: Final = {"username": "mallory@example.com", "password": PASSWORD}
+WRONG: Final = {"username": EMAIL, "password": "a wrong passphrase"}
+ONE_ADDRESS: Final = {"X-Forwarded-For": "203.0.113.9"}
+# Each request comes from another /48.
+CHANGING_ADDRESSES: Final = {"X-Forwarded-For": "2001:db8:%(n)x::1"}
+
+ATTACKS: Final = {
+    "guesses over the limit": Flood(150, "POST", LOGIN, ONE_ADDRESS, form=WRONG),
+    "logins of one valid account": Flood(150, "POST", LOGIN, ONE_ADDRESS, form=MALLORY),
+    "logins of one valid account from everywhere": Flood(
+        150, "POST", LOGIN, CHANGING_ADDRESSES, form=MALLORY
+    ),
+    "logins of unknown users from everywhere": Flood(
+        200,
+        "POST",
+        LOGIN,
+        CHANGING_ADDRESSES,
+        form={"username": "u%(n)d@example.com", "password": PASSWORD},
+    ),
+    "guesses at the victim from everywhere": Flood(
+        150, "POST", LOGIN, CHANGING_ADDRESSES, form=WRONG
+    ),
+    "sign-ups of one address": Flood(
+        150,
+        "POST",
+        SIGN_UP,
+        ONE_ADDRESS,
+        json={"email": "u%(n)d@example.com", "password": PASSWORD},
+    ),
+    "refreshes of one session": Flood(150, "POST", REFRESH),
+}
+
+
+class Victim:
+    """A user on a known device."""
+
+    def __init__(self, browser: Browser) -> None:
+        self.browser = browser
+        self.not_ready = 0
+
+    def use(self) -> float:
+        """Call `/users/me` again and again; return the 95th percentile of the seconds it took."""
+        seconds = []
+        for number in range(SAMPLES):
+            begun = time.perf_counter()
+            answer = self.browser.get(ME)
+            seconds.append(time.perf_counter() - begun)
+            assert answer.status == 200, answer.body
+            if number % 5 == 0:
+                self.not_ready += Browser(self.browser.port).get(READY).status != 200
+        return statistics.quantiles(seconds, n=20)[-1]
+
+    def sign_in(self) -> list[int]:
+        """Sign in as often as that has to work; return the statuses."""
+        return [self.browser.post(LOGIN, CREDENTIALS).status for _ in range(SIGN_INS)]
+
+
+def cookie_header(browser: Browser) -> dict[str, str]:
+    """Return the header with which a flood is signed in like a browser."""
+    return {"Cookie": "; ".join(f"{name}={value}" for name, value in browser.cookies.items())}
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_attack_does_not_deny_service_to_others(site: Site, name: str) -> None:
+    attack = ATTACKS[name]
+    settings = {"LOGIN_THROTTLE_ENABLED": "true", "SIGNUP_ENABLED": "true"}
+    with site.serve(DATABASE_TIMEOUT_SECONDS="5", **settings) as server:
+        server.wait_until_ready()
+        victim = Victim(site.sign_in(server))
+        Browser(server.port).post(LOGIN, CREDENTIALS)
+        site.create_user(MALLORY["username"])
+        mallory = Browser(server.port)
+        assert mallory.post(LOGIN, MALLORY).status == 200
+        if attack.path == REFRESH:
+            attack = replace(attack, headers=cookie_header(mallory))
+        harmless = Flood(attack.connections, "GET", ME, cookie_header(mallory))
+        with flood(server.port, harmless) as harmless_counts:
+            time.sleep(SETTLE_SECONDS)
+            beside_harmless = victim.use()
+        with flood(server.port, attack) as attack_counts:
+            time.sleep(SETTLE_SECONDS)
+            beside_attack = victim.use()
+            statuses = victim.sign_in()
+        print(  # what `pytest -s` and a failure show
+            f"\n{name}: p95 {beside_attack * 1000:.0f} ms, beside harmless requests "
+            f"{beside_harmless * 1000:.0f} ms, ratio {beside_attack / beside_harmless:.2f}; "
+            f"attack {dict(attack_counts)}, harmless {dict(harmless_counts)}"
+        )
+    assert set(harmless_counts) == {200}
+    assert set(attack_counts) <= {200, 201, 204, 401, 409, 429, 503}
+    assert victim.not_ready == 0
+    assert statuses == [200] * SIGN_INS
+    assert beside_attack < FACTOR * beside_harmless
