@@ -7,7 +7,7 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
-from app.core.security import HashingUnavailable, PasswordHasher, Requester
+from app.core.security import PasswordHasher, Requester
 from app.core.settings import Settings
 from app.db.session import Database
 from app.services.throttle import Limit, Throttle
@@ -43,11 +43,13 @@ class PasswordGate:
             yield self.db
 
     @asynccontextmanager
-    async def take_back_if_unheard(self, limits: Sequence[Limit]) -> AsyncIterator[None]:
-        """Remove an attempt that ends in `HashingUnavailable`: its password was not checked."""
+    async def take_back_on(
+        self, errors: type[Exception] | tuple[type[Exception], ...], limits: Sequence[Limit]
+    ) -> AsyncIterator[None]:
+        """Remove an attempt from the counts if it ends in an error that is no wrong guess."""
         try:
             yield
-        except HashingUnavailable:
+        except errors:
             async with self.transaction() as db:
                 await self.throttle.take_back(db, limits)
             raise

@@ -2,14 +2,16 @@
 
 import uuid
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import structlog
-from sqlalchemy import bindparam, func, select, update
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy import Row, bindparam, func, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from app.core.devices import Device
 from app.core.emails import Email
 from app.core.password_policy import password_problem
+from app.core.security import HashingUnavailable
 from app.core.settings import Settings
 from app.models import Session, User
 from app.services.errors import (
@@ -71,21 +73,34 @@ async def change_password(gate: PasswordGate, change: Change) -> Grant:
     user, session_id = change.signed_in.user, change.signed_in.session_id
     check_password(gate.settings, Email(user.email), change.new)
     limits = current_password_limits(str(user.id))
-    stored = select(User.password_hash).where(User.id == user.id)
     try:
+        async with gate.reading() as connection:
+            # Of the active session only: another change may have revoked it, and replaced the hash.
+            stored = await _read_hash(connection, session_id)
+            once_changed = password_change_limits(str(user.id))
+            await gate.throttle.check(connection, limits + once_changed)
         async with gate.transaction() as db:
-            await gate.throttle.check(db, [*limits, *password_change_limits(str(user.id))])
             await gate.throttle.count(db, limits)
-            password_hash = await db.scalar(stored)
     except TooManyAttempts:
         log.warning("password_change_throttled", user_id=str(user.id), session_id=str(session_id))
         raise
-    async with gate.take_back_if_unheard(limits):
-        return await _check_and_change(gate, change, password_hash, limits)
+    # `NotSignedIn` is raised only after the current password has proved right.
+    async with gate.take_back_on((HashingUnavailable, NotSignedIn), limits):
+        return await _check_and_change(gate, change, stored.password_hash, limits)
+
+
+async def _read_hash(
+    db: AsyncConnection | AsyncSession, session_id: uuid.UUID
+) -> Row[str, datetime]:
+    """Return the password hash of an active session's user. Raise `NotSignedIn`."""
+    row = (await db.execute(LOCKED_USER, {"session_id": session_id})).one_or_none()
+    if row is None:
+        raise NotSignedIn
+    return row
 
 
 async def _check_and_change(
-    gate: PasswordGate, change: Change, password_hash: str | None, limits: list[Limit]
+    gate: PasswordGate, change: Change, password_hash: str, limits: list[Limit]
 ) -> Grant:
     user_id, session_id = change.signed_in.user.id, change.signed_in.session_id
     is_known = change.device is not None and change.device.user_id == user_id
@@ -97,9 +112,7 @@ async def _check_and_change(
         new_hash = new_hash or await gate.hasher.hash(change.new, requester)
         async with gate.transaction() as db:
             await lock_users(db, [user_id])
-            current = (await db.execute(LOCKED_USER, {"session_id": session_id})).one_or_none()
-            if current is None:
-                raise NotSignedIn
+            current = await _read_hash(db, session_id)
             if current.password_hash != password_hash:
                 password_hash = current.password_hash
                 continue

@@ -1,3 +1,5 @@
+from typing import Any
+
 import asyncpg
 import httpx
 import pytest
@@ -100,3 +102,32 @@ async def test_what_changes_while_the_password_is_hashed_counts(
     hasher.verify = verify_and_change
 
     assert (await change(signed_in)).status_code == status
+
+
+@pytest.mark.parametrize("moment", ["before the hash is read", "while it is checked"])
+async def test_a_change_beside_another_is_not_signed_in_and_counts_for_nobody(
+    app: FastAPI, signed_in: httpx.AsyncClient, db: asyncpg.Connection, moment: str
+) -> None:
+    new_hash = await app.state.hasher.hash(NEW)
+
+    async def change_meanwhile() -> None:
+        await db.execute("UPDATE sessions SET revoked_at = now()")
+        await db.execute("UPDATE users SET password_hash = $1", new_hash)
+
+    target, name = {
+        "before the hash is read": (app.state.throttle, "count"),
+        "while it is checked": (app.state.hasher, "verify"),
+    }[moment]
+    original = getattr(target, name)
+
+    async def run_and_change(*args: Any) -> Any:
+        result = await original(*args)
+        await change_meanwhile()
+        return result
+
+    setattr(target, name, run_and_change)
+    response = await change(signed_in)
+
+    assert response.status_code == 401
+    assert response.json()["type"] == "/problems/not-signed-in"
+    assert await db.fetchval("SELECT coalesce(sum(attempts), 0) FROM attempt_counts") == 0

@@ -8,7 +8,7 @@ from sqlalchemy import Row, bindparam, func, select, update
 
 from app.core.devices import Device
 from app.core.emails import Email, normalize_email
-from app.core.security import Requester
+from app.core.security import HashingUnavailable, Requester
 from app.models import Session, User
 from app.services.errors import InvalidCredentials, TooManyAttempts
 from app.services.gate import MAX_CHECKS, PasswordGate
@@ -105,7 +105,7 @@ async def log_in(gate: PasswordGate, credentials: Credentials) -> Login:
         log.warning("login_throttled")
         raise
     # A client that fills the queue for hashing uses up its own limit, and not that of an account.
-    async with gate.take_back_if_unheard(attempt.account_limits):
+    async with gate.take_back_on(HashingUnavailable, attempt.account_limits):
         return await _check_and_open(gate, attempt)
 
 
