@@ -10,6 +10,13 @@ Email = NewType("Email", str)
 MAX_LENGTH = 254  # RFC 5321 4.5.3.1.3, less the angle brackets
 # Whether mail arrives only a mail can tell; this keeps out what can't be an address or a text.
 SHAPE = re.compile(r"[^@\s\x00-\x1f\x7f\ud800-\udfff]+@[^@\s\x00-\x1f\x7f\ud800-\udfff]+")
+# Characters that nobody sees: with them, two addresses of two users would look the same. The first
+# are controls, format characters and private use; the others count as letters, marks or symbols.
+INVISIBLE_CATEGORIES = frozenset({"Cc", "Cf", "Co"})
+INVISIBLE = re.compile(
+    r"[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0"
+    r"\U000e0000-\U000e0fff]"
+)
 
 
 def normalize_email(text: str) -> Email:
@@ -18,6 +25,11 @@ def normalize_email(text: str) -> Email:
         raise ValueError("is not an email address")
     # Lower case can undo NFC (İ), so it comes first, between two foldings of the same thing.
     folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", text.strip()).lower())
-    if len(folded) > MAX_LENGTH or not SHAPE.fullmatch(folded):
+    if len(folded) > MAX_LENGTH or not SHAPE.fullmatch(folded) or _has_invisible(folded):
         raise ValueError("is not an email address")
     return Email(folded)
+
+
+def _has_invisible(text: str) -> bool:
+    categories = {unicodedata.category(character) for character in text}
+    return bool(categories & INVISIBLE_CATEGORIES or INVISIBLE.search(text))

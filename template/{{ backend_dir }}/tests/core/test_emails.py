@@ -31,6 +31,15 @@ def test_an_address_has_one_form(text: str, email: str) -> None:
         "nul\0@c",
         "\ud800@c",
         "a" * 255 + "@c",
+        "ada\u200b@example.com",  # zero width space
+        "ada\u00ad@example.com",  # soft hyphen
+        "\u202eada@example.com",  # right-to-left override
+        "ada@exam\u2060ple.com",  # word joiner
+        "\ufeffada@example.com",  # byte order mark
+        "ada\x85b@example.com",  # a C1 control
+        "ada\u3164@example.com",  # Hangul filler, which is a letter
+        "ada\ufe0f@example.com",  # variation selector
+        "ada\U000e0041@example.com",  # tag
     ],
 )
 def test_what_can_not_be_an_address_is_refused(text: str) -> None:
