@@ -65,6 +65,16 @@ async def test_a_body_over_one_mebibyte_is_too_large(frontend: httpx.AsyncClient
     assert response.headers["cache-control"] == "no-store"
 
 
+@pytest.mark.parametrize("length", ["9" * 5000, "1048577", "-1", "1e3", "²"])
+async def test_a_declared_length_that_is_no_small_number_is_too_large(
+    frontend: httpx.AsyncClient, length: str
+) -> None:
+    headers = {"content-length": length.encode("latin-1")}
+    response = await frontend.post("/api/v1/users", content=b"{}", headers=headers)
+
+    assert_well_formed(response, 413, "body-too-large")
+
+
 async def test_a_body_of_unknown_length_is_counted(frontend: httpx.AsyncClient) -> None:
     async def chunks() -> AsyncIterator[bytes]:
         for _ in range(20):

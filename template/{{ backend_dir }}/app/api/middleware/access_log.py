@@ -7,6 +7,8 @@ import structlog
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.api.middleware.paths import route_path
+
 log = structlog.stdlib.get_logger(__name__)
 # Says whether there will be a line, before it is put together.
 standard_log = logging.getLogger(__name__)
@@ -41,7 +43,7 @@ class AccessLogMiddleware:
         try:
             await self.app(scope, receive, send_and_note)
         finally:
-            level = logging.DEBUG if scope["path"] in HEALTH else logging.INFO
+            level = logging.DEBUG if route_path(scope) in HEALTH else logging.INFO
             if standard_log.isEnabledFor(level):
                 log.log(
                     level,
@@ -60,4 +62,5 @@ def _pattern(scope: Scope) -> str | None:
     if not isinstance(route, Route):
         return None
     filled = route.path_format.format(**scope["path_params"])
-    return f"{scope['path'][: -len(filled)]}{route.path_format}"
+    path = route_path(scope)
+    return f"{path[: len(path) - len(filled)]}{route.path_format}"

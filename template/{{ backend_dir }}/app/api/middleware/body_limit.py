@@ -8,6 +8,8 @@ from app.api.middleware.headers import find_header
 from app.api.problems import TOO_LARGE, problem_response
 
 MAX_BODY_BYTES = 1024 * 1024
+# More than any length has. Python refuses to read a number of thousands of digits.
+MAX_DIGITS = 20
 
 
 class BodyLimitMiddleware:
@@ -24,7 +26,8 @@ class BodyLimitMiddleware:
             await self.app(scope, receive, send)
             return
         declared = find_header(scope, b"content-length") or "0"
-        if not declared.isdecimal() or int(declared) > MAX_BODY_BYTES:
+        is_number = declared.isdecimal() and len(declared) <= MAX_DIGITS
+        if not is_number or int(declared) > MAX_BODY_BYTES:
             await problem_response(Request(scope), TOO_LARGE)(scope, receive, send)
             return
         size = 0

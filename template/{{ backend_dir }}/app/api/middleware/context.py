@@ -7,15 +7,20 @@ import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.middleware.headers import find_header
+from app.api.middleware.paths import route_path
 
 # Long enough for any tracing system's id, nothing that could forge a log line or a header.
 SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-# What is said to one signed-in user must not be kept for the next.
-PRIVATE_PATHS = ("/api/v1/auth", "/api/v1/users")
+# A browser or a proxy must not show what one user gets to the next one.
+PRIVATE_PATHS = "/api/"
 
 
 class ContextMiddleware:
     """Gives each request an id, for the answer, the log lines and the problem documents.
+
+    An endpoint may set `Cache-Control` and `Cross-Origin-Resource-Policy` itself. Otherwise nothing
+    under `/api/`, and nothing for an authenticated user, is cached; and pages of other sites can't
+    embed anything (ASVS 5.0 3.5.8): `same-site` leaves that to a frontend on a sibling subdomain.
 
     hsts: whether to tell browsers to come back over https only (RFC 6797).
     """
@@ -40,7 +45,10 @@ class ContextMiddleware:
             if message["type"] == "http.response.start":
                 headers = [*message["headers"], *self.headers]
                 headers.append((b"x-request-id", request_id.encode()))
-                if scope["path"].startswith(PRIVATE_PATHS):
+                chosen = {name for name, _ in message["headers"]}
+                if b"cross-origin-resource-policy" not in chosen:
+                    headers.append((b"cross-origin-resource-policy", b"same-site"))
+                if b"cache-control" not in chosen and _is_private(scope):
                     headers.append((b"cache-control", b"no-store"))
                 if scope["app"].state.draining:
                     # A proxy that keeps connections open opens its next one elsewhere.
@@ -49,3 +57,7 @@ class ContextMiddleware:
             await send(message)
 
         await self.app(scope, receive, send_with_headers)
+
+
+def _is_private(scope: Scope) -> bool:
+    return route_path(scope).startswith(PRIVATE_PATHS) or "user_id" in scope["state"]
