@@ -9,6 +9,7 @@ from fastapi.security.base import SecurityBase
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from app.api.cookies import AuthCookies
+from app.core.addresses import normalize_address
 from app.core.settings import Settings
 from app.db.session import Database, get_db
 from app.services.errors import NotSignedIn
@@ -26,7 +27,7 @@ async def get_settings(request: Request) -> Settings:
 
 async def get_client_address(request: Request) -> str | None:
     """Give the client's address: the peer's, or what a trusted proxy says (see `serve`)."""
-    return request.client.host if request.client else None
+    return normalize_address(request.client.host if request.client else None)
 
 
 async def get_database(request: Request) -> Database:

@@ -101,6 +101,29 @@ async def test_a_grandparent_is_theft_even_inside_the_window(
     assert (await refresh(signed_in, grandparent)).status_code == 401
 
 
+@pytest.mark.parametrize("hours", [1, 24])
+async def test_a_clock_that_goes_back_reopens_no_grace_period(
+    signed_in: httpx.AsyncClient, db: asyncpg.Connection, hours: int
+) -> None:
+    rotated = cookie(signed_in, "refresh")
+    await refresh(signed_in)
+    # The database's clock now shows a time before the rotation.
+    await age(db, -hours * 3600)
+
+    response = await refresh(signed_in, rotated)
+    assert response.json()["type"] == "/problems/refresh-token-reused"
+
+
+async def test_a_clock_that_goes_back_a_little_ends_no_session(
+    signed_in: httpx.AsyncClient, db: asyncpg.Connection
+) -> None:
+    rotated = cookie(signed_in, "refresh")
+    await refresh(signed_in)
+    await age(db, -5)
+
+    assert (await refresh(signed_in, rotated)).status_code == 204
+
+
 async def test_a_replay_is_noticed_after_a_purge_too(
     app: FastAPI, signed_in: httpx.AsyncClient, db: asyncpg.Connection
 ) -> None:

@@ -129,8 +129,11 @@ class Chain:
     now: datetime
 
     def in_window(self, grace: timedelta) -> bool:
-        """Whether the last rotation is so recent that its answer may be repeated."""
-        return self.rotated_at is not None and self.now - self.rotated_at < grace
+        """Whether the last rotation is so recent that its answer may be repeated.
+
+        By a clock that has been put back far, the rotation is in the future: that is not recent.
+        """
+        return self.rotated_at is not None and abs(self.now - self.rotated_at) < grace
 
     def repeat(self, token: RawToken) -> Grant:
         """Grant the live token once more."""
@@ -143,8 +146,12 @@ class Chain:
         )
 
 
-async def refresh(database: Database, settings: Settings, token: RawToken | None) -> Grant:
+async def refresh(
+    database: Database, settings: Settings, token: RawToken | None, address: str | None = None
+) -> Grant:
     """Exchange a refresh token, in six round trips.
+
+    address: the client's, for the log.
 
     Raises `UnknownRefreshToken`, `SessionOver`, or `ReusedRefreshToken`: then the token was stolen
     and its session has been ended, which stays so although the call fails.
@@ -157,7 +164,7 @@ async def refresh(database: Database, settings: Settings, token: RawToken | None
     # Only now: an exception inside the transaction would undo the end of the session.
     names = {"user_id": str(chain.user_id), "session_id": str(chain.session_id)}
     if grant is None:
-        log.warning("refresh_token_reuse", **names)
+        log.warning("refresh_token_reuse", **names, client_address=address)
         raise ReusedRefreshToken
     log.debug("session_refreshed", **names)
     return grant
