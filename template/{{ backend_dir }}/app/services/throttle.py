@@ -200,16 +200,14 @@ class Throttle:
 
 
 def networks(address: str | None) -> list[str]:
-    """Return what counts as one client, the smallest network first.
+    """Return the networks that count as one client, the smallest first.
 
-    address: as the server sees it, or None where there is none (a Unix socket).
+    address: normalized, or None where there is none (the server may listen on a Unix socket).
     """
     try:
         parsed = ip_address(address or "")
     except ValueError:
         return [address or ""]
     if isinstance(parsed, IPv6Address):
-        if parsed.ipv4_mapped:
-            return [str(parsed.ipv4_mapped)]
         return [str(ip_network((int(parsed), prefix), strict=False)) for prefix in IPV6_NETWORKS]
     return [str(parsed)]

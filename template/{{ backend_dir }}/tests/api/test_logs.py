@@ -5,9 +5,19 @@ from typing import Any
 import asyncpg
 import httpx
 import pytest
+from fastapi import APIRouter, FastAPI
 
 from app.services.users import PublicUser
-from tests.conftest import PASSWORD, age, cookie, log_in, set_cookie
+from tests.conftest import (
+    PASSWORD,
+    AppFactory,
+    ClientFactory,
+    add_user,
+    age,
+    cookie,
+    log_in,
+    set_cookie,
+)
 from tests.processes import ROOT
 
 ME = "/api/v1/users/me"
@@ -62,10 +72,58 @@ async def test_what_happens_to_a_session_is_logged_and_no_secret_is(
     assert all(event["request_id"] for event in events)
     assert events[1]["request_id"] == "req-1"
     assert events[0]["user_id"] is None
-    assert {event["user_id"] for event in events[1:-1]} == {str(ada.id)}
+    assert {event["user_id"] for event in events[1:]} == {str(ada.id)}
     assert all(event["session_id"] for event in events[1:7])
     for secret in secrets:
         assert secret not in caplog.text
+
+
+async def test_security_events_name_the_user_and_the_client(
+    make_app: AppFactory,
+    make_client: ClientFactory,
+    db: asyncpg.Connection,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    async with make_app(signup_enabled=True) as app:
+        client = make_client(app, address=("::ffff:192.0.2.9", 1))
+        body = {"email": "bob@example.com", "password": PASSWORD}
+        bob = (await client.post("/api/v1/users", json=body)).json()["id"]
+        for email in ["nobody@example.com", *["bob@example.com"] * 6]:
+            await log_in(client, email, "a wrong passphrase")
+        await age(db, 15 * 60)
+        await log_in(client, "bob@example.com")
+        first = cookie(client, "refresh")
+        await client.post("/api/v1/auth/refresh")
+        await age(db, 10)
+        set_cookie(client, "refresh", first)
+        await client.post("/api/v1/auth/refresh")
+
+    events = [event for event in own_events(caplog) if event["event"] != "login_succeeded"]
+    assert [(event["event"], event["user_id"]) for event in events] == [
+        ("user_signed_up", bob),
+        ("login_failed", None),
+        *[("login_failed", bob)] * 5,
+        ("login_throttled", bob),
+        ("refresh_token_reuse", bob),
+    ]
+    assert {event["client_address"] for event in events} == {"192.0.2.9"}
+    assert all("client_address" not in line for line in access_lines(caplog))
+
+
+async def test_sign_ups_over_the_limit_are_logged(
+    make_app: AppFactory, make_client: ClientFactory, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with make_app(signup_enabled=True) as app:
+        await add_user(app, "ada@example.com")
+        client = make_client(app, address=("2001:DB8::1", 1))
+        body = {"email": "ada@example.com", "password": PASSWORD}
+        for _ in range(51):
+            await client.post("/api/v1/users", json=body)
+
+    (event,) = own_events(caplog)
+    assert (event["event"], event["level"]) == ("sign_up_throttled", "warning")
+    assert event["client_address"] == "2001:db8::1"
 
 
 async def test_guesses_at_the_current_password_are_logged(
@@ -130,6 +188,21 @@ async def test_each_request_is_one_line_of_the_access_log(
     assert lines[2]["request_id"] == "req-1"
     assert all(it["milliseconds"] > 0 for it in lines)
     assert "typed" not in str(lines)
+
+
+async def test_a_route_at_the_root_of_a_prefixed_router_is_logged_in_full(
+    app: FastAPI, client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    router = APIRouter()
+
+    @router.get("")
+    async def notes() -> None:
+        pass
+
+    app.include_router(router, prefix="/api/v1/notes")
+    caplog.set_level("INFO")
+    await client.get("/api/v1/notes")
+    assert [line["route"] for line in access_lines(caplog)] == ["/api/v1/notes"]
 
 
 async def test_health_checks_are_in_the_access_log_for_who_wants_them(

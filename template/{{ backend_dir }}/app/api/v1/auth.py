@@ -63,11 +63,15 @@ async def login(
     dependencies=[LOCKS_USER],
 )
 async def refresh(
-    request: Request, database: CurrentDatabase, settings: CurrentSettings, cookies: Cookies
+    request: Request,
+    database: CurrentDatabase,
+    settings: CurrentSettings,
+    cookies: Cookies,
+    address: ClientAddress,
 ) -> Response:
     """Exchange the refresh cookie; sets both cookies. Repeating it within seconds does no harm."""
     try:
-        grant = await refresh_session(database, settings, cookies.refresh_token(request))
+        grant = await refresh_session(database, settings, cookies.refresh_token(request), address)
     except (UnknownRefreshToken, ReusedRefreshToken) as error:
         # An answer of its own: cookies on the injected one are dropped with an exception.
         refusal = problem_response(request, PROBLEMS[type(error)])

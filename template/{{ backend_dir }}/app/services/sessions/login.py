@@ -85,6 +85,19 @@ class Attempt:
         """Return all limits on guesses."""
         return self.account_limits + self.address_limits
 
+    @property
+    def success_limits(self) -> list[Limit]:
+        """Return the limits on what may succeed."""
+        return success_limits(str(self.user.id)) if self.user else []
+
+    @property
+    def names(self) -> dict[str, str | None]:
+        """Return what a security event says about the user, if there is one, and the client."""
+        return {
+            "user_id": str(self.user.id) if self.user else None,
+            "client_address": self.credentials.address,
+        }
+
 
 async def log_in(gate: PasswordGate, credentials: Credentials) -> Login:
     """Check a password and open a session.
@@ -93,40 +106,40 @@ async def log_in(gate: PasswordGate, credentials: Credentials) -> Login:
     reason, `TooManyAttempts` and `HashingUnavailable`.
     """
     email = _email(credentials.username)
+    async with gate.reading() as connection:
+        user = (await connection.execute(CREDENTIALS, {"email": email})).one_or_none()
+    attempt = _attempt(gate, credentials, email or credentials.username, user)
     try:
         async with gate.reading() as connection:
-            user = (await connection.execute(CREDENTIALS, {"email": email})).one_or_none()
-            attempt = _attempt(gate, credentials, email, user)
-            once_in = success_limits(str(user.id)) if user else []
-            await gate.throttle.check(connection, attempt.guess_limits + once_in)
+            await gate.throttle.check(connection, attempt.guess_limits + attempt.success_limits)
         async with gate.transaction() as db:
             await gate.throttle.count(db, attempt.guess_limits)
+        # A client that fills the queue for hashing uses up its own limits, and not the account's.
+        async with gate.take_back_on(HashingUnavailable, attempt.account_limits):
+            return await _check_and_open(gate, attempt)
     except TooManyAttempts:
-        log.warning("login_throttled")
+        log.warning("login_throttled", **attempt.names)
         raise
-    # A client that fills the queue for hashing uses up its own limit, and not that of an account.
-    async with gate.take_back_on(HashingUnavailable, attempt.account_limits):
-        return await _check_and_open(gate, attempt)
 
 
 def _attempt(
     gate: PasswordGate,
     credentials: Credentials,
-    email: Email | None,
+    username: str,
     user: Row[uuid.UUID, str] | None,
 ) -> Attempt:
-    device = credentials.device
+    device, address = credentials.device, credentials.address
     if device and user and device.user_id == user.id:
         requester = gate.requester(f"device {device.id}", is_known=True)
         return Attempt(credentials, user, device, device_limits(device), [], requester)
-    username, address = email or credentials.username, credentials.address
+    requester = gate.requester(networks(address)[-1], f"account {username}")
     return Attempt(
         credentials,
         user,
         None,
         login_limits(username, address),
         address_limits(address),
-        gate.requester(networks(address)[-1], f"account {username}"),
+        requester,
     )
 
 
@@ -159,11 +172,11 @@ async def _check_and_open(gate: PasswordGate, attempt: Attempt) -> Login:
                 db, gate.settings, user.id, current.now, credentials.user_agent
             )
             await gate.throttle.take_back(db, attempt.guess_limits)
-            await gate.throttle.count(db, success_limits(str(user.id)))
+            await gate.throttle.count(db, attempt.success_limits)
         log.info("login_succeeded", user_id=str(user.id), session_id=str(grant.session_id))
         public = PublicUser(user.id, current.email, current.is_active, current.created_at)
         return Login(public, grant, attempt.device or Device.new(user.id))
-    log.info("login_failed", user_id=str(user.id) if user else None)
+    log.info("login_failed", **attempt.names)
     raise InvalidCredentials
 
 
