@@ -110,9 +110,11 @@ class EmbeddedServer(PostgresServer):
             return None
         if _is_postgres(pid):
             return pid
-        # Another program may have that process ID by now, and Postgres would take it for its own.
+        # Another program has that process ID by now, or nobody has asked how the process ended.
+        # Postgres would take either for a server that runs.
         if psutil.pid_exists(pid):
-            file.unlink()
+            for stale in (file, *self.pgdata.glob(".s.PGSQL.*.lock")):
+                stale.unlink()
         return None
 
     def _launch(self) -> int:
