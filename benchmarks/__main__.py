@@ -40,6 +40,7 @@ def main() -> int:
     wanted = options.only.split(",") if options.only else list(groups)
     with tempfile.TemporaryDirectory(prefix="benchmarks-") as name:
         folder = Path(name)
+        folder.chmod(0o755)  # as root, the embedded Postgres runs as another user
         os.environ.update(isolation(folder))
         print("Rendering and installing the defaults …", flush=True)
         with stage(folder) as it:

@@ -40,6 +40,26 @@ def pytest_configure(config: pytest.Config) -> None:
     make_release(folder / "release")
 
 
+@pytest.fixture(scope="session")
+def tmp_path_factory(tmp_path_factory: pytest.TempPathFactory) -> pytest.TempPathFactory:
+    """Return pytest's factory of folders, with folders that other users may enter.
+
+    As root, the embedded Postgres of a project runs as another user.
+    """
+    root = Path(os.environ["PYTEST_DEBUG_TEMPROOT"])
+    make_closed = tmp_path_factory.mktemp
+
+    def make_open(basename: str, numbered: bool = True) -> Path:
+        folder = make_closed(basename, numbered)
+        for path in (folder, *folder.parents):
+            if path.is_relative_to(root):
+                path.chmod(path.stat().st_mode | 0o011)
+        return folder
+
+    tmp_path_factory.mktemp = make_open  # type: ignore[method-assign]  # pytest has no setting
+    return tmp_path_factory
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark each test with its tier, which is its folder."""

@@ -1,0 +1,173 @@
+"""The embedded Postgres of a project as root, and as several users of one machine."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from hooks.projects import project_environment, python_of
+from tests.postgres import folder_for_other_user
+
+root_only = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be several users")
+
+# Becomes a user, starts Postgres in a folder, and holds it until its standard input closes.
+# Python and what the library imports may be in folders that only root may enter.
+START = """
+import asyncio, os, pwd, sys
+from pathlib import Path
+from app.db import embedded, embedded_server
+if sys.argv[1] != "root":
+    user = pwd.getpwnam(sys.argv[1])
+    os.setgroups([])
+    os.setgid(user.pw_gid)
+    os.setuid(user.pw_uid)
+try:
+    print(embedded.start("session_tests", Path(sys.argv[2])), flush=True)
+except embedded.EmbeddedPostgresError as error:
+    print(error, flush=True)
+sys.stdin.read()
+"""
+# Several processes on a fresh machine: /etc is a copy, and the program that creates users is slow.
+FRESH_MACHINE = """
+set -e
+mount --bind "$1/etc" /etc
+sed -i /^pgserver:/d /etc/passwd /etc/shadow /etc/group /etc/gshadow
+export PATH="$1/slow:$PATH"
+for number in 1 2 3; do
+    "$2" -c "$3" root "$4" </dev/null &
+done
+wait
+grep --count ^pgserver: /etc/passwd
+"""
+
+
+@contextmanager
+def started(project: Path, user: str, folder: Path) -> Iterator[str]:
+    """Start Postgres as a user; its URL, or the sentence that says why it does not start."""
+    with subprocess.Popen(
+        [python_of(project), "-c", START, user, folder],
+        cwd=project,
+        env=project_environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.communicate()
+
+
+@pytest.fixture
+def folder_of() -> Iterator[Callable[[str], Path]]:
+    """Give the function that makes a folder of a user."""
+    with folder_for_other_user() as parent:
+
+        def make(user: str) -> Path:
+            (parent / user).mkdir()
+            shutil.chown(parent / user, user)
+            return parent / user
+
+        parent.chmod(0o755)
+        yield make
+
+
+@root_only
+def test_first_starts_at_once_create_the_system_user_once(
+    project: Path, folder_of: Callable[[str], Path]
+) -> None:
+    machine = folder_of("root")
+    shutil.copytree("/etc", machine / "etc", symlinks=True)
+    slow = machine / "slow" / "useradd"
+    slow.parent.mkdir()
+    slow.write_text(f'#!/bin/sh\nsleep 0.5\nexec {shutil.which("useradd")} "$@"\n')
+    slow.chmod(0o755)
+
+    arguments = [machine, python_of(project), START, machine / ".postgres"]
+    started = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", FRESH_MACHINE, "sh", *arguments],
+        cwd=project,
+        env=project_environment(),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+    *urls, users = started.stdout.split()
+    assert [url.partition("?")[0] for url in urls] == ["postgresql://postgres@/session_tests"] * 3
+    assert users == "1"
+
+
+@root_only
+@pytest.mark.parametrize("mode", [0o700, 0o710, 0o750], ids=oct)
+def test_as_root_a_parent_folder_stays_closed(
+    project: Path, folder_of: Callable[[str], Path], mode: int
+) -> None:
+    closed = folder_of("root")
+    (closed / "project").mkdir()
+    closed.chmod(mode)
+
+    with started(project, "root", closed / "project" / ".postgres") as sentence:
+        assert f"may not enter {closed}: run `chmod o+x '{closed}'`" in sentence
+    assert closed.stat().st_mode & 0o777 == mode
+
+
+@root_only
+def test_as_root_a_folder_above_the_data_keeps_its_permissions(
+    project: Path, folder_of: Callable[[str], Path]
+) -> None:
+    parent = folder_of("root")
+    parent.chmod(0o711)
+
+    with started(project, "root", parent / ".postgres") as url:
+        assert url.startswith("postgresql://")
+    assert parent.stat().st_mode & 0o777 == 0o711
+
+
+@root_only
+def test_two_users_of_a_machine_run_postgres_at_once(
+    project: Path, folder_of: Callable[[str], Path]
+) -> None:
+    users = ["nobody", "daemon", "root"]
+    folders = [folder_of(user) / ".postgres" for user in users]
+    with (
+        started(project, users[0], folders[0]) as first,
+        started(project, users[1], folders[1]) as second,
+        started(project, users[2], folders[2]) as third,
+    ):
+        for url in (first, second, third):
+            assert url.startswith("postgresql://")
+    assert not any((folder / "postmaster.pid").exists() for folder in folders)
+
+
+@root_only
+def test_data_of_another_user_is_left_alone(
+    project: Path, folder_of: Callable[[str], Path]
+) -> None:
+    data = folder_of("nobody") / ".postgres"
+    with started(project, "nobody", data) as url:
+        assert url.startswith("postgresql://")
+    before = data.stat()
+
+    with started(project, "root", data) as sentence:
+        assert f"{data} has data of another user" in sentence
+    with started(project, "daemon", data) as sentence:
+        assert f"No permission to write {data}" in sentence
+    assert (data.stat().st_uid, data.stat().st_mode) == (before.st_uid, before.st_mode)
+    with started(project, "nobody", data) as url:
+        assert url.startswith("postgresql://")
+
+
+@root_only
+def test_a_folder_that_a_user_may_not_write_is_one_sentence(
+    project: Path, folder_of: Callable[[str], Path]
+) -> None:
+    data = folder_of("root") / ".postgres"
+
+    with started(project, "nobody", data) as sentence:
+        assert sentence.startswith(f"No permission to write {data}: run this as a user who may")
+    assert not data.exists()
