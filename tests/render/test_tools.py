@@ -72,6 +72,13 @@ def test_types_are_right(projects: list[Path], tmp_path: Path) -> None:
         run([python, "-m", "mypy", f"--cache-dir={tmp_path / 'cache'}"], folder)
 
 
+def test_pyright_finds_nothing_in_the_application(projects: list[Path], tmp_path: Path) -> None:
+    # What Pylance shows in VS Code. The variants' Python differs in the defaults of settings alone.
+    python = install(distinct(projects, "requirements-dev.txt")[0], tmp_path / "venv")
+    pyright = [sys.executable, "-m", "pyright", "--pythonpath", python]
+    run([*pyright, "app"], backend(projects[0]))
+
+
 def test_template_is_linted_by_the_rules_of_what_it_generates(projects: list[Path]) -> None:
     own, generated = (
         tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["ruff"]

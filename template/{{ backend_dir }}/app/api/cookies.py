@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.core.devices import DEVICE_TTL_SECONDS, Device, DeviceTokens
-from app.core.settings import Settings
+from app.core.settings import SameSite, Settings
 from app.core.tokens import AccessClaims, AccessTokens, RawToken, parse_refresh_token
 from app.services.sessions.ending import Presented
 from app.services.sessions.grant import Grant
@@ -32,7 +32,7 @@ class AuthCookies:
         self.device_name: Final = f"{prefix}device"
         self._domain = settings.cookie_domain
         self._secure = settings.cookie_secure
-        self._samesite = settings.cookie_samesite
+        self._samesite: SameSite = settings.cookie_samesite
         self._tokens = AccessTokens(settings)
         self._devices = DeviceTokens(settings)
 

@@ -10,11 +10,12 @@ from starlette.staticfiles import StaticFiles
 
 from app.api.cookies import AuthCookies
 from app.api.deps import ACCESS_COOKIE
-from app.api.problems import ProblemDocument
+from app.api.operation_ids import shorten_operation_ids
+from app.api.problem_schemas import problem_schemas
 
 
 def describe(app: FastAPI) -> None:
-    """Complete the OpenAPI document: the errors' schema, and the cookie's name."""
+    """Complete the OpenAPI document: operation IDs, the errors' schemas, the cookie's name."""
     generate = app.openapi
     cookies: AuthCookies = app.state.cookies
 
@@ -22,10 +23,8 @@ def describe(app: FastAPI) -> None:
         if app.openapi_schema:
             return app.openapi_schema
         document = generate()
-        schemas = document["components"]["schemas"]
-        problem = ProblemDocument.model_json_schema(ref_template="#/components/schemas/{model}")
-        schemas.update(problem.pop("$defs"))
-        schemas["ProblemDocument"] = problem
+        shorten_operation_ids(document)
+        document["components"]["schemas"].update(problem_schemas(document))
         schemes = document["components"]["securitySchemes"]
         schemes[ACCESS_COOKIE.scheme_name]["name"] = cookies.access_name
         return document

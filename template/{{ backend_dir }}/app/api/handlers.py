@@ -1,6 +1,6 @@
 """What Starlette and FastAPI raise themselves, as problem documents too."""
 
-from http import HTTPStatus
+from dataclasses import replace
 from typing import Final
 
 from fastapi import Request
@@ -9,7 +9,13 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from app.api.problems import INVALID, TOO_LARGE, UNSUPPORTED, Problem, problem_response
+from app.api.problems import (
+    INVALID,
+    OTHER_PROBLEMS,
+    UNSUPPORTED,
+    http_problem,
+    problem_response,
+)
 from app.api.validation import has_wrong_media_type, safe_errors
 
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
@@ -17,25 +23,13 @@ METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 async def handle_http_exception(request: Request, error: HTTPException) -> JSONResponse:
     """Answer 404, 405, a body that can't be read, and whatever status an endpoint raises."""
-    if error.status_code == HTTPStatus.BAD_REQUEST:
-        return problem_response(request, INVALID)
-    if error.status_code == HTTPStatus.UNSUPPORTED_MEDIA_TYPE:
-        return problem_response(request, UNSUPPORTED)
-    if error.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-        return problem_response(request, TOO_LARGE)
+    problem = http_problem(error.status_code)
+    if problem in OTHER_PROBLEMS:
+        return problem_response(request, problem)
     headers = dict(error.headers or {})
     if "Allow" in headers:
         headers["Allow"] = ", ".join(_allowed_methods(request))
-    known = error.status_code in HTTPStatus.__members__.values()
-    title = HTTPStatus(error.status_code).phrase if known else "Error"
-    problem = Problem(
-        status=error.status_code,
-        name=title.lower().replace(" ", "-"),
-        title=title,
-        detail=str(error.detail),
-        headers=headers,
-    )
-    return problem_response(request, problem)
+    return problem_response(request, replace(problem, detail=str(error.detail), headers=headers))
 
 
 async def handle_validation_error(request: Request, error: RequestValidationError) -> JSONResponse:

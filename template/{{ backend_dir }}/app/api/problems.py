@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from fastapi import Request
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
+from pydantic.json_schema import SkipJsonSchema
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -28,7 +29,16 @@ class Problem:
     name: str
     title: str
     detail: str
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict, compare=False)
+
+    @property
+    def type(self) -> str:
+        """The `type` in the document: a URI reference, as RFC 9457 3.1.1 requires."""
+        return f"/problems/{self.name}"
+
+
+def _without_default(schema: dict[str, Any]) -> None:
+    schema.pop("default")
 
 
 class ProblemDocument(BaseModel):
@@ -39,7 +49,10 @@ class ProblemDocument(BaseModel):
     status: int
     detail: str
     request_id: str
-    errors: list[FieldError] | None = None
+    # Absent when there are none, never null: the schema says the same.
+    errors: list[FieldError] | SkipJsonSchema[None] = Field(
+        None, json_schema_extra=_without_default
+    )
 
 
 # RFC 9110 11.6.1 demands the header with a 401; for cookies there is no registered scheme.
@@ -67,6 +80,8 @@ INVALID: Final = Problem(
 UNSUPPORTED: Final = Problem(
     415, "unsupported-media-type", "Unsupported media type", "Send the Content-Type of this call."
 )
+# The problems that no exception below leads to. Those of both tables are in the OpenAPI document.
+OTHER_PROBLEMS: Final = (INTERNAL, NOT_READY, CROSS_SITE, TOO_LARGE, INVALID, UNSUPPORTED)
 
 PROBLEMS: Final[dict[type[Exception], Problem]] = {
     errors.InvalidCredentials: Problem(
@@ -113,7 +128,7 @@ def problem_response(
 ) -> JSONResponse:
     """Render a problem. field_errors: for a 422, what is wrong where."""
     document = ProblemDocument(
-        type=f"/problems/{problem.name}",
+        type=problem.type,
         title=problem.title,
         status=problem.status,
         detail=problem.detail,
@@ -126,6 +141,15 @@ def problem_response(
         media_type=MEDIA_TYPE,
         headers=problem.headers,
     )
+
+
+def http_problem(status: int) -> Problem:
+    """Return the problem that Starlette's `HTTPException` with this status stands for."""
+    known = {400: INVALID, 413: TOO_LARGE, 415: UNSUPPORTED}
+    if status in known:
+        return known[status]
+    title = HTTPStatus(status).phrase if status in HTTPStatus.__members__.values() else "Error"
+    return Problem(status, title.lower().replace(" ", "-"), title, title)
 
 
 def problem_of(error: Exception) -> Problem | None:
@@ -156,13 +180,19 @@ def _database_refuses(error: DBAPIError) -> bool:
     return error.connection_invalidated or code.startswith(refusals)
 
 
+def schema_name(status: int) -> str:
+    """Return the name of the schema that describes the errors with this status."""
+    return f"Problem{status}"
+
+
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Say in the OpenAPI document which errors a call has."""
-    schema = {"$ref": "#/components/schemas/ProblemDocument"}
+    """Describe the errors of an endpoint for the OpenAPI document; see `problem_schemas.py`."""
     return {
         status: {
             "description": HTTPStatus(status).phrase,
-            "content": {MEDIA_TYPE: {"schema": schema}},
+            "content": {
+                MEDIA_TYPE: {"schema": {"$ref": f"#/components/schemas/{schema_name(status)}"}}
+            },
         }
         for status in statuses
     }

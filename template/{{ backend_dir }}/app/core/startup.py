@@ -39,7 +39,7 @@ def load_settings() -> Settings:
             name = str(problem["loc"][0]).upper()
             if problem["type"] == "missing":
                 lines.append(f"{name} is missing; {HINTS.get(name, 'set it')}")
-            elif problem["type"] == "value_error":
+            elif problem["type"] == "value_error" and "ctx" in problem:
                 lines.append(f"{name} {problem['ctx']['error']}")
             else:
                 lines.append(f"{name} is not valid: {problem['msg']}")

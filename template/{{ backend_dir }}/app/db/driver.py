@@ -6,7 +6,7 @@ leaving out for who is signed in, and for refreshing, and nowhere else.
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import asyncpg
 from sqlalchemy import make_url
@@ -64,7 +64,7 @@ async def driver_connection(
     server the connection is hung up: nobody knows what it is still waiting for.
     """
     held = await database.engine.raw_connection()
-    driver: asyncpg.Connection = held.driver_connection
+    driver = cast("asyncpg.Connection", held.driver_connection)
     try:
         if transaction:
             await driver.execute("BEGIN")
