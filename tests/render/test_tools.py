@@ -62,8 +62,14 @@ def test_hadolint_finds_nothing_in_the_dockerfiles(projects: list[Path]) -> None
     run([hadolint, "--no-color", *distinct(projects, "Dockerfile")], ROOT)
 
 
-def test_types_are_right(projects: list[Path], tmp_path: Path) -> None:
-    python = install(distinct(projects, "requirements-dev.txt")[0], tmp_path / "venv")
+@pytest.fixture(scope="module")
+def python(projects: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a Python that has what the projects need."""
+    folder = tmp_path_factory.mktemp("venv")
+    return install(distinct(projects, "requirements-dev.txt")[0], folder)
+
+
+def test_types_are_right(projects: list[Path], python: Path, tmp_path: Path) -> None:
     by_python = {
         frozenset(it for it in files(folder).items() if it[0].endswith(".py")): folder
         for folder in map(backend, projects)
@@ -72,9 +78,8 @@ def test_types_are_right(projects: list[Path], tmp_path: Path) -> None:
         run([python, "-m", "mypy", f"--cache-dir={tmp_path / 'cache'}"], folder)
 
 
-def test_pyright_finds_nothing_in_the_application(projects: list[Path], tmp_path: Path) -> None:
+def test_pyright_finds_nothing_in_the_application(projects: list[Path], python: Path) -> None:
     # What Pylance shows in VS Code. The variants' Python differs in the defaults of settings alone.
-    python = install(distinct(projects, "requirements-dev.txt")[0], tmp_path / "venv")
     pyright = [sys.executable, "-m", "pyright", "--pythonpath", python]
     run([*pyright, "app"], backend(projects[0]))
 
