@@ -1,7 +1,7 @@
 """The browser app of docs/frontend.md: what the page says to copy, with a form around it."""
 
-import json
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +17,10 @@ from tests.tools import PATH, require
 PAGE: Final = "docs/frontend.md"
 START_SECONDS: Final = 30
 # The newest of each: it is what a frontend that begins today gets.
-PACKAGES: Final = ("vite", "typescript", "openapi-fetch")
+CREATE: Final = ("create", "--yes", "vite@latest")
+TEMPLATE: Final = ("--template", "react-ts", "--no-interactive")
+# What careful teams set on top of the options of Vite's template.
+STRICT: Final = ("--strict", "--exactOptionalPropertyTypes", "--noUncheckedIndexedAccess")
 
 INDEX: Final = """<!doctype html>
 <title>Shop</title>
@@ -33,7 +36,8 @@ INDEX: Final = """<!doctype html>
 """
 
 MAIN: Final = """
-import { backend, session } from "./backend";
+import { session } from "./backend";
+import { backend } from "./backend/client";
 import type { User } from "./backend/session";
 
 const form = document.querySelector("form")!;
@@ -56,6 +60,33 @@ session.me().then(show, explain);
 Object.assign(window, { backend, session });
 """
 
+# What the generated types promise; the compiler checks it, and nothing runs.
+TYPES: Final = """
+import { backend } from "./backend/client";
+import type { components, operations } from "./backend/schema";
+import type { Problem, User } from "./backend/session";
+
+type Schemas = components["schemas"];
+
+// The types that the module writes down by hand are those of the backend.
+export const sameUser = (user: Schemas["UserOut"]): User => user;
+export const sameOut = (user: User): Schemas["UserOut"] => user;
+export const sameProblem = (problem: Schemas["ProblemDocument"]): Problem => problem;
+
+export type Names = Pick<operations, "login" | "readMe" | "endSession" | "changePassword">;
+
+export async function narrowed(): Promise<number> {
+  const { error } = await backend.POST("/api/v1/users", { body: { email: "", password: "" } });
+  // @ts-expect-error: no response of this endpoint has that type
+  if (error?.type === "/problems/session-not-found") return 0;
+  if (error?.status !== 422) return 0;
+  if (error.type === "/problems/unacceptable-password") return error.errors?.length ?? 0;
+  // @ts-expect-error: the field is a list or absent, never null
+  error.errors = null;
+  return 422;
+}
+"""
+
 # In place of the frontend's .env: one build talks to any backend.
 TESTS_CONFIG: Final = """
 import { mergeConfig } from "vite";
@@ -66,27 +97,6 @@ export default mergeConfig(config, {
 });
 """
 
-# What Vite's own templates set.
-PACKAGE: Final = {"private": True, "type": "module", "scripts": {"dev": "vite"}}
-TSCONFIG: Final = {
-    "compilerOptions": {
-        "target": "es2023",
-        "module": "esnext",
-        "lib": ["ES2023", "DOM"],
-        "types": ["vite/client"],
-        "moduleResolution": "bundler",
-        "verbatimModuleSyntax": True,
-        "noEmit": True,
-        "strict": True,
-        "noUnusedLocals": True,
-        "noUnusedParameters": True,
-        "erasableSyntaxOnly": True,
-        "noFallthroughCasesInSwitch": True,
-        "skipLibCheck": True,
-    },
-    "include": ["src", "*.ts"],
-}
-
 
 def blocks(project: Path, language: str) -> list[str]:
     """Give the blocks of a language that the page shows."""
@@ -95,25 +105,28 @@ def blocks(project: Path, language: str) -> list[str]:
 
 
 def make_frontend(project: Path, folder: Path) -> None:
-    """Write the app, install what it needs, and generate the types as the page says."""
+    """Create a React app with Vite, and add to it what the page says, with generated types."""
     npm = require("npm")
-    session, index, config = blocks(project, "ts")
+    run([npm, *CREATE, folder.name, "--", *TEMPLATE], folder.parent)
+    session, index, client, sign_up, config = blocks(project, "ts")
     (folder / "src/backend").mkdir(parents=True)
     for path, text in {
         "index.html": INDEX,
         "src/main.ts": MAIN,
+        "src/types.ts": TYPES,
+        "src/sign-up.ts": sign_up,
         "src/backend/session.ts": session,
         "src/backend/index.ts": index,
+        "src/backend/client.ts": client,
         "vite.config.ts": config,
         "vite.tests.ts": TESTS_CONFIG,
-        "tsconfig.json": json.dumps(TSCONFIG),
-        "package.json": json.dumps(PACKAGE),
     }.items():
         (folder / path).write_text(text, encoding="utf-8")
-    run([npm, "install", "--silent", "--no-audit", "--no-fund", *PACKAGES], folder)
-    (commands,) = [block for block in blocks(project, "sh") if "openapi-typescript" in block]
-    commands = commands.replace("BACKEND", f"'{project}'")
-    run(["sh", "-ec", commands], folder, project_environment(PATH=project_path(project)))
+    generate, install = [block for block in blocks(project, "sh") if "np" in block]
+    assert install == "npm install openapi-fetch\n"
+    run([npm, *install.split()[1:], "--silent", "--no-audit", "--no-fund"], folder)
+    generate = generate.replace("BACKEND", f"'{project}'")
+    run(["sh", "-ec", generate], folder, project_environment(PATH=project_path(project)))
 
 
 def project_path(project: Path) -> str:
@@ -122,8 +135,21 @@ def project_path(project: Path) -> str:
 
 
 def check_types(folder: Path) -> None:
-    """Check the types, as `npm run build` does in Vite's own templates."""
-    run([folder / "node_modules/.bin/tsc"], folder)
+    """Check the types, as `npm run build` of Vite's template does, and then more strictly."""
+    tsc = folder / "node_modules/.bin/tsc"
+    run([tsc, "--build"], folder)
+    run([tsc, "--project", "tsconfig.app.json", *STRICT], folder)
+
+
+def check_types_of_module(frontend: Path, folder: Path) -> None:
+    """Check the types of the module alone, as before the first generation of the schema."""
+    (folder / "src/backend").mkdir(parents=True)
+    (folder / "node_modules").symlink_to(frontend / "node_modules")
+    names = ("tsconfig.app.json", "src/backend/session.ts", "src/backend/index.ts")
+    for name in names:
+        shutil.copy(frontend / name, folder / name)
+    tsc = folder / "node_modules/.bin/tsc"
+    run([tsc, "--project", "tsconfig.app.json", "--incremental", "false", *STRICT], folder)
 
 
 def build(folder: Path) -> Path:

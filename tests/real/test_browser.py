@@ -17,7 +17,7 @@ from tests.diagrams import Call, calls, diagram
 from tests.production import EMAIL, ME, REFRESH
 from tests.real.app import SIGNED_OUT, address, kept, sees, sign_in, submit
 from tests.real.conftest import ACCESS_SECONDS
-from tests.real.frontend import check_types
+from tests.real.frontend import check_types, check_types_of_module
 from tests.real.websites import ANSWERS
 
 
@@ -30,6 +30,10 @@ def count(person: BrowserContext, path: str) -> list[str]:
 
 def test_the_app_passes_the_type_check_of_its_tools(frontend: Path) -> None:
     check_types(frontend)
+
+
+def test_the_module_compiles_before_the_types_are_generated(frontend: Path, tmp_path: Path) -> None:
+    check_types_of_module(frontend, tmp_path)
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
