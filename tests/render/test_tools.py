@@ -80,8 +80,7 @@ def test_types_are_right(projects: list[Path], python: Path, tmp_path: Path) -> 
 
 def test_pyright_finds_nothing_in_the_application(projects: list[Path], python: Path) -> None:
     # What Pylance shows in VS Code. The variants' Python differs in the defaults of settings alone.
-    pyright = [sys.executable, "-m", "pyright", "--pythonpath", python]
-    run([*pyright, "app"], backend(projects[0]))
+    run([sys.executable, "-m", "pyright", "--pythonpath", python, "app"], backend(projects[0]))
 
 
 def test_template_is_linted_by_the_rules_of_what_it_generates(projects: list[Path]) -> None:
