@@ -2,15 +2,21 @@
 
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pytest
+from copier import Settings, run_copy
+from jinja2 import Environment
+from jinja2.nodes import TemplateData
 
 from hooks import check_template
 from hooks.check_template import BACKEND, ROOT, TEMPLATE
 from tests.markdown import broken_links
 from tests.rendering import add_move, example_move, without_moves
 from tests.tools import PACKAGES
+from tests.variants import questions
 
 
 @pytest.mark.parametrize("check", check_template.CHECKS)
@@ -26,6 +32,48 @@ def test_readme_has_every_question() -> None:
         if name[0] != "_" and question.get("when") is not False
     ]
     assert re.findall(r"^\| `(\w+)` \|", readme, re.MULTILINE) == questions
+
+
+COLUMNS = 80
+# How Copier, with the library questionary, shows a question and its choices: a microphone, two
+# columns wide, and a space; or an arrow, and spaces.
+MARGIN = 3
+REFUSAL = "Validation error for question '{}': "
+
+
+def lines_seen(name: str, question: dict[str, Any]) -> Iterator[str]:
+    """Yield each line of a question as Copier shows it: the help, the choices, the refusals."""
+    choices = question.get("choices", ())
+    for text in (*question["help"].splitlines(), *choices):
+        yield " " * MARGIN + text
+    # The texts between Jinja's tags: one for each branch of the validator.
+    for node in Environment().parse(question.get("validator", "")).find_all(TemplateData):
+        yield REFUSAL.format(name) + node.data.strip()
+
+
+@pytest.mark.parametrize(("name", "question"), questions().items(), ids=questions())
+def test_question_fits_in_a_terminal(name: str, question: dict[str, Any]) -> None:
+    lines = list(lines_seen(name, question))
+    assert ("validator" in question) == any(line.startswith("Validation") for line in lines)
+    assert all(line.isascii() for line in lines)
+    assert [line for line in lines if len(line) > COLUMNS] == []
+
+
+def test_message_fits_in_a_terminal() -> None:
+    config = check_template.load_config(ROOT)
+    for name in ("_message_after_copy", "_message_after_update"):
+        lines = re.sub(r"{[{%].*?[%}]}", "", config[name]).splitlines()
+        assert [line for line in lines if len(line) > COLUMNS] == []
+
+
+def test_copier_shows_a_refusal_as_the_test_counts_it(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "copier.yml", tmp_path)
+    (tmp_path / TEMPLATE).mkdir()
+    answers = {"frontend_origin": "https://example.com/path"}
+    with pytest.raises(ValueError, match="Leave out") as raised:
+        run_copy(str(tmp_path), tmp_path / "new", answers, defaults=True, settings=Settings())
+    question = questions()["frontend_origin"]
+    assert str(raised.value) in set(lines_seen("frontend_origin", question))
 
 
 def test_owners_files_are_left_alone_by_copy_and_by_update() -> None:
