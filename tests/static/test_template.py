@@ -47,7 +47,9 @@ def lines_seen(name: str, question: dict[str, Any]) -> Iterator[str]:
     for text in (*question["help"].splitlines(), *choices):
         yield " " * MARGIN + text
     # The texts between Jinja's tags: one for each branch of the validator.
-    for node in Environment().parse(question.get("validator", "")).find_all(TemplateData):
+    for node in (
+        Environment(autoescape=True).parse(question.get("validator", "")).find_all(TemplateData)
+    ):
         yield REFUSAL.format(name) + node.data.strip()
 
 
