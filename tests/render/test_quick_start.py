@@ -40,8 +40,10 @@ def test_message_and_readmes_start_a_project_alike(
     tmp_path: Path, manager: str, layout: str
 ) -> None:
     answers = {"repo_layout": layout, "package_manager": manager}
-    command = [*COPIER, "copy", "--defaults", *data(answers), release(), "my-backend"]
-    message = run(command, tmp_path).partition(" is ready. Next:\n")[2].rstrip()
+    copy = [*COPIER, "copy", "--defaults", *data(answers)]
+    message = (
+        run([*copy, release(), "my-backend"], tmp_path).partition(" is ready. Next:\n")[2].rstrip()
+    )
     project = tmp_path / "my-backend"
 
     said = re.findall(r"^    (\S.*)$", message, re.MULTILINE)
@@ -58,8 +60,8 @@ def test_message_and_readmes_start_a_project_alike(
             create_user.removeprefix("(cd backend && ").removesuffix(")"),
         ]
     elif manager == questions()["package_manager"]["default"]:
-        copy, enter, *commands = first_commands(ROOT / "README.md")
-        assert copy == "uvx copier copy PATH/TO/copier-fastapi-postgres my-backend"
+        render, enter, *commands = first_commands(ROOT / "README.md")
+        assert render == "uvx copier copy PATH/TO/copier-fastapi-postgres my-backend"
         assert [enter, *commands] == said
 
 

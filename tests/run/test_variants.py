@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from hooks.projects import find_python, project_environment, python_of
-from tests.commands import commit, git, run
+from tests.commands import commit, run
 from tests.installing import POETRY_INDEX, install_poetry
 from tests.rendering import backend, files
 from tests.servers import free_port, started
@@ -33,25 +33,28 @@ from importlib.metadata import distributions
 print(*sorted(f"{d.name} {d.version}" for d in distributions()), sep="\\n")
 """
 PASSWORD = "a passphrase for tests"
-SHELL_BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PASSWORDS = f"{PASSWORD}\n{PASSWORD}\n"
+# Also one in a list, which is indented.
+SHELL_BLOCK = re.compile(r"^ *```sh\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 # The slow tests race and measure: they want the machine for themselves, in tests/real.
 GATE = {"PYTEST_ADDOPTS": "-m 'not slow'", "PYTEST_XDIST_AUTO_NUM_WORKERS": "2"}
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A rendered and committed row of the table, and what its commands run with.
+    """A rendered row of the table, and what its commands run with.
 
-    project: the backend's folder.
+    repository: the whole project. project: the backend's folder.
     """
 
     row: Mapping[str, str]
+    repository: Path
     project: Path
     environment: dict[str, str]
 
-    def run(self, command: str, text: str | None = None) -> str:
-        """Run a line of shell in the project; gives what it printed."""
-        return run(["sh", "-ec", command], self.project, self.environment, text=text)
+    def run(self, command: str, text: str | None = None, folder: Path | None = None) -> str:
+        """Run a line of shell in the backend's folder, or another; return what it printed."""
+        return run(["sh", "-ec", command], folder or self.project, self.environment, text=text)
 
     @property
     def lock(self) -> Path:
@@ -76,30 +79,47 @@ def variant(
         # found; so the row is run before each release.
         pytest.skip(missing)
     repository = rendered(answers(row))
-    git(repository, "init", "--quiet")
-    commit(repository, "Start from the template")
-    return Variant(
-        row, backend(repository), environment_with(row["package_manager"], python, tmp_path)
-    )
+    environment = environment_with(row["package_manager"], python, tmp_path)
+    return Variant(row, repository, backend(repository), environment)
 
 
 def test_readme_is_followed_and_the_gate_passes(variant: Variant, tmp_path: Path) -> None:
-    readme = (variant.project / "README.md").read_text(encoding="utf-8")
-    blocks = [block.splitlines() for block in SHELL_BLOCK.findall(readme)]
-    commands = [command for block in blocks for command in block]
+    if variant.repository != variant.project:
+        follow(variant, variant.repository, shell_lines(variant.repository / "README.md"), tmp_path)
+    readme = variant.project / "README.md"
+    commands = [*shell_lines(readme), *shell_lines(variant.project / "docs/developing.md")]
+    follow(variant, variant.project, commands, tmp_path)
+    assert {"make install", "make dev", "make migrate", "make install check"} <= set(commands)
+    for page in (readme, variant.project / "docs/developing.md"):
+        check_commands(variant, page.read_text(encoding="utf-8"))
+    check_locks(variant)
+    check_image(variant, tmp_path / "image")
+
+
+def shell_lines(page: Path) -> list[str]:
+    """Return the lines of shell that a page shows."""
+    blocks = SHELL_BLOCK.findall(page.read_text(encoding="utf-8"))
+    return [line.strip() for block in blocks for line in block.splitlines()]
+
+
+def follow(variant: Variant, folder: Path, commands: list[str], tmp_path: Path) -> None:
+    """Run the commands of a page in their order, beside `make dev` once it is one of them."""
     with ExitStack() as stack:
         for command in commands:
             if command == "make dev":
                 log = tmp_path / "dev.log"
                 server = stack.enter_context(
-                    started(["make", "dev"], variant.project, variant.environment, log)
+                    started(["make", "dev"], folder, variant.environment, log)
                 )
                 server.wait_until_ready()
             elif command.startswith("docker "):
                 pass  # for who prefers that to the embedded Postgres; its file has a schema
-            elif "create-user" in command:
-                said = variant.run(command, text=f"{PASSWORD}\n{PASSWORD}\n")
-                assert "Created you@example.com." in said
+            elif "create-user" in command and folder != variant.project:
+                # The backend's own README creates the same user, later.
+                said = variant.run(command.replace("you@", "first@"), PASSWORDS, folder)
+                assert "Created first@example.com." in said
+            elif "create-user" in command or "set-password" in command:
+                assert "you@example.com" in variant.run(command, PASSWORDS)
             else:
                 if command.startswith("make migration"):
                     # Before it, or it would mend what is missing.
@@ -107,11 +127,7 @@ def test_readme_is_followed_and_the_gate_passes(variant: Variant, tmp_path: Path
                 elif "copier update" in command:
                     finish_dependency(variant)
                     commit(variant.project, "Our work")
-                variant.run(command)
-    assert {"make dev", "make migrate", "make install check"} <= set(commands)
-    check_commands(variant, readme)
-    check_locks(variant)
-    check_image(variant, tmp_path / "image")
+                variant.run(command, folder=folder)
 
 
 def finish_dependency(variant: Variant) -> None:
