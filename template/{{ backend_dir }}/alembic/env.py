@@ -12,6 +12,7 @@ from sqlalchemy.types import UserDefinedType
 from app import models
 from app.core.settings import Settings
 from app.core.startup import load_or_exit
+from app.db.agreement import explain, require_every_model
 from app.db.embedded import EmbeddedPostgresError
 from app.db.local import use_local_database
 from app.db.session import DatabaseUnavailable, create_migration_engine
@@ -34,6 +35,7 @@ def run_migrations(connection: Connection) -> None:
         target_metadata=models.Base.metadata,
         compare_server_default=True,
         render_item=import_type,
+        process_revision_directives=lambda *_: require_every_model(models),
     )
     with context.begin_transaction():
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
@@ -56,5 +58,7 @@ try:
         use_local_database()
         settings = load_or_exit()
     asyncio.run(main(settings))
+except CommandError as error:
+    raise explain(error, context.script) from error.__cause__
 except (EmbeddedPostgresError, DatabaseUnavailable) as error:
     raise CommandError(str(error)) from None

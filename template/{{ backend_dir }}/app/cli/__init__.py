@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import Any, Final
 
 from alembic.util import CommandError as AlembicError
 from sqlalchemy.exc import ProgrammingError
@@ -12,11 +13,16 @@ from app.cli.dev import dev
 from app.cli.doctor import doctor
 from app.cli.errors import CommandError
 from app.cli.openapi import openapi
+from app.cli.psql import psql
+from app.cli.reset import reset
 from app.cli.serve import serve
+from app.cli.shell import shell
 from app.core.startup import CONFIGURATION_ERROR, ConfigurationError
 from app.db.embedded import EmbeddedPostgresError
 from app.db.session import DatabaseUnavailable
 from app.services.errors import EmailTaken, UnacceptablePassword, UserNotFound
+
+INTERRUPTED: Final = 130  # as a shell reports a program that SIGINT has ended
 
 PROBLEMS = {
     EmailTaken: "There is a user with this email address already.",
@@ -28,10 +34,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m app", description="Run and look after the backend."
     )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    # Without a command, the list of them.
+    parser.set_defaults(run=lambda _: parser.exit(CONFIGURATION_ERROR, parser.format_help()))
+    commands = parser.add_subparsers(metavar="COMMAND", title="commands")
 
-    def add(name: str, text: str) -> argparse.ArgumentParser:
-        return commands.add_parser(name, help=text, description=text)
+    def add(name: str, text: str, **options: Any) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=text, description=text, **options)
 
     add("dev", "serve with reload on an embedded Postgres").set_defaults(run=lambda _: dev())
     add("serve", "serve in production").set_defaults(run=lambda _: serve())
@@ -58,6 +66,16 @@ def _parser() -> argparse.ArgumentParser:
     parsed.set_defaults(run=lambda args: users.end_sessions(args.email))
     add("purge", "delete what is over").set_defaults(run=lambda _: database.purge())
     add("openapi", "print the OpenAPI document").set_defaults(run=lambda _: openapi())
+    add(
+        "shell", "open a Python shell with the settings, the models and a session, `db`"
+    ).set_defaults(run=lambda _: shell())
+    # All that follows is for psql, options too, so no option begins with a "-" here.
+    parsed = add("psql", "open psql on the database", prefix_chars="\0", add_help=False)
+    parsed.add_argument("arguments", metavar="ARGS", nargs="*")
+    parsed.set_defaults(run=lambda args: psql(args.arguments))
+    parsed = add("reset", "delete the local database and make it anew, empty and migrated")
+    parsed.add_argument("--yes", action="store_true", help="do not ask for confirmation")
+    parsed.set_defaults(run=lambda args: reset(confirmed=args.yes))
     add("doctor", "check that all is well").set_defaults(run=lambda _: doctor())
     return parser
 
@@ -83,5 +101,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return CONFIGURATION_ERROR
     except KeyboardInterrupt:
-        return 130
+        print("\nInterrupted.", file=sys.stderr)
+        return INTERRUPTED
     return 1

@@ -3,6 +3,7 @@
 import asyncio
 import getpass
 import sys
+import warnings
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -75,15 +76,34 @@ def _parse(text: str) -> Email:
 
 def _read_new_password(settings: Settings, email: Email, *, from_stdin: bool) -> str:
     """Ask for a password, check it, and give its hash."""
-    if from_stdin:
-        password = sys.stdin.readline().rstrip("\r\n")
-    else:
-        password = getpass.getpass("Password: ")
-        if getpass.getpass("Once more: ") != password:
-            raise CommandError("The two passwords differ; nothing was done.")
+    password = _read_line() if from_stdin else _ask_twice(settings.password_min_length)
     check_password(settings, email, password)
     hasher = PasswordHasher(settings.bcrypt_rounds)
     try:
         return asyncio.run(hasher.hash(password))
     finally:
         hasher.close()
+
+
+def _read_line() -> str:
+    try:
+        return sys.stdin.readline().rstrip("\r\n") if sys.stdin else ""
+    except UnicodeDecodeError:
+        raise CommandError("The password on standard input is not UTF-8 text.") from None
+
+
+def _ask_twice(min_length: int) -> str:
+    print(f"The password needs at least {min_length} characters.", flush=True)
+    try:
+        with warnings.catch_warnings(action="error", category=getpass.GetPassWarning):
+            password = getpass.getpass("Password: ")
+            repeated = getpass.getpass("Once more: ")
+    except getpass.GetPassWarning:  # it would show what is typed
+        raise CommandError(
+            "There is no terminal to ask for a password; use --password-stdin."
+        ) from None
+    except EOFError:
+        raise CommandError("\nNo password was entered; nothing was done.") from None
+    if repeated != password:
+        raise CommandError("The two passwords differ; nothing was done.")
+    return password

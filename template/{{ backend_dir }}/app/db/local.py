@@ -1,10 +1,13 @@
 """Which database a developer's commands work on when nobody said."""
 
 import os
+import secrets
+import sys
 
 from dotenv import dotenv_values
 
 from app.core.settings import PROJECT_SLUG
+from app.core.startup import ENV, EXAMPLE, is_fresh_checkout
 from app.db import embedded
 
 
@@ -21,13 +24,27 @@ def use_embedded_database() -> bool:
 
 def use_local_database() -> None:
     """On a developer's machine, work on the database that `dev` works on."""
+    if is_fresh_checkout() and embedded.is_installed():
+        _use_example()
     if read_variable("ENVIRONMENT") == "local":
         use_embedded_database()
+
+
+def _use_example() -> None:
+    """Take the settings that `dev` would write to `.env`, for this process only.
+
+    Nothing is written, so that `serve` never starts with them.
+    """
+    sys.stderr.write(f"There is no {ENV} here: using the settings of {EXAMPLE}, as dev does.\n")
+    example = dotenv_values(EXAMPLE) | {"JWT_SECRET": secrets.token_urlsafe(48)}
+    for name, value in example.items():
+        if value and not os.environ.get(name):
+            os.environ[name] = value
 
 
 def read_variable(name: str) -> str | None:
     """Give a variable of the environment or of `.env`; None when it is unset or empty."""
     try:
-        return os.environ.get(name) or dotenv_values(".env").get(name) or None
-    except UnicodeDecodeError:
+        return os.environ.get(name) or dotenv_values(ENV).get(name) or None
+    except (UnicodeDecodeError, OSError):
         return None  # the settings say what is wrong with the file

@@ -64,11 +64,13 @@ def migrate(settings: Settings) -> None:
     """Bring the database to this code's head, one process at a time; see `alembic/env.py`.
 
     A database whose revision this code does not know is newer, and stays as it is: a platform that
-    migrates before each release does so before a rollback too.
+    migrates before each release does so before a rollback too. On a developer's machine it comes
+    from another branch, which `find_disagreement` tells.
     """
     try:
         command.upgrade(alembic_config(settings), "head")
     except CommandError as error:
         if not isinstance(error.__cause__, ResolutionError):
             raise
-        log.warning("database_is_newer", revision=error.__cause__.argument)
+        if settings.environment != "local":
+            log.warning("database_is_newer", revision=error.__cause__.argument)

@@ -1,0 +1,105 @@
+"""`reset`: start over with an empty local database."""
+
+import asyncio
+import os
+import sys
+from ipaddress import ip_address
+from typing import Final
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
+
+from pydantic import SecretStr
+from sqlalchemy.exc import DBAPIError
+
+from app.cli.database import prepare
+from app.cli.errors import CommandError
+from app.core.settings import Settings
+from app.core.startup import ConfigurationError
+from app.db import revisions
+from app.db.local import read_variable
+from app.db.session import create_migration_engine
+
+# To create and delete a database takes a connection to another one.
+MAINTENANCE: Final = "postgres"
+
+
+def reset(*, confirmed: bool) -> None:
+    """Delete the local database with all its data, and make it anew, empty and migrated."""
+    _refuse_deployment(read_variable("ENVIRONMENT"))  # before anything is started
+    settings = prepare()
+    _refuse_deployment(settings.environment)  # not set at all, it is production
+    url = (settings.migration_database_url or settings.database_url).get_secret_value()
+    name = local_database_name(url)
+    if not confirmed:
+        _ask(f"This deletes all data in the database {name}. Continue? [y/N] ")
+    asyncio.run(_recreate(settings, url, name))
+    revisions.migrate(settings)
+    print(f"The database {name} is empty now, and up to date.")
+
+
+def _refuse_deployment(environment: str | None) -> None:
+    if environment not in (None, "local"):
+        raise ConfigurationError(
+            f"ENVIRONMENT is {environment}, and reset is for a developer's machine, "
+            "where it is local"
+        )
+
+
+def local_database_name(url: str) -> str:
+    """Return the name of the database that a URL leads to.
+
+    Raises `CommandError` when the server may be another machine, or the database is the server's.
+    """
+    parts = urlsplit(url.strip())
+    query = dict(parse_qsl(parts.query))
+    hosts = {parts.netloc.rpartition("@")[2], query.get("host", "")} - {""}
+    for host in ",".join(hosts or {os.environ.get("PGHOST", "")}).split(","):
+        if not _is_local(host):
+            raise CommandError(
+                f"The database is on {host}, and reset deletes databases of this machine only."
+            )
+    names = {unquote(parts.path.strip("/")), query.get("dbname", "")} - {""}
+    if len(names) != 1 or names & {MAINTENANCE, "template0", "template1"}:
+        raise CommandError("DATABASE_URL does not name a database of this project's own.")
+    return names.pop()
+
+
+def _is_local(host: str) -> bool:
+    """Whether it is a socket, a loopback address, or a name without dots, as Docker gives."""
+    if host.startswith("/"):
+        return True
+    name = host.partition("]")[0].strip("[") if host.startswith("[") else host.partition(":")[0]
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return "." not in name or name == "host.docker.internal"
+
+
+def _ask(question: str) -> None:
+    if not sys.stdin or not sys.stdin.isatty():
+        raise CommandError("There is no terminal to ask for confirmation; use --yes.")
+    try:
+        answer = input(question)
+    except EOFError:
+        print()
+        answer = ""
+    if answer.strip().lower() not in ("y", "yes"):
+        raise CommandError("Nothing was deleted.")
+
+
+async def _recreate(settings: Settings, url: str, name: str) -> None:
+    parts = urlsplit(url.strip())
+    query = {key: value for key, value in parse_qsl(parts.query) if key != "dbname"}
+    other = parts._replace(path=f"/{MAINTENANCE}", query=urlencode(query)).geturl()
+    engine = create_migration_engine(
+        settings.model_copy(update={"migration_database_url": SecretStr(other)})
+    )
+    try:
+        async with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+            quoted = engine.dialect.identifier_preparer.quote_identifier(name)
+            # A program that is running, such as `dev`, connects again by itself.
+            await connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {quoted} WITH (FORCE)")
+            await connection.exec_driver_sql(f"CREATE DATABASE {quoted}")
+    except DBAPIError as error:
+        raise CommandError(f"The database {name} can't be made anew: {error.orig}") from None
+    finally:
+        await engine.dispose()
