@@ -19,6 +19,7 @@ from app.api.middleware.body_limit import BodyLimitMiddleware
 from app.api.middleware.context import ContextMiddleware
 from app.api.middleware.cross_site import CrossSiteMiddleware
 from app.api.middleware.errors import ErrorMiddleware
+from app.api.middleware.origin_hint import OriginHintMiddleware
 from app.api.middleware.proxy import ProxyHintMiddleware
 from app.core.security import PasswordHasher
 from app.core.settings import PROJECT_NAME, Settings
@@ -45,6 +46,8 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 def create_app(settings: Settings) -> FastAPI:
     """Build the application. Connects to nothing yet; several can live in one process."""
+    scheme = "https" if settings.cookie_secure else "http"
+    hints = [Middleware(OriginHintMiddleware, origins=settings.cors_origins, scheme=scheme)]
     app = FastAPI(
         title=PROJECT_NAME,
         lifespan=lifespan,
@@ -59,6 +62,7 @@ def create_app(settings: Settings) -> FastAPI:
         middleware=[
             Middleware(ContextMiddleware, hsts=settings.environment == "production"),
             Middleware(AccessLogMiddleware),
+            *(hints if settings.environment == "local" else []),
             Middleware(
                 CORSMiddleware,
                 allow_origins=settings.cors_origins,
@@ -73,7 +77,7 @@ def create_app(settings: Settings) -> FastAPI:
             Middleware(
                 CrossSiteMiddleware,
                 origins=settings.cors_origins,
-                scheme="https" if settings.cookie_secure else "http",
+                scheme=scheme,
             ),
         ],
         telemetry=telemetry_config(enabled=settings.telemetry_enabled),

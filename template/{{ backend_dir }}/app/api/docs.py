@@ -5,8 +5,9 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.requests import Request
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, RedirectResponse
 from starlette.staticfiles import StaticFiles
+from starlette.types import Receive, Scope, Send
 
 from app.api.cookies import AuthCookies
 from app.api.deps import ACCESS_COOKIE
@@ -33,7 +34,10 @@ def describe(app: FastAPI) -> None:
 
 
 def add_docs(app: FastAPI) -> None:
-    """Serve Swagger at `/docs`, with its files from the package `fastapi-swagger`."""
+    """Serve Swagger at `/docs`, with its files from the package `fastapi-swagger`.
+
+    `/` leads there, unless the project has a route for it.
+    """
     files = StaticFiles(packages=[("fastapi_swagger", "resources")])
     app.mount("/docs/files", files, name="swagger")
 
@@ -48,3 +52,17 @@ def add_docs(app: FastAPI) -> None:
             swagger_favicon_url=f"{root}/docs/files/favicon-32x32.png",
             swagger_ui_parameters={"withCredentials": True, "tryItOutEnabled": True},
         )
+
+    not_found = app.router.default
+
+    async def lead_to_docs(scope: Scope, receive: Receive, send: Send) -> None:
+        root = scope.get("root_path", "").rstrip("/")
+        is_get = scope["type"] == "http" and scope["method"] in ("GET", "HEAD")
+        if is_get and scope["path"] in (root, f"{root}/"):
+            # Relative to the host, whose name is what the client wrote.
+            await RedirectResponse(f"{root}/docs")(scope, receive, send)
+        else:
+            await not_found(scope, receive, send)
+
+    # Not a route, which would hide one that is added later.
+    app.router.default = lead_to_docs

@@ -1,6 +1,7 @@
 """Commands that look after the database, and what commands need to work on it."""
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -8,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.core.settings import Settings
 from app.core.startup import load_or_exit
 from app.db import revisions
+from app.db.agreement import find_disagreement
 from app.db.local import use_local_database
 from app.db.session import Database
 from app.services import operations
@@ -35,7 +37,15 @@ def run(settings: Settings, work: Callable[[AsyncSession], Awaitable[None]]) -> 
 
 def migrate() -> None:
     """Bring the database to this code's schema; any number of replicas may call it at once."""
-    revisions.migrate(prepare())
+    settings = prepare()
+    revisions.migrate(settings)
+    warn_of_disagreement(settings)
+
+
+def warn_of_disagreement(settings: Settings) -> None:
+    """On a developer's machine, print what models, migrations and database do not agree on."""
+    if settings.environment == "local" and (problem := find_disagreement(settings)):
+        print(problem, file=sys.stderr)
 
 
 def purge() -> None:

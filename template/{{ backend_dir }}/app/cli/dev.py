@@ -1,5 +1,6 @@
 """`dev`: everything a developer needs, in one process that takes it all down again."""
 
+import os
 import secrets
 import signal
 import sys
@@ -7,15 +8,25 @@ from pathlib import Path
 from typing import Final
 
 import uvicorn
+from alembic.util import CommandError as AlembicError
 
+from app.cli.database import warn_of_disagreement
 from app.cli.errors import CommandError
 from app.cli.serve import check_port
-from app.core.startup import ConfigurationError, load_or_exit
+from app.core.settings import Settings
+from app.core.startup import (
+    ENV,
+    EXAMPLE,
+    ConfigurationError,
+    load_or_exit,
+    load_settings,
+    misspelled_names,
+)
 from app.db import revisions
+from app.db.embedded import EmbeddedPostgresError
 from app.db.local import read_variable, use_embedded_database
+from app.db.session import DatabaseUnavailable
 
-ENV: Final = Path(".env")
-EXAMPLE: Final = Path("env.example")
 APP: Final = Path(__file__).parents[1]
 # A request that goes on, such as a stream, would hold up every reload, and the end.
 DRAIN_SECONDS: Final = 1
@@ -28,19 +39,52 @@ def dev() -> None:
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), lambda *_: sys.exit(0))
+    if ENV.is_dir():
+        raise CommandError(f"{ENV} is a directory; remove it and start dev again.")
     if not ENV.exists():
         _write_env()
     embedded = use_embedded_database()
     settings = load_or_exit()
     _refuse_deployment(settings.environment)  # forgotten, it is production
     check_port(settings.host, settings.port)
-    revisions.migrate(settings)
+    _migrate(settings)
     # localhost, not 127.0.0.1: to a browser that is another site than a frontend on localhost.
     url = f"http://localhost:{settings.port}"
     print(f"\n  API        {url}/api/v1\n  Docs       {url}/docs\n  Health     {url}/health/ready")
     print(f"  Database   {'embedded Postgres, data in .postgres' if embedded else 'DATABASE_URL'}")
     print("\n  Ctrl-C stops all of it.\n", flush=True)
-    uvicorn.run(
+    _serve(settings, embedded=embedded)
+
+
+def _migrate(settings: Settings) -> None:
+    for line in misspelled_names():
+        print(line, file=sys.stderr)
+    revisions.migrate(settings)
+    warn_of_disagreement(settings)
+
+
+def _serve(settings: Settings, *, embedded: bool) -> None:
+    from app.cli.reloader import Reloader  # loads slowly, and `serve` has no use for it
+
+    def accept_env() -> bool:
+        nonlocal embedded
+        try:
+            if embedded:
+                os.environ.pop("DATABASE_URL", None)  # it would hide the one of .env
+            embedded = use_embedded_database()
+            _take(settings, load_settings())
+        except (
+            AlembicError,
+            CommandError,
+            ConfigurationError,
+            DatabaseUnavailable,
+            EmbeddedPostgresError,
+        ) as error:
+            print(f"{error}\n{ENV} is not taken; the server goes on as before.", file=sys.stderr)
+            return False
+        return True
+
+    config = uvicorn.Config(
         "app.main:app",
         host=settings.host,
         port=settings.port,
@@ -50,6 +94,15 @@ def dev() -> None:
         access_log=False,
         timeout_graceful_shutdown=DRAIN_SECONDS,
     )
+    Reloader(config, config.bind_socket(), accept_env).run()
+
+
+def _take(old: Settings, new: Settings) -> None:
+    """Prepare what changed settings ask for."""
+    _refuse_deployment(new.environment)
+    _migrate(new)
+    if (old.host, old.port) != (new.host, new.port):
+        print("HOST and PORT change when dev is started again.", file=sys.stderr)
 
 
 def _refuse_deployment(environment: str | None) -> None:

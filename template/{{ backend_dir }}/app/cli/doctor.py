@@ -2,11 +2,13 @@
 
 import asyncio
 
+from alembic.util import CommandError as AlembicError
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.core.security import BrokenPasslib, PasswordHasher
 from app.core.settings import Settings
-from app.core.startup import ConfigurationError, load_settings
+from app.core.startup import ConfigurationError, load_settings, misspelled_names
+from app.db.agreement import find_disagreement
 from app.db.embedded import EmbeddedPostgresError
 from app.db.local import use_local_database
 from app.db.revisions import Revisions, is_up_to_date
@@ -27,10 +29,14 @@ def doctor() -> int:
             _report("settings", line)
         return 1
     _report("settings", None, f"ENVIRONMENT={settings.environment}")
+    for line in misspelled_names():
+        print(f"hint   settings: {line}")
     _tell_proxy_trust(settings)
     if note := settings.database.note:
         _report("database URL", None, note)
     problems.append(asyncio.run(_check_database(settings)))
+    if settings.environment == "local" and not problems[-1]:
+        problems.append(_check_agreement(settings))
     if settings.migration_database_url not in (None, settings.database_url):
         problems.append(asyncio.run(_check_migration_database(settings)))
     return int(any(problems))
@@ -65,6 +71,15 @@ async def _check_database(settings: Settings) -> bool:
     _report("database", None, "answers")
     behind = None if up_to_date else "behind this code; run: python -m app migrate"
     return _report("migrations", behind, "up to date")
+
+
+def _check_agreement(settings: Settings) -> bool:
+    """On a developer's machine alone: elsewhere a newer database is fine."""
+    try:
+        problem = find_disagreement(settings)
+    except AlembicError as error:
+        problem = _first_line(error)
+    return _report("schema", problem, "models, migrations and database agree")
 
 
 async def _check_migration_database(settings: Settings) -> bool:

@@ -41,6 +41,6 @@ def split_password(url: str) -> tuple[str, str | None]:
     # The program's own rule: verified by the system's authorities unless the URL names others.
     if query.get("sslmode") == "verify-full":
         query.setdefault("sslrootcert", "system")
-    password = query.pop("password", None) or unquote(password)
+    password = query.pop("password", "") or unquote(password)
     kept = parts._replace(scheme="postgresql", netloc=f"{user}{at}{hosts}", query=urlencode(query))
     return kept.geturl(), password or None

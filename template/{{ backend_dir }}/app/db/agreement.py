@@ -2,6 +2,7 @@
 
 import importlib
 import io
+import logging
 import pkgutil
 import subprocess
 import sys
@@ -29,6 +30,9 @@ def find_disagreement(settings: Settings) -> str | None:
     """
     config = alembic_config(settings)
     config.stdout = io.StringIO()  # Alembic prints that it has found nothing
+    logger = logging.getLogger("alembic")
+    level = logger.level
+    logger.setLevel(logging.WARNING)  # how it compares is no news
     try:
         command.check(config)
     except Disagreement as error:
@@ -40,6 +44,8 @@ def find_disagreement(settings: Settings) -> str | None:
             f"The models have changes without a migration ({', '.join(changes[:3])}{more}): "
             'run make migration m="what changes" (python -m alembic revision --autogenerate).'
         )
+    finally:
+        logger.setLevel(level)
     return None
 
 

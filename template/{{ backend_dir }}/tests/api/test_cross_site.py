@@ -1,3 +1,5 @@
+from typing import cast
+
 import httpx
 import pytest
 from fastapi import FastAPI, WebSocket
@@ -137,6 +139,41 @@ async def test_an_unknown_origin_is_never_reflected(client: httpx.AsyncClient, o
     ):
         assert "access-control-allow-origin" not in response.headers
         assert "Origin" in response.headers["vary"]
+
+
+@pytest.mark.parametrize(
+    ("environment", "origin", "logged"),
+    [
+        ("local", "http://localhost:5174", ["http://localhost:5174"]),
+        ("local", "https://UPPER.test:443", ["https://upper.test"]),
+        ("local", ORIGIN, []),
+        ("local", "https://api.test", []),
+        ("local", "null", []),
+        ("local", "https://x\u001b[31m", []),
+        ("production", "http://localhost:5174", []),
+    ],
+)
+async def test_in_development_an_origin_that_is_not_allowed_is_logged_with_its_setting(
+    make_app: AppFactory,
+    make_client: ClientFactory,
+    caplog: pytest.LogCaptureFixture,
+    environment: str,
+    origin: str,
+    logged: list[str],
+) -> None:
+    async with make_app(environment=environment) as app:
+        client = make_client(app)
+        for request in (
+            client.options("/api/v1/users/me", headers=preflight(origin)),
+            client.get("/health", headers={"origin": origin}),
+            client.post("/api/v1/auth/logout", headers={"origin": origin}),
+        ):
+            await request
+            hints = [cast("dict[str, str]", record.msg) for record in caplog.records]
+            hints = [it for it in hints if it["event"] == "origin_not_allowed"]
+            assert [it["origin"] for it in hints] == logged
+            assert all("CORS_ORIGINS" in it["hint"] for it in hints)
+            caplog.clear()
 
 
 async def test_under_samesite_none_an_allowed_origin_of_another_site_signs_in(

@@ -2,6 +2,7 @@ import re
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
 from tests.conftest import AppFactory, ClientFactory
 
@@ -25,6 +26,24 @@ async def test_the_docs_follow_the_path_behind_a_proxy_and_never_the_host_header
     assert "evil.test" not in page.text
 
 
+async def test_the_root_leads_to_the_docs_and_never_to_the_host_header(
+    client: httpx.AsyncClient,
+) -> None:
+    response = await client.get("/", headers={"host": "evil.test"})
+
+    assert (response.status_code, response.headers["location"]) == (307, "/docs")
+    assert (await client.head("/")).status_code == 307
+    assert (await client.post("/")).status_code == 404
+
+
+async def test_a_route_of_the_projects_own_comes_before_the_way_to_the_docs(
+    app: FastAPI, client: httpx.AsyncClient
+) -> None:
+    app.add_api_route("/", lambda: "ours")
+
+    assert (await client.get("/")).json() == "ours"
+
+
 @pytest.mark.parametrize(
     ("settings", "status"),
     [
@@ -42,6 +61,7 @@ async def test_the_docs_are_off_in_production(
         client = make_client(app)
         for path in ("/docs", "/openapi.json"):
             assert (await client.get(path)).status_code == status
+        assert (await client.get("/")).status_code == (307 if status == 200 else 404)
 
 
 async def test_the_document_names_the_cookie_and_the_errors_of_each_call(

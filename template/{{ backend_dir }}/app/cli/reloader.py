@@ -1,0 +1,55 @@
+"""The reloader of `dev`: Uvicorn's, which restarts the server when `.env` changes, too."""
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import uvicorn
+from uvicorn.supervisors.watchfilesreload import WatchFilesReload
+from watchfiles import watch
+
+from app.core.startup import ENV
+
+WAIT_MILLISECONDS = 400  # for a change of the code, before it looks at `.env`
+
+
+class Reloader(WatchFilesReload):
+    """Restarts the server when the code changes, and when `.env` does and is accepted.
+
+    accept_env: prepares what the changed `.env` asks for; returns whether to restart with it.
+    """
+
+    def __init__(
+        self, config: uvicorn.Config, sock: socket.socket, accept_env: Callable[[], bool]
+    ) -> None:
+        super().__init__(config, target=uvicorn.Server(config).run, sockets=[sock])
+        # As Uvicorn's own, which waits for five seconds. Watching the folder of `.env` instead
+        # would mean all that is below it, the database too.
+        self.watcher = watch(
+            *self.reload_dirs,
+            watch_filter=None,
+            stop_event=self.should_exit,
+            yield_on_timeout=True,
+            rust_timeout=WAIT_MILLISECONDS,
+            ignore_permission_denied=True,
+        )
+        self.accept_env = accept_env
+        self.seen = self.accepted = _stamp()
+
+    def should_restart(self) -> list[Path] | None:
+        """Return the files that have changed, if they are worth a restart."""
+        changes = super().should_restart()
+        previous, self.seen = self.seen, _stamp()
+        # A file that still changes is not written to its end.
+        if self.seen == self.accepted or self.seen != previous:
+            return changes
+        self.accepted = self.seen
+        return [*(changes or []), ENV.absolute()] if self.accept_env() else changes
+
+
+def _stamp() -> tuple[int, int, int] | None:
+    try:
+        stat = ENV.stat()
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino
