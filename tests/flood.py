@@ -80,9 +80,8 @@ async def main(port: int, seconds: float) -> None:
     for task in tasks:
         task.cancel()
     for outcome in await asyncio.gather(*tasks, return_exceptions=True):
-        if not isinstance(outcome, asyncio.CancelledError):
-            raise RuntimeError("a connection has given up") from outcome
-    print(json.dumps(counts))
+        assert isinstance(outcome, asyncio.CancelledError), outcome
+    sys.stdout.write(json.dumps(counts))
 
 
 async def send(
