@@ -56,7 +56,8 @@ class Site:
 
     def create_user(self, email: str) -> None:
         """Create a user with the same password as the first one."""
-        app = [python_of(self.project), "-m", "app", "create-user", email, "--password-stdin"]
+        app: list[str | Path] = [python_of(self.project), "-m", "app"]
+        app += ["create-user", email, "--password-stdin"]
         run(app, self.project, self.environment(), text=PASSWORD)
 
     def sign_in(self, server: Server) -> Browser:
