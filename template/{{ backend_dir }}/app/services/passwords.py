@@ -75,10 +75,10 @@ async def change_password(gate: PasswordGate, change: Change) -> Grant:
     limits = current_password_limits(str(user.id))
     try:
         async with gate.reading() as connection:
+            changes = password_change_limits(str(user.id))
+            await gate.throttle.check(connection, limits + changes)
             # Of the active session only: another change may have revoked it, and replaced the hash.
             stored = await _read_hash(connection, session_id)
-            once_changed = password_change_limits(str(user.id))
-            await gate.throttle.check(connection, limits + once_changed)
         async with gate.transaction() as db:
             await gate.throttle.count(db, limits)
     except TooManyAttempts:
