@@ -104,7 +104,9 @@ async def test_what_changes_while_the_password_is_hashed_counts(
     assert (await change(signed_in)).status_code == status
 
 
-@pytest.mark.parametrize("moment", ["before the hash is read", "while it is checked"])
+@pytest.mark.parametrize(
+    "moment", ["before the hash is read", "before it is checked", "while it is checked"]
+)
 async def test_a_change_beside_another_is_not_signed_in_and_counts_for_nobody(
     app: FastAPI, signed_in: httpx.AsyncClient, db: asyncpg.Connection, moment: str
 ) -> None:

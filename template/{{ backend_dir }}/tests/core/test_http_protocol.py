@@ -12,10 +12,10 @@ from starlette.routing import Route
 
 from app.core import http_protocol
 from app.core.http_protocol import MAX_HEAD_BYTES, BoundedHttpProtocol
+from tests.conftest import HANG_SECONDS
 
 HEAD = b"POST / HTTP/1.1\r\nHost: localhost\r\n"
 DONE = b"Content-Length: 0\r\n\r\n"
-KEEP_ALIVE_SECONDS = 1
 
 
 async def respond(request: Request) -> PlainTextResponse:
@@ -23,13 +23,13 @@ async def respond(request: Request) -> PlainTextResponse:
 
 
 @pytest.fixture
-async def port() -> AsyncIterator[int]:
-    """The port of a server."""
+async def server() -> AsyncIterator[uvicorn.Server]:
+    """A server that hangs up on nobody while a test runs."""
     config = uvicorn.Config(
         Starlette(routes=[Route("/", respond, methods=["POST"])]),
         port=0,
         http=BoundedHttpProtocol,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_keep_alive=HANG_SECONDS,
         log_config=None,
     )
     server = uvicorn.Server(config)
@@ -37,9 +37,16 @@ async def port() -> AsyncIterator[int]:
     while not server.started:
         assert not task.done()
         await asyncio.sleep(0.01)
-    yield server.servers[0].sockets[0].getsockname()[1]
+    yield server
     server.should_exit = True
     await task
+
+
+@pytest.fixture
+def port(server: uvicorn.Server) -> int:
+    """The server's port."""
+    port: int = server.servers[0].sockets[0].getsockname()[1]
+    return port
 
 
 async def send(port: int, *parts: bytes) -> bytes:
@@ -112,14 +119,15 @@ async def test_unfinished_request_is_cut_off(
     port: int, monkeypatch: pytest.MonkeyPatch, constant: str, beginning: bytes
 ) -> None:
     monkeypatch.setattr(http_protocol, constant, 0.1)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(HANG_SECONDS):
         response = await send(port, beginning)
 
     assert response.count(b"HTTP/1.1") == beginning.count(DONE)
 
 
-async def test_connection_that_sends_nothing_is_closed(port: int) -> None:
-    async with asyncio.timeout(30):
+async def test_connection_that_sends_nothing_is_closed(server: uvicorn.Server, port: int) -> None:
+    server.config.timeout_keep_alive = 1
+    async with asyncio.timeout(HANG_SECONDS):
         assert await send(port) == b""
 
 
