@@ -52,7 +52,11 @@ def purge() -> None:
     """Delete what is over."""
 
     async def work(db: AsyncSession) -> None:
-        sessions, rows = await operations.purge(db)
-        print(f"Deleted {sessions} sessions and {rows} throttle rows.")
+        purged = await operations.purge(db, settings)
+        print(
+            f"Deleted {purged.sessions} sessions, {purged.tokens} refresh tokens "
+            f"and {purged.attempt_counts} rate-limit rows."
+        )
 
-    run(prepare(), work)
+    settings = prepare()
+    run(settings, work)

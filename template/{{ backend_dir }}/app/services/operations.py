@@ -3,13 +3,14 @@
 import uuid
 
 import structlog
-from sqlalchemy import ColumnElement, delete, func, select, update
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.emails import Email
-from app.models import AttemptCount, Session, User
+from app.models import Session, User
 from app.services.errors import UserNotFound
 from app.services.passwords import set_password
+from app.services.purging import purge as purge
 from app.services.sessions.ending import end_sessions
 from app.services.sessions.lock import lock_users
 
@@ -45,50 +46,23 @@ async def end_sessions_of(db: AsyncSession, email: Email) -> None:
 
 async def end_every_session(db: AsyncSession) -> int:
     """End all sessions that there are, a batch of users at a time. Gives how many users had any."""
-    async with db.begin():
-        start = await db.scalar(select(func.clock_timestamp()))
-    alive = (Session.created_at <= start) & Session.revoked_at.is_(None)
+    # In the order of the users, and not by time, which a clock that is put back would upset.
+    last = uuid.UUID(int=0)
     count = 0
     while True:
         async with db.begin():
-            users = select(Session.user_id).where(alive).distinct().limit(BATCH)
-            batch = list(await db.scalars(users))
+            users = select(Session.user_id).where(
+                Session.revoked_at.is_(None), Session.user_id > last
+            )
+            batch = list(await db.scalars(users.distinct().order_by(Session.user_id).limit(BATCH)))
             if not batch:
                 break
             await lock_users(db, batch)
-            await end_sessions(db, alive & Session.user_id.in_(batch))
+            await end_sessions(db, Session.user_id.in_(batch))
+            last = batch[-1]
             count += len(batch)
     log.info("every_session_ended", users=count)
     return count
-
-
-async def purge(db: AsyncSession) -> tuple[int, int]:
-    """Delete sessions past their end, with their tokens, and throttle rows of windows gone by.
-
-    A rotated token stays as long as its session can live: that it comes back must be noticed.
-    In batches, so that nothing else waits. Gives how many sessions and rows went.
-    """
-    over = Session.expires_at <= func.clock_timestamp()
-    gone_by = AttemptCount.window_ends_at <= func.clock_timestamp()
-    sessions = rows = 0
-    while batch := await _delete(db, Session, over):
-        sessions += batch
-    while batch := await _delete(db, AttemptCount, gone_by):
-        rows += batch
-    return sessions, rows
-
-
-async def _delete(
-    db: AsyncSession, table: type[Session | AttemptCount], which: ColumnElement[bool]
-) -> int:
-    (key,) = table.__table__.primary_key
-    batch = select(key).where(which).limit(BATCH).with_for_update(skip_locked=True)
-    async with db.begin():
-        deleted = await db.execute(
-            delete(table).where(key.in_(batch)).returning(key),
-            execution_options={"synchronize_session": False},
-        )
-        return len(deleted.all())
 
 
 async def _lock(db: AsyncSession, email: Email) -> uuid.UUID:

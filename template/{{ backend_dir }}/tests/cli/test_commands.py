@@ -166,6 +166,18 @@ def test_commands_that_end_sessions_do(
 
 
 @pytest.mark.usefixtures("empty")
+def test_end_sessions_ends_those_that_a_clock_put_back_has_in_the_future(
+    environment: pytest.MonkeyPatch, test_database: str
+) -> None:
+    create_user(environment, "ada@example.com", PASSWORD)
+    sign_in_once(test_database, "ada@example.com")
+    query(test_database, "UPDATE sessions SET created_at = created_at + make_interval(hours => 1)")
+
+    assert main(["end-sessions", "--all"]) == 0
+    assert query(test_database, ALIVE) == 0
+
+
+@pytest.mark.usefixtures("empty")
 @pytest.mark.parametrize(
     ("command", "event", "prints"),
     [
@@ -284,11 +296,15 @@ def test_purge_deletes_what_is_over_and_nothing_else(
     capsys.readouterr()
 
     assert main(["purge"]) == 0
-    assert capsys.readouterr().out == "Deleted 1 sessions and 4 throttle rows.\n"
+    assert (
+        capsys.readouterr().out == "Deleted 1 sessions, 1 refresh tokens and 4 rate-limit rows.\n"
+    )
     assert query(test_database, "SELECT count(*) FROM sessions") == 1
     assert query(test_database, "SELECT count(*) FROM refresh_tokens") == 1
     assert main(["purge"]) == 0
-    assert capsys.readouterr().out == "Deleted 0 sessions and 0 throttle rows.\n"
+    assert (
+        capsys.readouterr().out == "Deleted 0 sessions, 0 refresh tokens and 0 rate-limit rows.\n"
+    )
 
 
 def test_a_database_that_was_never_migrated_is_one_line(
@@ -313,11 +329,16 @@ def test_doctor_finds_nothing_wrong(
     ("variable", "value", "says"),
     [
         ("JWT_SECRET", "short", "wrong  settings: JWT_SECRET is shorter"),
-        ("DATABASE_URL", "postgresql://u:hunter2@127.0.0.1:1/x", "wrong  database: Connection"),
+        (
+            "DATABASE_URL",
+            "postgresql://u:hunter2@127.0.0.1:1/x",
+            "wrong  database: DATABASE_URL (127.0.0.1:1): Connection",
+        ),
         (
             "MIGRATION_DATABASE_URL",
             "postgresql://u:hunter2@127.0.0.1:1/x",
-            "ok     migrations: up to date\nwrong  migration database: Connection",
+            "ok     migrations: up to date\n"
+            "wrong  migration database: MIGRATION_DATABASE_URL (127.0.0.1:1)",
         ),
     ],
 )

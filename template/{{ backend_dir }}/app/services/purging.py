@@ -1,0 +1,104 @@
+"""Deleting rows that nothing needs any more, in small transactions beside the traffic."""
+
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Uuid,
+    any_,
+    delete,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+    text,
+)
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.core.settings import Settings
+from app.core.tokens import CLOCK_SKEW_SECONDS
+from app.models import AttemptCount, RefreshToken, Session
+
+# Rows that one statement deletes or reads. It takes a few milliseconds for that.
+BATCH: Final = 1000
+# Sessions whose tokens one statement looks for.
+SESSIONS_AT_ONCE: Final = 50
+# Every other plan reads all rows that are deleted already, once per statement.
+FOLLOW_THE_INDEX: Final = text(
+    "SELECT set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true)"
+)
+
+
+@dataclass(frozen=True)
+class Purged:
+    """How many rows of each kind were deleted."""
+
+    sessions: int
+    tokens: int
+    attempt_counts: int
+
+
+async def purge(db: AsyncSession, settings: Settings) -> Purged:
+    """Delete sessions that are no longer active, with their tokens, and old rate-limit rows.
+
+    The tokens of a session stay as long as it can be active: reuse must be detected. An expired
+    session goes at once; a revoked one when none of its access tokens can be valid, and no repeated
+    refresh is on its way. A row that another transaction holds stays until the next time.
+    """
+    async with db.begin():
+        # As a value, because no index helps to compare with a function that is volatile.
+        now = (await db.execute(select(func.clock_timestamp()))).scalar_one()
+    access = settings.jwt_access_ttl_seconds + CLOCK_SKEW_SECONDS
+    revoked_before = now - timedelta(seconds=access + settings.refresh_grace_seconds)
+    obsolete = or_(Session.expires_at <= now, Session.revoked_at <= revoked_before)
+    sessions = tokens = 0
+    async for ids in _obsolete_sessions(db, obsolete):
+        of_sessions = any_(literal(ids, ARRAY(Uuid)))
+        tokens += await _delete(db, RefreshToken, RefreshToken.session_id == of_sessions)
+        # Never with tokens: the cascade would delete any number of them in one statement.
+        has_tokens = exists().where(RefreshToken.session_id == Session.id)
+        sessions += await _delete(db, Session, (Session.id == of_sessions) & ~has_tokens)
+    rows = await _delete(db, AttemptCount, AttemptCount.window_ends_at <= now)
+    return Purged(sessions, tokens, rows)
+
+
+async def _obsolete_sessions(
+    db: AsyncSession, obsolete: ColumnElement[bool]
+) -> AsyncIterator[list[uuid.UUID]]:
+    """Yield the ids of the sessions that match, few at a time, in one pass over all sessions."""
+    last = uuid.UUID(int=0)
+    while True:
+        page = select(Session.id, obsolete).where(Session.id > last).order_by(Session.id)
+        async with db.begin():
+            rows = (await db.execute(page.limit(BATCH))).all()
+        if not rows:
+            return
+        last = rows[-1][0]
+        ids = [session_id for session_id, matches in rows if matches]
+        for start in range(0, len(ids), SESSIONS_AT_ONCE):
+            yield ids[start : start + SESSIONS_AT_ONCE]
+
+
+async def _delete(
+    db: AsyncSession,
+    table: type[Session | RefreshToken | AttemptCount],
+    which: ColumnElement[bool],
+) -> int:
+    (key,) = table.__table__.primary_key
+    batch = select(key).where(which).limit(BATCH).with_for_update(skip_locked=True)
+    statement = delete(table).where(key.in_(batch)).returning(key)
+    total = 0
+    while True:
+        async with db.begin():
+            await db.execute(FOLLOW_THE_INDEX)
+            deleted = await db.execute(statement, execution_options={"synchronize_session": False})
+            count = len(deleted.all())
+        total += count
+        if count < BATCH:
+            return total

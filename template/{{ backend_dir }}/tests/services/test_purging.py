@@ -1,0 +1,108 @@
+"""`purge`: what it deletes, what it keeps, and how little it does at a time."""
+
+from collections.abc import AsyncIterator
+
+import asyncpg
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from app.services.purging import BATCH, Purged, purge
+from app.services.users import PublicUser
+from tests.conftest import age, cookie, set_cookie
+
+REFRESH = "/api/v1/auth/refresh"
+# Of the settings of the tests: an access token, the clocks' skew, and the grace period.
+LAST_USE_SECONDS = 900 + 30 + 10
+
+
+async def run_purge(app: FastAPI) -> Purged:
+    async with app.state.database.sessions() as db:
+        return await purge(db, app.state.settings)
+
+
+async def test_a_revoked_session_stays_as_long_as_an_access_token_can_name_it(
+    app: FastAPI, signed_in: httpx.AsyncClient, db: asyncpg.Connection
+) -> None:
+    refresh_token = cookie(signed_in, "refresh")
+    await signed_in.post(REFRESH)
+    await db.execute("UPDATE sessions SET revoked_at = clock_timestamp()")
+
+    await age(db, LAST_USE_SECONDS - 5)
+    assert (await run_purge(app)).sessions == 0
+    await age(db, 5)
+    purged = await run_purge(app)
+    assert (purged.sessions, purged.tokens) == (1, 2)
+
+    set_cookie(signed_in, "refresh", refresh_token)
+    response = await signed_in.post(REFRESH)
+    assert response.json()["type"] == "/problems/refresh-token-unknown"
+    assert len(response.headers.get_list("set-cookie")) == 2
+
+
+async def add_sessions(
+    db: asyncpg.Connection, user: PublicUser, sessions: int, tokens: int
+) -> None:
+    """Add sessions of a user that have just expired, each with a number of tokens."""
+    await db.execute(
+        "INSERT INTO sessions (user_id, expires_at) "
+        "SELECT $1, clock_timestamp() FROM generate_series(1, $2)",
+        user.id,
+        sessions,
+    )
+    await db.execute(
+        "INSERT INTO refresh_tokens (user_id, session_id, token_hash, expires_at, revoked_at) "
+        "SELECT user_id, id, sha256((id::text || n)::bytea), now(), now() "
+        "FROM sessions, generate_series(1, $1) n WHERE expires_at <= clock_timestamp()",
+        tokens,
+    )
+
+
+@pytest.fixture
+async def largest_delete(db: asyncpg.Connection) -> AsyncIterator[None]:
+    """Note in `deletes` how many tokens each statement deletes, by a cascade too."""
+    await db.execute("""
+        CREATE TABLE deletes (tokens int);
+        CREATE FUNCTION note_delete() RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN INSERT INTO deletes SELECT count(*) FROM gone; RETURN NULL; END $$;
+        CREATE TRIGGER note_delete AFTER DELETE ON refresh_tokens
+            REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION note_delete();
+    """)
+    yield
+    await db.execute("DROP FUNCTION note_delete CASCADE; DROP TABLE deletes")
+
+
+@pytest.mark.parametrize(
+    ("sessions", "tokens"), [(1, 3 * BATCH + 1), (60, 50)], ids=["one busy session", "many"]
+)
+@pytest.mark.usefixtures("largest_delete")
+async def test_no_statement_deletes_more_than_a_batch(
+    app: FastAPI, ada: PublicUser, db: asyncpg.Connection, sessions: int, tokens: int
+) -> None:
+    await add_sessions(db, ada, sessions, tokens)
+
+    assert await run_purge(app) == Purged(sessions, sessions * tokens, 0)
+    assert await db.fetchval("SELECT max(tokens) FROM deletes") == BATCH
+
+
+@pytest.mark.slow
+async def test_any_number_of_tokens_is_purged(
+    app: FastAPI, ada: PublicUser, db: asyncpg.Connection
+) -> None:
+    await add_sessions(db, ada, sessions=BATCH + 200, tokens=100)
+    purged = await run_purge(app)
+    assert (purged.sessions, purged.tokens) == (BATCH + 200, 100 * (BATCH + 200))
+
+
+@pytest.mark.parametrize("table", ["refresh_tokens", "sessions"])
+async def test_what_another_transaction_holds_is_left_for_the_next_time(
+    app: FastAPI, ada: PublicUser, db: asyncpg.Connection, table: str
+) -> None:
+    await add_sessions(db, ada, sessions=3, tokens=2)
+    async with db.transaction():
+        await db.execute(f"SELECT FROM {table} LIMIT 1 FOR UPDATE")
+        tokens = 5 if table == "refresh_tokens" else 6
+        assert await run_purge(app) == Purged(2, tokens, 0)
+
+    assert await run_purge(app) == Purged(1, 6 - tokens, 0)
+    assert await run_purge(app) == Purged(0, 0, 0)
