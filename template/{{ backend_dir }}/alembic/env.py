@@ -1,12 +1,13 @@
 """Runs migrations on the database of the settings, for `alembic` and `python -m app migrate`."""
 
 import asyncio
+from contextlib import aclosing
 from typing import Literal
 
 from alembic import context
 from alembic.autogenerate.api import AutogenContext
 from alembic.util import CommandError
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 from sqlalchemy.types import UserDefinedType
 
 from app import models
@@ -16,9 +17,9 @@ from app.db.agreement import explain, require_every_model
 from app.db.embedded import EmbeddedPostgresError
 from app.db.local import use_local_database
 from app.db.session import DatabaseUnavailable, create_migration_engine
+from app.db.waiting import WAIT_SECONDS, MigrationLocked, connect_patiently, lock_migrations
 
-# Any number, the same for every replica.
-LOCK = int.from_bytes(b"migrate")
+wait_seconds: float = context.config.attributes.get("wait_seconds", WAIT_SECONDS)
 
 
 def import_type(kind: str, item: object, autogenerate: AutogenContext) -> Literal[False]:
@@ -38,16 +39,19 @@ def run_migrations(connection: Connection) -> None:
         process_revision_directives=lambda *_: require_every_model(models),
     )
     with context.begin_transaction():
-        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+        lock_migrations(connection, wait_seconds)
         context.run_migrations()
 
 
 async def main(settings: Settings) -> None:
     """Connect as the settings say, directly where the application goes through a pooler."""
     engine = create_migration_engine(settings)
-    async with engine.connect() as connection:
-        await connection.run_sync(run_migrations)
-    await engine.dispose()
+    try:
+        connection = await connect_patiently(engine, settings.migration_database, wait_seconds)
+        async with aclosing(connection):
+            await connection.run_sync(run_migrations)
+    finally:
+        await engine.dispose()
 
 
 if context.is_offline_mode():
@@ -60,5 +64,5 @@ try:
     asyncio.run(main(settings))
 except CommandError as error:
     raise explain(error, context.script) from error.__cause__
-except (EmbeddedPostgresError, DatabaseUnavailable) as error:
+except (EmbeddedPostgresError, DatabaseUnavailable, MigrationLocked) as error:
     raise CommandError(str(error)) from None

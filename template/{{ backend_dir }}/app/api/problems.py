@@ -175,8 +175,9 @@ def _database_refuses(error: DBAPIError) -> bool:
     """Tell a database that is away, busy or read-only from a statement that is wrong."""
     code = getattr(error.orig, "sqlstate", None) or ""
     # PostgreSQL, appendix A. 08: connection; 25006: read-only; 40: rolled back, try again;
-    # 53: out of resources; 55P03: lock not available; 57: shut down or cancelled.
-    refusals = ("08", "25006", "40", "53", "55P03", "57")
+    # 53: out of resources; 55P03: lock not available; 57: shut down or cancelled; 25P03: the
+    # transaction was idle for too long, because this process was frozen.
+    refusals = ("08", "25006", "25P03", "40", "53", "55P03", "57")
     return error.connection_invalidated or code.startswith(refusals)
 
 

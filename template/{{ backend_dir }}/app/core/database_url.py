@@ -4,7 +4,7 @@ import re
 import ssl
 from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
 SCHEMES: Final = ("postgres", "postgresql", "postgresql+asyncpg")
 TLS_MODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
@@ -40,6 +40,7 @@ class DatabaseAddress:
     connect_timeout: seconds, when the URL sets it.
     pooled: a transaction pooler stands in between, so no prepared statement may be kept.
     note: what differs from the letter of the URL, for the log.
+    place: the setting and the host, for error messages. It contains no secret.
     """
 
     dsn: str = field(repr=False)
@@ -47,14 +48,18 @@ class DatabaseAddress:
     connect_timeout: float | None = None
     pooled: bool = False
     note: str | None = None
+    place: str = "DATABASE_URL"
 
 
-def parse_database_url(url: str, *, pooler: bool | None = None) -> DatabaseAddress:
+def parse_database_url(
+    url: str, *, pooler: bool | None = None, setting: str = "DATABASE_URL"
+) -> DatabaseAddress:
     """Read a Postgres URL.
 
     url: `postgres://`, `postgresql://` or `postgresql+asyncpg://`, with libpq's parameters.
     pooler: whether it leads to a transaction pooler; None to tell by the host name (Neon's
         `-pooler`).
+    setting: the name of the variable that holds the URL, for error messages.
 
     Raises `ValueError`, in words for whoever set the variable and without the URL's secrets, when
     the URL can't be used.
@@ -80,6 +85,7 @@ def parse_database_url(url: str, *, pooler: bool | None = None) -> DatabaseAddre
         name = unknown[0] if NAME.fullmatch(unknown[0]) else "whose name is none"
         raise ValueError(f"has an unknown parameter {name!r}; known are {known}")
 
+    place = f"{setting} ({_shown_hosts(parts, query)})"
     timeout = _connect_timeout(query.pop("connect_timeout", ""))
     note = None
     if query.pop("channel_binding", "") == "require":
@@ -94,6 +100,7 @@ def parse_database_url(url: str, *, pooler: bool | None = None) -> DatabaseAddre
         connect_timeout=timeout,
         pooled="-pooler" in hosts if pooler is None else pooler,
         note=note,
+        place=place,
     )
 
 
@@ -106,6 +113,17 @@ def _check_hosts(hosts: str) -> None:
                 "has a port that is not a number; if the password contains / ? # @ or :, "
                 "percent-encode them"
             )
+
+
+def _shown_hosts(parts: SplitResult, query: dict[str, str]) -> str:
+    """Return the host and port for an error message, never a part of the password."""
+    hosts = parts.netloc.rpartition("@")[2]
+    if "@" in parts.path:  # a / in the password: what looks like the port begins it
+        return parts.hostname or "localhost"
+    if not hosts:
+        hosts = query.get("host", "localhost")
+        hosts += f":{query['port']}" if "port" in query else ""
+    return hosts
 
 
 def _connect_timeout(text: str) -> float | None:

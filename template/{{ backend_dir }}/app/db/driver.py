@@ -72,7 +72,7 @@ async def driver_connection(
         if transaction:
             await driver.execute("COMMIT")
     except Exception as error:
-        if lost := lost_connection(error):
+        if lost := lost_connection(error, database.address):
             driver.terminate()
             raise lost from error
         if driver.is_in_transaction():

@@ -15,6 +15,7 @@ from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.core.settings import Settings
+from app.db.waiting import WAIT_SECONDS
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -60,15 +61,19 @@ def alembic_config(settings: Settings) -> Config:
     return Config(ALEMBIC_INI, attributes={"settings": settings})
 
 
-def migrate(settings: Settings) -> None:
+def migrate(settings: Settings, wait_seconds: float = WAIT_SECONDS) -> None:
     """Bring the database to this code's head, one process at a time; see `alembic/env.py`.
+
+    wait_seconds: how long to wait for a database that is not there yet, and for another migration.
 
     A database whose revision this code does not know is newer, and stays as it is: a platform that
     migrates before each release does so before a rollback too. On a developer's machine it comes
     from another branch, which `find_disagreement` tells.
     """
+    config = alembic_config(settings)
+    config.attributes["wait_seconds"] = wait_seconds
     try:
-        command.upgrade(alembic_config(settings), "head")
+        command.upgrade(config, "head")
     except CommandError as error:
         if not isinstance(error.__cause__, ResolutionError):
             raise

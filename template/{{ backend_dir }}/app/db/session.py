@@ -5,6 +5,7 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Self
 
 import asyncpg
@@ -23,8 +24,15 @@ from starlette.requests import HTTPConnection
 
 from app.core.database_url import DatabaseAddress
 from app.core.settings import Settings
+from app.db.limits import IDLE_IN_TRANSACTION_SECONDS, MIGRATION_IDLE_SECONDS, set_limits
 
 DRIVER: Final = "postgresql+asyncpg://"
+CONNECT_ERRORS: Final = (
+    OSError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
 CHANGED_TABLE: Final = "a migration has changed a table that a statement reads"
 
 
@@ -42,6 +50,7 @@ class Database:
     pooled: a transaction pooler stands in between.
     timeout_seconds: how long to wait for a connection, or for a place.
     places: see `place_for_locking`.
+    address: where it connects, for error messages.
     """
 
     engine: AsyncEngine
@@ -50,6 +59,7 @@ class Database:
     pooled: bool
     timeout_seconds: float
     places: asyncio.Semaphore
+    address: DatabaseAddress
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
@@ -68,7 +78,7 @@ class Database:
             hide_parameters=True,  # an error in the log must not show what a statement was given
         )
         event.listen(engine.sync_engine, "checkout", _refuse_closed_connection)
-        event.listen(engine.sync_engine, "handle_error", _hang_up, retval=True)
+        event.listen(engine.sync_engine, "handle_error", partial(_hang_up, address), retval=True)
         event.listen(engine.sync_engine, "handle_error", _excuse_changed_table, retval=True)
         # Through a transaction pooler two round trips of one statement may reach two servers
         # unless they stand in a transaction.
@@ -81,6 +91,7 @@ class Database:
             address.pooled,
             settings.database_timeout_seconds,
             asyncio.Semaphore(max(1, pool_size * 2 // 3)),
+            address,
         )
 
     @asynccontextmanager
@@ -108,9 +119,14 @@ class Database:
 
 def create_migration_engine(settings: Settings) -> AsyncEngine:
     """Make the engine for migrations: one connection, and statements that may take long."""
-    args = _connect_args(settings.migration_database, settings.database_timeout_seconds)
+    address = settings.migration_database
+    args = _connect_args(address, settings.database_timeout_seconds, MIGRATION_IDLE_SECONDS)
     args["command_timeout"] = None
-    return create_async_engine(DRIVER, connect_args=args, poolclass=NullPool, hide_parameters=True)
+    engine = create_async_engine(
+        DRIVER, connect_args=args, poolclass=NullPool, hide_parameters=True
+    )
+    event.listen(engine.sync_engine, "handle_error", partial(_hang_up, address), retval=True)
+    return engine
 
 
 async def get_db(connection: HTTPConnection) -> AsyncIterator[AsyncSession]:
@@ -124,10 +140,14 @@ async def get_db(connection: HTTPConnection) -> AsyncIterator[AsyncSession]:
         yield session
 
 
-def _connect_args(address: DatabaseAddress, timeout_seconds: float) -> dict[str, Any]:
+def _connect_args(
+    address: DatabaseAddress,
+    timeout_seconds: float,
+    idle_seconds: int = IDLE_IN_TRANSACTION_SECONDS,
+) -> dict[str, Any]:
     """Give the arguments of `asyncpg.connect`, and SQLAlchemy's own for this driver."""
     args: dict[str, Any] = {
-        "async_creator_fn": _connect,
+        "async_creator_fn": partial(_connect, address, idle_seconds),
         "dsn": address.dsn,
         "timeout": address.connect_timeout or timeout_seconds,
         # Bounds each statement and each wait for a lock, through a pooler too.
@@ -142,12 +162,29 @@ def _connect_args(address: DatabaseAddress, timeout_seconds: float) -> dict[str,
     return args
 
 
-async def _connect(**kwargs: Any) -> asyncpg.Connection:
+async def _connect(
+    address: DatabaseAddress, idle_seconds: int, **kwargs: Any
+) -> asyncpg.Connection:
     try:
-        return await asyncpg.connect(**kwargs)
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        # Neither the message nor the cause may show the URL; asyncpg's tell host and reason only.
-        raise DatabaseUnavailable(f"{type(error).__name__}: {error}") from error
+        connection = await asyncpg.connect(**kwargs)
+        await set_limits(
+            connection,
+            pooled=address.pooled,
+            idle_seconds=idle_seconds,
+            timeout_seconds=kwargs["timeout"],
+        )
+    except CONNECT_ERRORS as error:
+        raise unavailable(address, error) from error
+    return connection
+
+
+def unavailable(address: DatabaseAddress, error: BaseException) -> DatabaseUnavailable:
+    """Make the error that names the setting, the host and the reason, and no secret.
+
+    Neither the message nor the cause may show the URL; asyncpg's tell host and reason only.
+    """
+    reason = f"{type(error).__name__}: {error}" if str(error) else "no response in time"
+    return DatabaseUnavailable(f"{address.place}: {reason}")
 
 
 def _refuse_closed_connection(
@@ -161,22 +198,20 @@ def _refuse_closed_connection(
         raise DisconnectionError
 
 
-def lost_connection(error: BaseException) -> DatabaseUnavailable | None:
+def lost_connection(error: BaseException, address: DatabaseAddress) -> DatabaseUnavailable | None:
     """Tell a connection that is of no use any more from an answer of the server's, for which: None.
 
     The driver's internal error is what a connection gives between the server's last word and its
     end.
     """
-    if isinstance(error, TimeoutError):
-        return DatabaseUnavailable("the database did not answer in time")
     if isinstance(error, OSError | asyncpg.InterfaceError | asyncpg.InternalClientError):
-        return DatabaseUnavailable(f"{type(error).__name__}: {error}")
+        return unavailable(address, error)
     return None
 
 
-def _hang_up(context: ExceptionContext) -> DatabaseUnavailable | None:
+def _hang_up(address: DatabaseAddress, context: ExceptionContext) -> DatabaseUnavailable | None:
     """Don't ask a server to roll back that may hang, or be gone: hang up, and say so."""
-    lost = lost_connection(context.original_exception)
+    lost = lost_connection(context.original_exception, address)
     if lost and context.connection:
         context.is_disconnect = True
         dbapi_connection = context.connection.connection.dbapi_connection

@@ -78,7 +78,7 @@ async def test_a_body_over_one_mebibyte_is_too_large(frontend: httpx.AsyncClient
 async def test_a_declared_length_that_is_no_small_number_is_too_large(
     frontend: httpx.AsyncClient, length: str
 ) -> None:
-    headers = {"content-length": length.encode("latin-1")}
+    headers = httpx.Headers([(b"content-length", length.encode("latin-1"))])
     response = await frontend.post("/api/v1/users", content=b"{}", headers=headers)
 
     assert_well_formed(response, 413, "body-too-large")

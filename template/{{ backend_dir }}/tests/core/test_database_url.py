@@ -116,3 +116,19 @@ def test_a_file_of_authorities_is_read(tmp_path: Path) -> None:
 
     assert address.tls is not None
     assert address.tls.cert_store_stats()["x509_ca"] > 0
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("postgresql://u:hunter2@db.example.com:5433/x", "DATABASE_URL (db.example.com:5433)"),
+        ("postgresql://u:hunter2@one:1,two:2/x", "DATABASE_URL (one:1,two:2)"),
+        ("postgresql://u:hunter2@[::1]:5432/x", "DATABASE_URL ([::1]:5432)"),
+        ("postgresql://u@/x?host=/tmp/run&port=5433", "DATABASE_URL (/tmp/run:5433)"),
+        ("postgresql:///x", "DATABASE_URL (localhost)"),
+        ("postgresql://u:123/hunter2@db.example.com/x", "DATABASE_URL (u)"),
+    ],
+)
+def test_errors_name_the_setting_and_the_host_and_no_secret(url: str, place: str) -> None:
+    assert parse_database_url(url).place == place
+    assert parse_database_url(url, setting="OTHER").place == place.replace("DATABASE_URL", "OTHER")

@@ -6,9 +6,8 @@ from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
 
-from app.cli import main
 from app.db.revisions import Revisions, alembic_config, migrate
-from tests.conftest import SECRET, settings_for
+from tests.conftest import settings_for
 from tests.postgres import database_url
 
 
@@ -29,16 +28,6 @@ def test_the_migrations_lead_to_the_models_and_back(alembic: Config) -> None:
 
 def test_there_is_one_head() -> None:
     assert len(Revisions.load().heads) == 1
-
-
-def test_migrating_without_a_database_fails_in_one_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("ENVIRONMENT", "test")
-    monkeypatch.setenv("JWT_SECRET", SECRET)
-    monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
-    assert main(["migrate"]) == 1
-    assert "ConnectionRefusedError" in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_migrating_a_newer_database_leaves_it_as_it_is(

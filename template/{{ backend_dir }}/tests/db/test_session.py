@@ -1,17 +1,21 @@
 import asyncio
+import socket
 from urllib.parse import urlsplit
 
 import asyncpg
 import httpx
 import pytest
+import trustme
 from fastapi import FastAPI
 from sqlalchemy import text
 
 from app.core.database_url import parse_database_url
 from app.core.settings import ExplicitSettings
 from app.db import revisions
+from app.db.driver import driver_connection
 from app.db.session import Database
 from tests.conftest import SECRET, AppFactory, ClientFactory, settings_for
+from tests.db.test_tls import tls_in_front
 
 
 def test_the_urls_secrets_are_in_no_repr() -> None:
@@ -90,3 +94,64 @@ async def test_a_migration_that_changes_a_type_costs_a_running_replica_one_503_a
         await db.execute(change.format("timestamptz"))
     assert [response.status_code for response in responses] == statuses
     assert all("retry-after" in it.headers for it in responses if it.status_code == 503)
+
+
+async def show(database: Database, name: str) -> object:
+    """Give the value of a setting of the server on a connection of the pool."""
+    async with database.reads.connect() as connection:
+        return (await connection.execute(text(f"SHOW {name}"))).scalar_one()
+
+
+@pytest.mark.parametrize(
+    ("options", "pooler", "value"),
+    [
+        ("", False, "30s"),
+        ("options=-c%20idle_in_transaction_session_timeout%3D7s", False, "7s"),
+        ("", True, "0"),
+    ],
+    ids=["the default", "the URL's own", "a pooler's connection"],
+)
+async def test_a_transaction_that_waits_for_a_frozen_process_is_ended(
+    test_database: str, options: str, pooler: bool, value: str
+) -> None:
+    parts = urlsplit(test_database)
+    url = parts._replace(query=f"{parts.query}&{options}".strip("&")).geturl()
+    settings = ExplicitSettings(
+        environment="test", database_url=url, jwt_secret=SECRET, database_pooler=pooler
+    )
+    database = Database.from_settings(settings)
+    try:
+        assert await show(database, "idle_in_transaction_session_timeout") == value
+    finally:
+        await database.close()
+
+
+async def test_the_roles_own_limit_wins(test_database: str, db: asyncpg.Connection) -> None:
+    name = await db.fetchval("SELECT current_database()")
+    await db.execute(f'ALTER DATABASE "{name}" SET idle_in_transaction_session_timeout = 8000')
+    database = Database.from_settings(settings_for(test_database))
+    try:
+        assert await show(database, "idle_in_transaction_session_timeout") == "8s"
+    finally:
+        await database.close()
+        await db.execute(f'ALTER DATABASE "{name}" RESET idle_in_transaction_session_timeout')
+
+
+async def test_a_server_that_is_gone_is_noticed_on_an_idle_connection(test_database: str) -> None:
+    async with tls_in_front(test_database, trustme.CA().issue_cert("localhost")) as url:
+        database = Database.from_settings(settings_for(f"{url}?sslmode=require"))
+        try:
+            async with driver_connection(database, transaction=False) as driver:
+                sock = driver._transport.get_extra_info("socket")
+                values = [
+                    sock.getsockopt(*option)
+                    for option in (
+                        (socket.SOL_SOCKET, socket.SO_KEEPALIVE),
+                        (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE),
+                        (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL),
+                        (socket.IPPROTO_TCP, socket.TCP_KEEPCNT),
+                    )
+                ]
+        finally:
+            await database.close()
+    assert values == [1, 30, 10, 3]

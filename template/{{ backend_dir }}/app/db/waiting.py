@@ -1,0 +1,94 @@
+"""Waiting for what may need a moment on a fresh platform: the database, and another migration."""
+
+import asyncio
+import ssl
+import time
+from typing import Final
+
+import asyncpg
+import structlog
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from app.core.database_url import DatabaseAddress
+from app.db.session import DatabaseUnavailable, unavailable
+
+log = structlog.stdlib.get_logger(__name__)
+
+WAIT_SECONDS: Final = 60
+PAUSE_SECONDS: Final = 1.0
+# PostgreSQL, appendix A. 08: connection; 3D000: no such database, which some platforms create only
+# after the server has started; 53: out of resources; 57P: starting or shutting down.
+TEMPORARY: Final = ("08", "3D000", "53", "57P")
+# Any number, the same for every replica.
+MIGRATION_LOCK: Final = int.from_bytes(b"migrate")
+
+
+class MigrationLocked(Exception):
+    """Another process has held the migration lock for too long."""
+
+
+async def connect_patiently(
+    engine: AsyncEngine, address: DatabaseAddress, seconds: float
+) -> AsyncConnection:
+    """Connect, and try again for some seconds while the database is not there yet.
+
+    Raises `DatabaseUnavailable` after that time, or at once for a reason that no waiting mends,
+    such as a wrong password or an untrusted certificate.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        failure = await _try_to_connect(engine, address, deadline - time.monotonic())
+        if isinstance(failure, AsyncConnection):
+            return failure
+        left = deadline - time.monotonic()
+        if left <= 0 or not _is_temporary(failure.__cause__):
+            raise failure
+        log.warning("waiting_for_database", reason=str(failure), seconds_left=round(left))
+        await asyncio.sleep(min(PAUSE_SECONDS, left))
+
+
+async def _try_to_connect(
+    engine: AsyncEngine, address: DatabaseAddress, seconds: float
+) -> AsyncConnection | DatabaseUnavailable:
+    try:
+        async with asyncio.timeout(max(seconds, PAUSE_SECONDS)):  # the last one gets its chance too
+            return await engine.connect()
+    except DatabaseUnavailable as error:
+        return error
+    except (DBAPIError, TimeoutError) as error:
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        failure = unavailable(address, cause or error)
+        failure.__cause__ = cause
+        return failure
+
+
+def _is_temporary(cause: BaseException | None) -> bool:
+    if state := getattr(cause, "sqlstate", None):
+        return str(state).startswith(TEMPORARY)
+    if isinstance(cause, ssl.SSLError | PermissionError) or "rejected SSL" in str(cause):
+        return False
+    # The driver's internal error: none of several hosts is the primary server.
+    return isinstance(cause, OSError | asyncpg.InternalClientError)
+
+
+def lock_migrations(connection: Connection, seconds: float) -> None:
+    """Take the lock of migrations until the transaction ends, so that no pooler can keep it.
+
+    Asks again and again, because a statement that waits would block a migration that builds an
+    index concurrently. Raises `MigrationLocked` when another process holds the lock for longer.
+    """
+    deadline = time.monotonic() + seconds
+    statement = text("SELECT pg_try_advisory_xact_lock(:lock)")
+    waiting = False
+    while not connection.scalar(statement, {"lock": MIGRATION_LOCK}):
+        if time.monotonic() >= deadline:
+            raise MigrationLocked(
+                f"Another process has been migrating the database for {seconds:g} seconds. "
+                "Run migrate again when it has finished."
+            )
+        if not waiting:
+            waiting = True
+            log.warning("waiting_for_another_migration", seconds=seconds)
+        time.sleep(PAUSE_SECONDS)
