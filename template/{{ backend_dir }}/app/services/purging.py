@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from sqlalchemy import (
@@ -54,9 +54,7 @@ async def purge(db: AsyncSession, settings: Settings) -> Purged:
     async with db.begin():
         # As a value, because no index helps to compare with a function that is volatile.
         now = (await db.execute(select(func.clock_timestamp()))).scalar_one()
-    access = settings.jwt_access_ttl_seconds + CLOCK_SKEW_SECONDS
-    revoked_before = now - timedelta(seconds=access + settings.refresh_grace_seconds)
-    obsolete = or_(Session.expires_at <= now, Session.revoked_at <= revoked_before)
+    obsolete = or_(Session.expires_at <= now, Session.revoked_at <= revoked_before(settings, now))
     sessions = tokens = 0
     async for ids in _obsolete_sessions(db, obsolete):
         of_sessions = any_(literal(ids, ARRAY(Uuid)))
@@ -66,6 +64,26 @@ async def purge(db: AsyncSession, settings: Settings) -> Purged:
         sessions += await _delete(db, Session, (Session.id == of_sessions) & ~has_tokens)
     rows = await _delete(db, AttemptCount, AttemptCount.window_ends_at <= now)
     return Purged(sessions, tokens, rows)
+
+
+def revoked_before(settings: Settings, now: datetime) -> datetime:
+    """Return the time before which a session was revoked that nothing needs any more."""
+    access = settings.jwt_access_ttl_seconds + CLOCK_SKEW_SECONDS
+    return now - timedelta(seconds=access + settings.refresh_grace_seconds)
+
+
+async def delete_revoked_sessions(
+    db: AsyncSession, user_id: uuid.UUID, before: datetime, limit: int
+) -> None:
+    """Delete some of a user's sessions that were revoked before a time.
+
+    Each login calls it, so that one account cannot fill the table before the next `purge`.
+    """
+    old = select(Session.id).where(Session.user_id == user_id, Session.revoked_at <= before)
+    await db.execute(
+        delete(Session).where(Session.id.in_(old.limit(limit))),
+        execution_options={"synchronize_session": False},
+    )
 
 
 async def _obsolete_sessions(

@@ -102,3 +102,29 @@ async def test_all_others_can_be_ended_at_once(
     assert "content-type" not in response.headers  # there is no content
     assert [(await other.get(ME)).status_code for other in others] == [401] * 3
     assert len((await signed_in.get(SESSIONS)).json()) == 1
+
+
+async def test_logins_delete_sessions_that_were_revoked_long_ago(
+    app: FastAPI,
+    signed_in: httpx.AsyncClient,
+    make_client: ClientFactory,
+    ada: PublicUser,
+    db: asyncpg.Connection,
+) -> None:
+    count = "SELECT count(*) FROM sessions"
+    for _ in range(4):
+        await log_in(signed_in, ada.email)  # revokes the session before
+    assert await db.fetchval(count) == 5
+    await age(db, 15 * 60)
+    await log_in(signed_in, ada.email)
+    # An access token of theirs might still be valid by a clock that is behind.
+    assert await db.fetchval(count) == 6
+    await age(db, 60)
+    other = await add_user(app, "bob@example.com")
+    await log_in(make_client(app), other.email)
+    assert await db.fetchval(count) == 7
+    await log_in(signed_in, ada.email)
+
+    # Of Ada's, the one of this login and the two before it, and Bob's.
+    assert await db.fetchval(count) == 4
+    assert await db.fetchval("SELECT count(*) FROM refresh_tokens") == 4

@@ -11,9 +11,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.core.settings import Settings
 from app.core.tokens import RawToken, hash_refresh_token, new_refresh_token
 from app.models import RefreshToken, Session
+from app.services.purging import delete_revoked_sessions, revoked_before
 from app.services.sessions.ending import end_sessions
 
 MAX_SESSIONS = 20
+# More than a login adds, and few enough for their tokens to go with them quickly.
+DELETED_AT_ONCE = 5
 MAX_USER_AGENT = 255
 
 
@@ -33,7 +36,8 @@ async def open_session(
 ) -> Grant:
     """Open a session with its first refresh token; call it with the user's row locked.
 
-    now: the database's clock, read after the lock. A user has at most 20 sessions: the oldest ends.
+    now: the database's clock, read after the lock. A user has at most 20 active sessions: the
+        oldest is revoked. Some sessions that were revoked long ago are deleted.
     """
     surplus = (
         select(Session.id)
@@ -42,6 +46,7 @@ async def open_session(
         .offset(MAX_SESSIONS - 1)
     )
     await end_sessions(db, Session.id.in_(surplus))
+    await delete_revoked_sessions(db, user_id, revoked_before(settings, now), DELETED_AT_ONCE)
 
     session_id = uuid.uuid4()
     session_ttl = timedelta(seconds=settings.session_ttl_seconds)
