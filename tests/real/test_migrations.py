@@ -1,6 +1,7 @@
 """Migrations that many start at once, and migrations ahead of the code that serves."""
 
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -19,7 +20,9 @@ from tests.production import CREDENTIALS, LOGIN, ME, NUMBERS, REFRESH, Site
 from tests.servers import Server
 
 CALLS = 10
-MIGRATE_SECONDS = 40
+MIGRATE_SECONDS = 80
+# Longer than a process needs to start and to try once.
+LATE_SECONDS = 6
 
 AHEAD = '''
 """A revision that the replicas don't know."""
@@ -88,6 +91,22 @@ def test_of_ten_migrations_at_once_one_migrates_and_all_end_well(
         assert postgres.query("SELECT version_num FROM alembic_version", empty) == "0001"
         # Asked before the pooler ends, which keeps its connections.
         assert postgres.query("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == "0"
+
+
+@pytest.mark.parametrize("way", ["directly", "through pgbouncer"])
+def test_migrate_waits_for_a_database_that_starts_late(
+    project: Path, postgres: Postgres, settings: dict[str, str], empty: str, way: str
+) -> None:
+    with address(postgres, empty, way) as url, ThreadPoolExecutor(1) as threads:
+        with postgres.stopped(signal.SIGINT):
+            call = threads.submit(migrate, project, project_environment() | settings | url)
+            time.sleep(LATE_SECONDS)
+            assert not call.done(), call.result().stdout
+        result = call.result()
+
+        assert result.returncode == 0, result.stdout
+        assert result.stdout.count("waiting_for_database") >= 1
+        assert postgres.query("SELECT version_num FROM alembic_version", empty) == "0001"
 
 
 @pytest.mark.parametrize(
