@@ -81,11 +81,12 @@ async def test_a_database_that_hangs_gives_503_in_time_and_then_all_is_well(
     await log_in(client, "ada@example.com")
     async with hanging(*own_database):
         start = time.monotonic()
-        responses = await asyncio.gather(
-            client.get("/api/v1/users/me"),
-            client.post("/api/v1/auth/refresh"),
-            client.get("/health/ready"),
-        )
+        async with asyncio.timeout(HANG_SECONDS):
+            responses = await asyncio.gather(
+                client.get("/api/v1/users/me"),
+                client.post("/api/v1/auth/refresh"),
+                client.get("/health/ready"),
+            )
         assert [response.status_code for response in responses] == [503] * 3
         assert all("retry-after" in response.headers for response in responses)
         # Each waits for the timeout at most twice; the third is for a slow machine.
@@ -116,7 +117,7 @@ async def test_a_database_that_is_restarted_is_found_again(
     assert {response.status_code for response in responses} == {200}
 
 
-ENOUGH = 1000
+ENOUGH = 300
 CALLS = [
     ("GET", "/api/v1/users/me"),
     ("POST", "/api/v1/auth/refresh"),
