@@ -10,13 +10,15 @@ from typing import Any
 import asyncpg
 import httpx
 import pytest
+from alembic.util import CommandError
 from fastapi import FastAPI
 
 from app.core.database_url import parse_database_url
 from app.core.emails import normalize_email
 from app.core.logging import configure_logging
-from app.core.settings import ExplicitSettings
+from app.core.settings import ExplicitSettings, Settings
 from app.db import revisions
+from app.db.agreement import find_disagreement
 from app.main import create_app
 from app.services import users
 from tests.postgres import database_url
@@ -38,6 +40,23 @@ def settings_for(url: str) -> ExplicitSettings:
     return ExplicitSettings(environment="test", database_url=url, jwt_secret=SECRET)
 
 
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Where workers are about to start, check the models once; later, each test would fail."""
+    if session.config.getoption("numprocesses", default=None) and (
+        problem := migrate_and_compare(settings_for(database_url("models")))
+    ):
+        raise pytest.UsageError(problem)
+
+
+def migrate_and_compare(settings: Settings) -> str | None:
+    """Migrate a database of the tests; return the line about what does not agree, if any."""
+    try:
+        revisions.migrate(settings)
+        return find_disagreement(settings)
+    except CommandError as error:
+        return str(error)
+
+
 @pytest.fixture(autouse=True)
 def logging_as_before() -> Iterator[None]:
     """Take back what a command set up: its handler writes where this test's output went."""
@@ -51,8 +70,12 @@ def logging_as_before() -> Iterator[None]:
 def test_database(worker_id: str) -> str:
     """A migrated database of this worker's own: its URL."""
     url = database_url(worker_id)
-    configure_logging(settings_for(url))
-    revisions.migrate(settings_for(url))
+    settings = settings_for(url)
+    configure_logging(settings)
+    if worker_id != "master":
+        revisions.migrate(settings)
+    elif problem := migrate_and_compare(settings):  # there are no workers
+        pytest.exit(problem, returncode=pytest.ExitCode.USAGE_ERROR)
     return url
 
 

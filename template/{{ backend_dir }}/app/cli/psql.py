@@ -42,5 +42,6 @@ def split_password(url: str) -> tuple[str, str | None]:
     if query.get("sslmode") == "verify-full":
         query.setdefault("sslrootcert", "system")
     password = query.pop("password", "") or unquote(password)
-    kept = parts._replace(scheme="postgresql", netloc=f"{user}{at}{hosts}", query=urlencode(query))
-    return kept.geturl(), password or None
+    # Not urlunsplit, which leaves out the // of a URL without a host.
+    shown = f"postgresql://{user}{at}{hosts}{parts.path}"
+    return f"{shown}?{urlencode(query)}" if query else shown, password or None

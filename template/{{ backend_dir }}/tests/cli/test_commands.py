@@ -52,7 +52,10 @@ def test_without_a_command_the_list_of_commands_is_shown(
     with pytest.raises(SystemExit) as ended:
         main([])
     assert ended.value.code == 2
-    assert "usage: python -m app" in capsys.readouterr().err
+    printed = capsys.readouterr().err
+    assert "usage: python -m app" in printed
+    for line in ("create-user", "create a user", "doctor", "check that all is well", "shell"):
+        assert line in printed
 
 
 def test_migrate_can_be_repeated(environment: pytest.MonkeyPatch) -> None:
@@ -100,8 +103,44 @@ def test_create_user_asks_twice(
     environment.setattr("getpass.getpass", lambda _: next(answers))
 
     assert main(["create-user", "ada@example.com"]) == 1
-    assert "The two passwords differ" in capsys.readouterr().err
+    printed = capsys.readouterr()
+    assert printed.out == "The password needs at least 15 characters.\n"
+    assert "The two passwords differ" in printed.err
     assert main(["create-user", "ada@example.com"]) == 0
+
+
+@pytest.mark.parametrize("command", ["create-user", "set-password"])
+def test_a_password_that_is_not_entered_is_one_line(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    def end(_: str) -> str:
+        raise EOFError
+
+    environment.setattr("getpass.getpass", end)
+
+    assert main([command, "ada@example.com"]) == 1
+    assert capsys.readouterr().err == "\nNo password was entered; nothing was done.\n"
+
+
+@pytest.mark.parametrize(
+    ("stdin", "says"),
+    [
+        (None, "at least 15 characters"),  # a closed one
+        (io.TextIOWrapper(io.BytesIO(b"\xff" * 20), encoding="utf-8"), "is not UTF-8 text"),
+    ],
+    ids=["closed", "bytes"],
+)
+def test_standard_input_without_a_password_is_one_line(
+    environment: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    stdin: io.TextIOWrapper | None,
+    says: str,
+) -> None:
+    environment.setattr("sys.stdin", stdin)
+
+    assert main(["create-user", "ada@example.com", "--password-stdin"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert says in line
 
 
 def sign_in_once(test_database: str, email: str) -> str:
@@ -420,13 +459,16 @@ def test_doctor_tells_what_it_made_of_the_url_and_notices_a_broken_passlib(
     assert "using sslmode=verify-full" in out
 
 
-def test_an_interrupted_command_ends_quietly(environment: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_command_ends_quietly(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def interrupt(_: str) -> str:
         raise KeyboardInterrupt
 
     environment.setattr("getpass.getpass", interrupt)
 
     assert main(["create-user", "ada@example.com"]) == 130
+    assert capsys.readouterr().err == "\nInterrupted.\n"
 
 
 def test_a_database_that_is_away_is_one_line(

@@ -4,6 +4,8 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import httpx
 import pytest
 
 from tests.conftest import SECRET
-from tests.postgres import folder_for_postgres
+from tests.postgres import database_url, folder_for_postgres
 from tests.processes import ROOT, START_SECONDS, free_port, process, wait_for
 
 pytestmark = pytest.mark.slow
@@ -100,6 +102,18 @@ def test_workers_that_can_not_start_end_the_parent_with_an_error(
     assert child.returncode == 3, output
 
 
+def test_without_a_terminal_create_user_says_what_to_do(settings: dict[str, str]) -> None:
+    command = ("app", "create-user", "ada@example.com")
+    with process(*command, settings=settings | {"ENVIRONMENT": "test"}) as child:
+        output, _ = child.communicate(timeout=START_SECONDS)
+
+    assert child.returncode == 1
+    assert output.splitlines() == [
+        "The password needs at least 15 characters.",
+        "There is no terminal to ask for a password; use --password-stdin.",
+    ]
+
+
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """A folder that Postgres, which never runs as root, may enter; pytest's own it may not."""
@@ -118,6 +132,9 @@ def test_dev_outside_the_project_says_where_to_go(folder: Path) -> None:
 def test_dev_does_everything_and_leaves_nothing_running(folder: Path) -> None:
     shutil.copy(ROOT / "env.example", folder)
     port = str(free_port())
+    with process("app", "migrate", settings={}, cwd=folder) as child:  # before there is any .env
+        output, _ = child.communicate(timeout=START_SECONDS)
+        assert child.returncode == 0, output
     with process("app", "dev", settings={"PORT": port}, cwd=folder) as child:
         wait_for(f"http://127.0.0.1:{port}/health/ready", child)
         postgres = folder / ".postgres/postmaster.pid"
@@ -130,3 +147,45 @@ def test_dev_does_everything_and_leaves_nothing_running(folder: Path) -> None:
     assert (folder / ".env").stat().st_mode & 0o077 == 0
     assert "JWT_SECRET=\n" not in (folder / ".env").read_text()
     assert not postgres.exists()
+
+
+def test_dev_takes_a_changed_env_and_survives_a_broken_one(
+    test_database: str, worker_id: str, tmp_path: Path
+) -> None:
+    env = tmp_path / ".env"
+    port = str(free_port())
+    lines = f"ENVIRONMENT=local\nCOOKIE_SECURE=false\nJWT_SECRET={SECRET}\nPORT={port}\n"
+    first = f"{lines}DATABASE_URL={test_database}\n"
+    env.write_text(first)
+    docs = f"http://127.0.0.1:{port}/docs"
+    with process("app", "dev", settings={}, cwd=tmp_path) as child:
+        wait_for(docs, child)
+        env.write_text(f"{first}DOCS_ENABLED=false\n")
+        wait_for(docs, child, status=404)
+
+        env.write_text(first.replace(SECRET, "short"))
+        wait_for_line(child, "JWT_SECRET is shorter than 32 bytes")
+        wait_for_line(child, "the server goes on as before")
+        assert httpx.get(docs).status_code == 404
+        env.write_text(first.replace("=local", "=production").replace("=false", "=true"))
+        wait_for_line(child, "ENVIRONMENT is production, and dev is for a developer's machine")
+
+        # A mended one, with a database that is migrated first; it replaces the file.
+        other = database_url(f"{worker_id}_dev")
+        (tmp_path / "new").write_text(f"{lines}DATABASE_URL={other}\n")
+        (tmp_path / "new").replace(env)
+        wait_for_line(child, "Running upgrade")
+        wait_for(docs, child)
+        wait_for(f"http://127.0.0.1:{port}/health/ready", child)
+
+
+def wait_for_line(child: subprocess.Popen[str], text: str) -> None:
+    """Read what a process prints until there is a line with the text."""
+    end = threading.Timer(START_SECONDS, os.killpg, (child.pid, signal.SIGKILL))
+    end.start()
+    assert child.stdout is not None
+    for line in child.stdout:
+        if text in line:
+            end.cancel()
+            return
+    raise AssertionError(f"{text!r} was never printed")

@@ -1,0 +1,216 @@
+"""`shell`, `psql` and `reset`."""
+
+import io
+from pathlib import Path
+
+import pytest
+
+from app.cli import main
+from app.cli.psql import split_password
+from app.cli.reset import local_database_name
+from tests.cli.test_commands import create_user, query
+from tests.conftest import PASSWORD, SECRET
+from tests.postgres import database_url
+
+
+@pytest.fixture
+def local(
+    worker_id: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, request: pytest.FixtureRequest
+) -> str:
+    """The environment of a developer, on a migrated database of its own; its URL."""
+    url = database_url(f"{worker_id}_local")
+    monkeypatch.chdir(tmp_path)
+    for name, value in {"ENVIRONMENT": "local", "DATABASE_URL": url, "JWT_SECRET": SECRET}.items():
+        monkeypatch.setenv(name, value)
+    assert main(["migrate"]) == 0
+    assert create_user(monkeypatch, "ada@example.com", PASSWORD) == 0
+    return url
+
+
+def test_the_shell_has_settings_models_and_a_session(
+    local: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [
+        "settings.environment",
+        "ada = await db.scalar(select(User))",
+        "ada.email",
+        "1 / 0",
+        "for _ in range(2):",
+        "    await db.delete(ada)",
+        "",
+        "await db.commit()",
+        "await db.scalar(select(func.count(User.id)))",
+        "unknown",
+    ]
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(lines)))
+    capsys.readouterr()
+
+    assert main(["shell"]) == 0
+
+    printed = capsys.readouterr()
+    assert [line for line in printed.out.replace(">>> ", "").split("\n") if line] != []
+    for value in ("'local'\n", "'ada@example.com'\n", "0\n"):
+        assert value in printed.out
+    assert "ENVIRONMENT=local" in printed.err
+    assert "ZeroDivisionError" in printed.err
+    assert "NameError: name 'unknown'" in printed.err
+    assert query(local, "SELECT count(*) FROM users") == 0
+
+
+def test_psql_opens_on_the_database_and_its_exit_code_is_kept(
+    local: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    capfd.readouterr()
+    assert main(["psql", "-At", "-c", "SELECT email FROM users"]) == 0
+    assert capfd.readouterr().out == "ada@example.com\n"
+    assert main(["psql", "-c", "no statement"]) == 1
+
+
+def test_psql_gets_arguments_as_they_are_and_the_password_where_nobody_sees_it(
+    local: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    program = tmp_path / "psql"
+    program.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\necho "password: $PGPASSWORD"\nexit 7\n')
+    program.chmod(0o700)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("DATABASE_URL", "postgres://ada:a%2Fb@db.test/x?sslmode=require")
+    capfd.readouterr()
+
+    assert main(["psql", "--csv", "-f", "a file", "-x"]) == 7
+    assert capfd.readouterr().out.splitlines() == [
+        "--dbname=postgresql://ada@db.test/x?sslmode=require",
+        *("--csv", "-f", "a file", "-x"),
+        "password: a/b",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("url", "shown", "password"),
+    [
+        ("postgresql+asyncpg://u@h:5/d", "postgresql://u@h:5/d", None),
+        ("postgresql:///d?host=/tmp&password=p", "postgresql:///d?host=%2Ftmp", "p"),
+        ("postgres://u:p@a:1,b:2/d", "postgresql://u@a:1,b:2/d", "p"),
+        ("postgres://u:p@[::1]/d", "postgresql://u@[::1]/d", "p"),
+        (
+            "postgres://u:p@h/d?sslmode=verify-full",
+            "postgresql://u@h/d?sslmode=verify-full&sslrootcert=system",
+            "p",
+        ),
+    ],
+)
+def test_a_url_loses_its_password_for_the_command_line(
+    url: str, shown: str, password: str | None
+) -> None:
+    assert split_password(url) == (shown, password)
+
+
+def test_reset_empties_the_database_and_migrates_it(
+    local: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["reset", "--yes"]) == 0
+
+    assert "is empty now, and up to date.\n" in capsys.readouterr().out
+    assert query(local, "SELECT count(*) FROM users") == 0
+
+
+@pytest.mark.parametrize("answer", ["y", "YES", "n", "", None])
+def test_reset_asks_first(
+    local: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], answer: str
+) -> None:
+    terminal = io.StringIO("" if answer is None else f"{answer}\n")
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr("sys.stdin", terminal)
+    resets = answer in ("y", "YES")
+
+    assert main(["reset"]) == (0 if resets else 1)
+
+    printed = capsys.readouterr()
+    assert f"all data in the database {local_database_name(local)}. Continue?" in printed.out
+    assert ("Nothing was deleted.\n" in printed.err) is not resets
+    assert query(local, "SELECT count(*) FROM users") == (0 if resets else 1)
+
+
+def test_reset_without_a_terminal_says_how_to_confirm(
+    local: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+
+    assert main(["reset"]) == 1
+    assert capsys.readouterr().err.endswith(
+        "There is no terminal to ask for confirmation; use --yes.\n"
+    )
+    assert query(local, "SELECT count(*) FROM users") == 1
+
+
+@pytest.mark.parametrize("environment", ["production", "staging", "test", ""])
+def test_reset_leaves_deployments_alone(
+    local: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    environment: str,
+) -> None:
+    monkeypatch.setenv("ENVIRONMENT", environment)
+
+    assert main(["reset", "--yes"]) == 2
+    assert "reset is for a developer's machine" in capsys.readouterr().err
+    assert query(local, "SELECT count(*) FROM users") == 1
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("postgresql://u:p@db.example.com/app", "The database is on db.example.com"),
+        ("postgresql://u:p@db.example.com:5432/app?host=/tmp", "is on db.example.com:5432"),
+        ("postgresql://u:p@localhost/app?host=db.example.com", "is on db.example.com"),
+        ("postgresql://u:p@localhost,10.0.0.1/app", "is on 10.0.0.1"),
+        ("postgresql://u:p@[2001:db8::1]:5432/app", "is on [2001:db8::1]:5432"),
+        ("postgresql://u:p@localhost", "does not name a database"),
+        ("postgresql://u:p@localhost/postgres", "does not name a database"),
+        ("postgresql://u:p@localhost/one?dbname=two", "does not name a database"),
+    ],
+)
+def test_reset_leaves_other_machines_and_the_servers_own_databases_alone(
+    local: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    url: str,
+    says: str,
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", url)
+
+    assert main(["reset", "--yes"]) == 1
+    assert says in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://postgres:postgres@localhost:5432/app",
+        "postgresql://postgres@127.0.0.1/app",
+        "postgresql://postgres@[::1]:5432/app",
+        "postgresql://postgres@db/app",
+        "postgresql://postgres@host.docker.internal/app",
+        "postgresql://postgres@/app?host=/tmp",
+        "postgresql:///?dbname=app",
+    ],
+)
+def test_reset_takes_the_databases_that_a_developer_has(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.delenv("PGHOST", raising=False)
+    assert local_database_name(url) == "app"
+    monkeypatch.setenv("PGHOST", "db.example.com")
+    if "@/" not in url and "///" not in url:
+        assert local_database_name(url) == "app"
+
+
+def test_reset_of_a_database_that_is_away_is_one_line(
+    local: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://u:hunter2@127.0.0.1:1/app")
+    capsys.readouterr()
+
+    assert main(["reset", "--yes"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "ConnectionRefusedError" in line
+    assert "hunter2" not in line
