@@ -6,7 +6,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,12 +17,10 @@ from tests.load import Call, load
 from tests.middlemen import pgbouncer
 from tests.postgres import Postgres, folder_for_other_user
 from tests.production import CREDENTIALS, LOGIN, ME, NUMBERS, REFRESH, Site
-from tests.servers import Server
+from tests.servers import Server, started, wait_until
 
 CALLS = 10
 MIGRATE_SECONDS = 80
-# Longer than a process needs to start and to try once.
-LATE_SECONDS = 6
 
 AHEAD = '''
 """A revision that the replicas don't know."""
@@ -95,17 +93,27 @@ def test_of_ten_migrations_at_once_one_migrates_and_all_end_well(
 
 @pytest.mark.parametrize("way", ["directly", "through pgbouncer"])
 def test_migrate_waits_for_a_database_that_starts_late(
-    project: Path, postgres: Postgres, settings: dict[str, str], empty: str, way: str
+    project: Path,
+    postgres: Postgres,
+    settings: dict[str, str],
+    empty: str,
+    way: str,
+    tmp_path: Path,
 ) -> None:
-    with address(postgres, empty, way) as url, ThreadPoolExecutor(1) as threads:
+    command: list[str | Path] = [python_of(project), "-m", "app", "migrate"]
+    with address(postgres, empty, way) as url, ExitStack() as stack:
+        environment = project_environment() | settings | url | {"PORT": "0"}
         with postgres.stopped(signal.SIGINT):
-            call = threads.submit(migrate, project, project_environment() | settings | url)
-            time.sleep(LATE_SECONDS)
-            assert not call.done(), call.result().stdout
-        result = call.result()
+            migration = stack.enter_context(
+                started(command, project, environment, tmp_path / "migrate.log")
+            )
+            wait_until(
+                lambda: "waiting_for_database" in migration.output(),
+                migration.output,
+                MIGRATE_SECONDS,
+            )
 
-        assert result.returncode == 0, result.stdout
-        assert result.stdout.count("waiting_for_database") >= 1
+        assert migration.process.wait(MIGRATE_SECONDS) == 0, migration.output()
         assert postgres.query("SELECT version_num FROM alembic_version", empty) == "0001"
 
 
