@@ -30,6 +30,12 @@ def require(command: str) -> str:
     return found
 
 
+def require_root(reason: str) -> None:
+    """Skip a test for an ordinary user, by name and in CI too: no package makes them root."""
+    if os.geteuid() != 0:
+        pytest.skip(f"{reason}: run this test as root")
+
+
 def give_up(reason: str) -> NoReturn:
     """Skip a test for want of something; in CI, where everything can be had, fail it."""
     if os.environ.get("CI"):

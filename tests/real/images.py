@@ -1,7 +1,6 @@
 """Images in tests: built and run by Docker, or where no daemon answers, by buildah and chroot."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -14,7 +13,7 @@ from typing import Any, Final, Protocol
 from hooks.check_template import ROOT
 from tests.commands import run
 from tests.installing import POETRY_INDEX, dependency
-from tests.tools import give_up, require
+from tests.tools import require, require_root
 
 PYTHON: Final = "3.13"  # the one that the base image made here has
 BASE: Final = f"docker.io/library/python:{PYTHON}-slim"
@@ -234,8 +233,7 @@ def find_engine() -> Engine:
         info = subprocess.run(["docker", "info"], capture_output=True)
         if info.returncode == 0:
             return Docker()
-    if os.geteuid() != 0:
-        give_up("no Docker daemon answers here, and buildah would need root")
+    require_root("no Docker daemon answers here, and buildah needs root")
     for command in ("buildah", "debootstrap"):
         require(command)
     buildah = Buildah()

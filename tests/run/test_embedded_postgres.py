@@ -1,6 +1,5 @@
 """The embedded Postgres of a project as root, and as several users of one machine."""
 
-import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -11,8 +10,7 @@ import pytest
 
 from hooks.projects import project_environment, python_of
 from tests.postgres import folder_for_other_user
-
-root_only = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be several users")
+from tests.tools import require_root
 
 # Becomes a user, starts Postgres in a folder, and holds it until its standard input closes.
 # Python and what the library imports may be in folders that only root may enter.
@@ -65,7 +63,8 @@ def started(project: Path, user: str, folder: Path) -> Iterator[str]:
 
 @pytest.fixture
 def folder_of() -> Iterator[Callable[[str], Path]]:
-    """Give the function that makes a folder of a user."""
+    """Return the function that makes a folder of a user."""
+    require_root("these are several users")
     with folder_for_other_user() as parent:
 
         def make(user: str) -> Path:
@@ -77,7 +76,6 @@ def folder_of() -> Iterator[Callable[[str], Path]]:
         yield make
 
 
-@root_only
 def test_first_starts_at_once_create_the_system_user_once(
     project: Path, folder_of: Callable[[str], Path]
 ) -> None:
@@ -88,7 +86,7 @@ def test_first_starts_at_once_create_the_system_user_once(
     slow.write_text(f'#!/bin/sh\nsleep 0.5\nexec {shutil.which("useradd")} "$@"\n')
     slow.chmod(0o755)
 
-    arguments = [machine, python_of(project), START, machine / ".postgres"]
+    arguments = [str(machine), str(python_of(project)), START, str(machine / ".postgres")]
     started = subprocess.run(
         ["unshare", "--mount", "sh", "-c", FRESH_MACHINE, "sh", *arguments],
         cwd=project,
@@ -102,7 +100,6 @@ def test_first_starts_at_once_create_the_system_user_once(
     assert users == "1"
 
 
-@root_only
 @pytest.mark.parametrize("mode", [0o700, 0o710, 0o750], ids=oct)
 def test_as_root_a_parent_folder_stays_closed(
     project: Path, folder_of: Callable[[str], Path], mode: int
@@ -116,7 +113,6 @@ def test_as_root_a_parent_folder_stays_closed(
     assert closed.stat().st_mode & 0o777 == mode
 
 
-@root_only
 def test_as_root_a_folder_above_the_data_keeps_its_permissions(
     project: Path, folder_of: Callable[[str], Path]
 ) -> None:
@@ -128,7 +124,6 @@ def test_as_root_a_folder_above_the_data_keeps_its_permissions(
     assert parent.stat().st_mode & 0o777 == 0o711
 
 
-@root_only
 def test_two_users_of_a_machine_run_postgres_at_once(
     project: Path, folder_of: Callable[[str], Path]
 ) -> None:
@@ -144,7 +139,6 @@ def test_two_users_of_a_machine_run_postgres_at_once(
     assert not any((folder / "postmaster.pid").exists() for folder in folders)
 
 
-@root_only
 def test_data_of_another_user_is_left_alone(
     project: Path, folder_of: Callable[[str], Path]
 ) -> None:
@@ -162,7 +156,6 @@ def test_data_of_another_user_is_left_alone(
         assert url.startswith("postgresql://")
 
 
-@root_only
 def test_a_folder_that_a_user_may_not_write_is_one_sentence(
     project: Path, folder_of: Callable[[str], Path]
 ) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.tools import give_up
+from tests.tools import give_up, require_root
 
 
 @pytest.mark.parametrize(
@@ -14,3 +14,12 @@ def test_what_is_missing_is_skipped_on_a_laptop_only(
     monkeypatch.setenv("CI", ci)
     with pytest.raises(outcome, match="there is no nginx"):
         give_up("there is no nginx")
+
+
+def test_an_ordinary_user_skips_what_needs_root_in_ci_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CI", "true")
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    with pytest.raises(pytest.skip.Exception, match="buildah needs root: run this test as root"):
+        require_root("buildah needs root")
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    require_root("buildah needs root")
