@@ -13,7 +13,7 @@ import app.main  # noqa: F401 (imports every model)
 from app.cli.database import prepare
 from app.core.settings import Settings
 from app.db.base import Base
-from app.db.session import Database
+from app.db.session import Database, DatabaseUnavailable
 
 
 class AsyncConsole(code.InteractiveConsole):
@@ -36,6 +36,8 @@ class AsyncConsole(code.InteractiveConsole):
                 self.runner.run(result)
         except SystemExit:
             raise
+        except DatabaseUnavailable as error:
+            self.write(f"{error}\n")
         except BaseException:  # Ctrl-C too: it ends the statement, not the shell
             self.showtraceback()
 

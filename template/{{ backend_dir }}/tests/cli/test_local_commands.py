@@ -57,6 +57,19 @@ def test_the_shell_has_settings_models_and_a_session(
     assert query(local, "SELECT count(*) FROM users") == 0
 
 
+def test_a_database_that_is_away_is_one_line_in_the_shell(
+    local: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://u:hunter2@127.0.0.1:1/none")
+    monkeypatch.setattr("sys.stdin", io.StringIO("await db.scalar(select(User))\n"))
+    capsys.readouterr()
+
+    assert main(["shell"]) == 0
+    error = capsys.readouterr().err
+    assert "ConnectionRefusedError" in error
+    assert "Traceback" not in error
+
+
 def test_psql_opens_on_the_database_and_its_exit_code_is_kept(
     local: str, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from tests.conftest import SECRET
 from tests.postgres import database_url, folder_for_postgres
-from tests.processes import ROOT, START_SECONDS, free_port, process, wait_for
+from tests.processes import PYTHON, ROOT, START_SECONDS, free_port, process, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -112,6 +112,17 @@ def test_without_a_terminal_create_user_says_what_to_do(settings: dict[str, str]
         "The password needs at least 15 characters.",
         "There is no terminal to ask for a password; use --password-stdin.",
     ]
+
+
+def test_a_reader_that_has_enough_is_no_traceback() -> None:
+    command = [*PYTHON, "app", "openapi"]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdout is not None
+        child.stdout.close()
+        assert child.stderr is not None
+        assert child.stderr.read() == ""
 
 
 @pytest.fixture
