@@ -120,6 +120,16 @@ def follow(variant: Variant, folder: Path, commands: list[str], tmp_path: Path) 
                 assert "Created first@example.com." in said
             elif "create-user" in command:
                 assert "Created you@example.com." in variant.run(command, PASSWORDS)
+            elif command.endswith("-m app shell"):
+                said = variant.run(command, "(await db.scalars(select(User))).all()\n")
+                assert "User object" in said
+            elif command.endswith("-m app reset"):
+                variant.run(f"{command} --yes")
+                psql = f"{command.removesuffix('reset')}psql"
+                assert "(0 rows)" in variant.run(f"{psql} --command 'TABLE users'")
+            elif command.endswith("sample.sql"):
+                (folder / "sample.sql").write_text("DELETE FROM attempt_counts;\n")
+                assert "DELETE" in variant.run(command)
             elif "set-password" in command:
                 # The check of the migrations has emptied the database.
                 variant.run(command.replace("set-password", "create-user"), PASSWORDS)
