@@ -8,23 +8,35 @@ import pytest
 from app.cli import main
 from app.cli.psql import split_password
 from app.cli.reset import local_database_name
-from tests.cli.test_commands import create_user, query
-from tests.conftest import PASSWORD, SECRET
+from app.db.revisions import migrate
+from tests.cli.test_commands import query
+from tests.conftest import SECRET, settings_for
 from tests.postgres import database_url
+
+ADA = (
+    "INSERT INTO users (id, email, password_hash, is_active, created_at) "
+    "VALUES (gen_random_uuid(), 'ada@example.com', '', true, now())"
+)
+
+
+@pytest.fixture(scope="module")
+def local_database(worker_id: str) -> str:
+    """A migrated database that `reset` may delete: its URL."""
+    url = database_url(f"{worker_id}_local")
+    migrate(settings_for(url))
+    return url
 
 
 @pytest.fixture
-def local(
-    worker_id: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, request: pytest.FixtureRequest
-) -> str:
-    """The environment of a developer, on a migrated database of its own; its URL."""
-    url = database_url(f"{worker_id}_local")
+def local(local_database: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    """The environment of a developer, with a database in which there is one user; its URL."""
+    values = {"ENVIRONMENT": "local", "DATABASE_URL": local_database, "JWT_SECRET": SECRET}
     monkeypatch.chdir(tmp_path)
-    for name, value in {"ENVIRONMENT": "local", "DATABASE_URL": url, "JWT_SECRET": SECRET}.items():
+    for name, value in values.items():
         monkeypatch.setenv(name, value)
-    assert main(["migrate"]) == 0
-    assert create_user(monkeypatch, "ada@example.com", PASSWORD) == 0
-    return url
+    query(local_database, "DELETE FROM users")
+    query(local_database, ADA)
+    return local_database
 
 
 def test_the_shell_has_settings_models_and_a_session(
