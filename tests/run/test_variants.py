@@ -33,7 +33,6 @@ from importlib.metadata import distributions
 print(*sorted(f"{d.name} {d.version}" for d in distributions()), sep="\\n")
 """
 PASSWORD = "a passphrase for tests"
-PASSWORDS = f"{PASSWORD}\n{PASSWORD}\n"
 # Also one in a list, which is indented.
 SHELL_BLOCK = re.compile(r"^ *```sh\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 # The slow tests race and measure: they want the machine for themselves, in tests/real.
@@ -114,12 +113,11 @@ def follow(variant: Variant, folder: Path, commands: list[str], tmp_path: Path) 
                 server.wait_until_ready()
             elif command.startswith("docker "):
                 pass  # for who prefers that to the embedded Postgres; its file has a schema
-            elif "create-user" in command and folder != variant.project:
-                # The backend's own README creates the same user, later.
-                said = variant.run(command.replace("you@", "first@"), PASSWORDS, folder)
-                assert "Created first@example.com." in said
             elif "create-user" in command:
-                assert "Created you@example.com." in variant.run(command, PASSWORDS)
+                # The backend's own README, later, creates the user of the one at the root.
+                name = "you" if folder == variant.project else "first"
+                said = variant.run(from_stdin(command, name), PASSWORD, folder)
+                assert f"Created {name}@example.com." in said
             elif command.endswith("-m app shell"):
                 said = variant.run(command, "(await db.scalars(select(User))).all()\n")
                 assert "User object" in said
@@ -132,8 +130,9 @@ def follow(variant: Variant, folder: Path, commands: list[str], tmp_path: Path) 
                 assert "DELETE" in variant.run(command)
             elif "set-password" in command:
                 # The check of the migrations has emptied the database.
-                variant.run(command.replace("set-password", "create-user"), PASSWORDS)
-                assert "Changed the password" in variant.run(command, PASSWORDS)
+                create = command.replace("set-password", "create-user")
+                variant.run(from_stdin(create), PASSWORD)
+                assert "Changed the password" in variant.run(from_stdin(command), PASSWORD)
             else:
                 if command.startswith("make migration"):
                     # Before it, or it would mend what is missing.
@@ -142,6 +141,11 @@ def follow(variant: Variant, folder: Path, commands: list[str], tmp_path: Path) 
                     finish_dependency(variant)
                     commit(variant.project, "Our work")
                 variant.run(command, folder=folder)
+
+
+def from_stdin(command: str, name: str = "you") -> str:
+    """Return a command that asks for a password, changed for a test, which has no terminal."""
+    return command.replace("you@example.com", f"{name}@example.com --password-stdin")
 
 
 def finish_dependency(variant: Variant) -> None:
