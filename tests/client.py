@@ -27,6 +27,7 @@ class Browser:
 
     port: int
     cookies: dict[str, str] = field(default_factory=dict)
+    host: str = "127.0.0.1"
 
     def get(self, path: str) -> Answer:
         """Call GET."""
@@ -52,7 +53,7 @@ class Browser:
             headers["Cookie"] = "; ".join(f"{name}={it}" for name, it in self.cookies.items())
         if body is not None:
             headers["Content-Type"] = media_type
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = HTTPConnection(self.host, self.port, timeout=10)
         try:
             connection.request(method, path, body, headers)
             response = connection.getresponse()

@@ -12,6 +12,7 @@ PACKAGES: Final = {
     "caddy": "caddy",
     "chromium": "chromium",
     "debootstrap": "debootstrap",
+    "iptables": "iptables",
     "nginx": "nginx",
     "npm": "npm",
     "pgbouncer": "pgbouncer",

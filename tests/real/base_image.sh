@@ -8,7 +8,6 @@
 #   POETRY_IMAGE  a name for the Python image with a Poetry in it that asks INDEX: Poetry itself asks PyPI for more than
 #                 other indexes have, and a machine that pulls no image may well have another index
 set -euo pipefail
-PATH=$PATH:/usr/sbin:/sbin # debootstrap and chroot are there
 store=$1 python_image=$2 uv_image=$3 uv_folder=$4 poetry_image=$5 index=$6
 
 images() { buildah --root "$store/root" --runroot "$store/run" --storage-driver vfs "$@"; }
@@ -16,19 +15,8 @@ missing() { ! images inspect --type image "$1" >/dev/null 2>&1; }
 
 if missing "$python_image"; then
     tree=$store/debian
-    rm -rf "$tree"
     mkdir -p "$store"
-    debootstrap --variant=minbase --include=ca-certificates,python3,python3-venv trixie "$tree" \
-        >"$store/debootstrap.log" 2>&1 || { tail -n 20 "$store/debootstrap.log" >&2; exit 1; }
-    # As in the official image: the commands are in /usr/local/bin, and pip installs beside them. The pip is the one that
-    # Debian keeps for new environments; its package of pip brings others, which pip could not replace.
-    for command in python python3; do ln -s /usr/bin/python3 "$tree/usr/local/bin/$command"; done
-    rm -f "$tree"/usr/lib/python3*/EXTERNALLY-MANAGED
-    chroot "$tree" sh -ec 'set -- /usr/share/python-wheels/pip-*.whl
-        python3 "$1/pip" --quiet install --no-index --no-cache-dir --root-user-action=ignore "$1"'
-    rm -rf "$tree"/var/cache/apt/* "$tree"/var/lib/apt/lists/*
-    # The authorities of this machine: its way to the package index may have one of its own.
-    cp /etc/ssl/certs/ca-certificates.crt "$tree/etc/ssl/certs/ca-certificates.crt"
+    "$(dirname "${BASH_SOURCE[0]}")/bases/debian.sh" "$tree"
     container=$(images from scratch)
     images add --quiet "$container" "$tree" / >/dev/null
     images config \

@@ -13,13 +13,28 @@ from tests.commands import run
 from tests.postgres import Postgres, folder_for_other_user, programs_of
 from tests.production import EMAIL, NUMBERS, PASSWORD, SECRET, Site
 from tests.real.chromium import chromium
+from tests.real.docker import docker_engine
 from tests.real.frontend import build, make_frontend
+from tests.real.images import Engine, find_engine
 from tests.real.websites import backends, websites
 from tests.servers import Server
 from tests.variants import Answers
 
 MIGRATED = "migrated"
 ACCESS_SECONDS = 3  # in the browser's tests, which wait until access has run out
+
+
+@pytest.fixture(scope="session")
+def why_no_docker() -> Iterator[str | None]:
+    """Run a Docker engine if this machine has none; give why there is none, or None."""
+    with docker_engine() as reason:
+        yield reason
+
+
+@pytest.fixture(scope="session")
+def engine(why_no_docker: str | None) -> Engine:
+    """Give what builds images here."""
+    return find_engine(why_no_docker)
 
 
 @pytest.fixture(scope="session")

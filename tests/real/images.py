@@ -1,8 +1,7 @@
-"""Images in tests: built and run by Docker, or where no daemon answers, by buildah and chroot."""
+"""Images in tests: built and run by Docker, or where no engine can run, by buildah and chroot."""
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,13 +11,11 @@ from typing import Any, Final, Protocol
 
 from hooks.check_template import ROOT
 from tests.commands import run
-from tests.installing import POETRY_INDEX, dependency
+from tests.installing import POETRY_INDEX
+from tests.real.base_images import BASE, UV, WITH_POETRY, are_made_here, provide
+from tests.real.docker import STORE
 from tests.tools import require, require_root
 
-PYTHON: Final = "3.13"  # the one that the base image made here has
-BASE: Final = f"docker.io/library/python:{PYTHON}-slim"
-WITH_POETRY: Final = "localhost/template-tests-with-poetry"
-STORE: Final = ROOT / ".containers"
 # The container's files, and this machine's that are seen there.
 Volumes = Mapping[str, Path]
 
@@ -107,17 +104,17 @@ class Engine(Protocol):
 
 
 class Docker:
-    """A Docker daemon, which pulls the base images."""
+    """A Docker engine."""
 
     def build(self, folder: Path, name: str) -> Image:
-        run(["docker", "build", "--tag", name, "."], folder)
+        run([*self._build(folder), f"--tag={name}", "."], folder)
         return self._image(name)
 
     def refuse(self, folder: Path) -> str:
-        return run(["docker", "build", "--progress=plain", "."], folder, exit_code=1)
+        return run([*self._build(folder), "--progress=plain", "."], folder, exit_code=1)
 
     def base(self) -> Image:
-        run(["docker", "pull", "--quiet", BASE], ROOT)
+        provide(BASE)
         return self._image(BASE)
 
     def command(
@@ -135,7 +132,20 @@ class Docker:
         return [*docker, image.name, *command]
 
     def remove(self, image: Image) -> None:
-        run(["docker", "image", "rm", "--force", image.name], ROOT)
+        if image.name != BASE:
+            run(["docker", "image", "rm", "--force", image.name], ROOT)
+
+    def _build(self, folder: Path) -> list[str]:
+        provide(BASE, UV)
+        build = ["docker", "build", "--network=host"]
+        dockerfile = (folder / "Dockerfile").read_text(encoding="utf-8")
+        if (folder / "poetry.toml").exists() and are_made_here():
+            # Only the first stage installs.
+            provide(WITH_POETRY)
+            changed = folder / "Dockerfile.with-poetry"
+            changed.write_text(dockerfile.replace(BASE, WITH_POETRY, 1), encoding="utf-8")
+            build += [f"--file={changed}"]
+        return build
 
     def _image(self, name: str) -> Image:
         config = run(["docker", "image", "inspect", "--format={{json .Config}}", name], ROOT)
@@ -150,9 +160,8 @@ class Buildah:
 
     def make_bases(self) -> None:
         """Make the base images, unless that was done before."""
-        uv_image = f"ghcr.io/astral-sh/uv:{dependency('uv_image')}"
         script = Path(__file__).with_name("base_image.sh")
-        images = [BASE, uv_image, str(Path(sys.executable).parent), WITH_POETRY]
+        images = [BASE, UV, str(Path(sys.executable).parent), WITH_POETRY]
         run([script, STORE, *images, *POETRY_INDEX.values()], ROOT)
         # What runs cut short left, and builds that failed: nobody else has this store.
         run(self._buildah("rm", "--all"), ROOT)
@@ -227,13 +236,14 @@ class Buildah:
         return Image(self, name, details["Docker"]["config"])
 
 
-def find_engine() -> Engine:
-    """Give what builds images here: Docker, or else buildah, which needs root."""
-    if shutil.which("docker"):
-        info = subprocess.run(["docker", "info"], capture_output=True)
-        if info.returncode == 0:
-            return Docker()
-    require_root("no Docker daemon answers here, and buildah needs root")
+def find_engine(why_no_docker: str | None) -> Engine:
+    """Return what builds images here: Docker, or else buildah, which needs root.
+
+    why_no_docker: None if an engine answers.
+    """
+    if why_no_docker is None:
+        return Docker()
+    require_root(f"{why_no_docker}; buildah would need root too")
     for command in ("buildah", "debootstrap"):
         require(command)
     buildah = Buildah()
