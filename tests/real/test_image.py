@@ -17,7 +17,8 @@ from tests.client import Browser
 from tests.commands import run
 from tests.embedded import held_database
 from tests.installing import POETRY_INDEX, install_poetry
-from tests.real.images import PYTHON, Engine, Image, find_engine
+from tests.real.base_images import PYTHON
+from tests.real.images import Engine, Image
 from tests.servers import free_port, started
 from tests.tools import give_up
 from tests.variants import HOSTILE, Answers
@@ -25,6 +26,8 @@ from tests.variants import HOSTILE, Answers
 LOCKS = {"uv": "uv.lock", "poetry": "poetry.lock", "pip": "requirements.lock"}
 MEGABYTES_OVER_BASE = 120
 EMAIL, PASSWORD = "ada@example.com", "a passphrase for tests"
+# What must not enter the image.
+SECRETS = ("app/.env", "app/core/.env.local", "app/core/server.pem", "alembic/server.key")
 # What has no business at run time, wherever it may be.
 TOOLS = "uv uvx poetry gcc cc make git"
 LEFTOVERS = """
@@ -46,12 +49,6 @@ class Built:
     said_without_lock: str
 
 
-@pytest.fixture(scope="module")
-def engine() -> Engine:
-    """Give what builds images here."""
-    return find_engine()
-
-
 @pytest.fixture(scope="module", params=LOCKS)
 def built(
     request: pytest.FixtureRequest,
@@ -71,6 +68,10 @@ def built(
         poetry = install_poetry(tmp_path_factory.mktemp("poetry") / "venv", python)
         environment["PATH"] = f"{poetry.parent}{os.pathsep}{environment['PATH']}"
     run(["make", "lock"], project, environment)
+    for name in SECRETS:
+        (project / name).write_text("secret", encoding="utf-8")
+    # As in a clone that is made under the umask 077.
+    run(["chmod", "-R", "go-rwx", "."], project)
     image = engine.build(project, f"localhost/template-tests-{manager}")
     yield Built(image, LOCKS[manager], said)
     engine.remove(image)
@@ -127,6 +128,12 @@ def test_image_is_small(
     record_property("megabytes over the base", over)
     print(f"\n{image.name}: {over} MB over a base of {base_megabytes} MB")  # noqa: T201
     assert over <= MEGABYTES_OVER_BASE
+
+
+def test_secrets_next_to_the_code_stay_out(image: Image) -> None:
+    found = image.run("find", "/app", "-path", "/app/.venv", "-prune", "-o", "-type", "f", "-print")
+    assert "/app/app/main.py" in found.splitlines()
+    assert not {f"/app/{name}" for name in SECRETS} & set(found.splitlines())
 
 
 def test_user_is_a_number_that_is_not_root(image: Image) -> None:
