@@ -1,0 +1,65 @@
+"""The development docker-compose.yml on a real Docker engine, with the project's own commands."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from hooks.projects import project_environment, python_of
+from tests.commands import run
+from tests.production import SECRET
+from tests.real.base_images import POSTGRES, provide
+from tests.real.stack import SLUG
+from tests.servers import free_port, started
+from tests.tools import give_up
+from tests.variants import Answers
+
+# A port that is free here. The script keeps the server that initializes the database for a while:
+# the image's health check must not take it for the real one.
+OVERRIDE = """
+services:
+  postgres:
+    ports: !override ["127.0.0.1:{port}:5432"]
+    configs: [{{source: slow, target: /docker-entrypoint-initdb.d/slow.sql}}]
+configs:
+  slow: {{content: SELECT pg_sleep(8)}}
+"""
+
+
+@pytest.fixture(scope="module")
+def project(installed: Callable[[Answers], Path], why_no_docker: str | None) -> Path:
+    """Give an installed project on a machine with Docker."""
+    if why_no_docker is not None:
+        give_up(why_no_docker)
+    provide(POSTGRES)
+    return installed({"project_slug": SLUG})
+
+
+@pytest.fixture
+def database_url(project: Path) -> Iterator[str]:
+    """Give the database's URL as the file says it, right after the documented command returns."""
+    port = free_port()
+    (project / "docker-compose.override.yml").write_text(OVERRIDE.format(port=port))
+    (line,) = [
+        it for it in (project / "docker-compose.yml").read_text().splitlines() if "5432/" in it
+    ]
+    url = line.partition("DATABASE_URL=")[2]
+    compose = ["docker", "compose"]
+    try:
+        run([*compose, "up", "--detach", "--wait"], project)
+        yield url.replace("localhost:5432", f"localhost:{port}")
+    finally:
+        run([*compose, "down", "--volumes", "--timeout", "5"], project)
+
+
+def test_project_migrates_and_serves_on_it(
+    project: Path, database_url: str, tmp_path: Path
+) -> None:
+    environment = project_environment(
+        DATABASE_URL=database_url, JWT_SECRET=SECRET, PORT=str(free_port())
+    )
+    app = [str(python_of(project)), "-m", "app"]
+    run([*app, "migrate"], project, environment)
+    with started([*app, "dev"], project, environment, tmp_path / "log") as server:
+        server.wait_until_ready()
+    assert not (project / ".postgres").exists()
