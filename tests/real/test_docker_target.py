@@ -1,4 +1,4 @@
-"""The `docker` target without Docker: its Caddyfile, before two replicas on one database."""
+"""The `docker` target's Caddyfile without Docker: before two replicas on one database."""
 
 import os
 import signal
@@ -133,6 +133,7 @@ def caddy(
     environment = {
         **os.environ,
         "PORT": str(port),
+        "ADMIN_ADDRESS": "off",
         "SITE_ADDRESS": f"http://127.0.0.1:{port}",
         "UPSTREAMS": " ".join(f"127.0.0.1:{it.port}" for it in replicas),
         "XDG_CONFIG_HOME": str(folder),
