@@ -21,7 +21,7 @@ from hooks.projects import project_environment, python_answer, python_of
 DEMO: Final = ROOT / ".demo"
 EMAIL: Final = "demo@example.com"
 PASSWORD: Final = "just for this demo"  # noqa: S105 - of a user that lives on this machine only
-START_SECONDS: Final = 60
+START_SECONDS: Final = 180
 STOP_SECONDS: Final = 30
 
 

@@ -8,6 +8,9 @@ from http.cookies import SimpleCookie
 from typing import Any
 from urllib.parse import urlencode
 
+HANG_SECONDS = 120
+"""How long a test waits for what should happen soon: to end a hang, not to judge the machine."""
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -53,7 +56,7 @@ class Browser:
             headers["Cookie"] = "; ".join(f"{name}={it}" for name, it in self.cookies.items())
         if body is not None:
             headers["Content-Type"] = media_type
-        connection = HTTPConnection(self.host, self.port, timeout=10)
+        connection = HTTPConnection(self.host, self.port, timeout=HANG_SECONDS)
         try:
             connection.request(method, path, body, headers)
             response = connection.getresponse()

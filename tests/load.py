@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from http.client import HTTPException
 
-from tests.client import Browser
+from tests.client import HANG_SECONDS, Browser
 from tests.servers import wait_until
 
 PAUSE_SECONDS = 0.02
-LEVEL_SECONDS = 20
+LEVEL_SECONDS = HANG_SECONDS
 
 
 @dataclass(frozen=True)

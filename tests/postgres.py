@@ -11,11 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.commands import run
-from tests.servers import free_port, wait_until
+from tests.servers import STOP_SECONDS, free_port, wait_until
 
 # Postgres refuses to run as root; every Unix has this user.
 OTHER_USER = "nobody"
-STOP_SECONDS = 10
 
 
 def other_user() -> str | None:
@@ -160,6 +159,14 @@ class Postgres:
         where = ["--host=127.0.0.1", f"--port={self.port}"]
         ready = subprocess.run([self.programs / "pg_isready", "--quiet", *where])
         return ready.returncode == 0
+
+
+def age_tokens_sql(seconds: int) -> str:
+    """Return the statement that lets seconds pass for every refresh token, without waiting."""
+    return (
+        "UPDATE refresh_tokens SET created_at = created_at - {age}, "
+        "expires_at = expires_at - {age}, revoked_at = revoked_at - {age}"
+    ).format(age=f"make_interval(secs => {seconds})")
 
 
 def children(parent: int) -> list[int]:

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 
-from tests.client import Browser
+from tests.client import HANG_SECONDS, Browser
 
-START_SECONDS = 60
-STOP_SECONDS = 30
+START_SECONDS = HANG_SECONDS
+STOP_SECONDS = HANG_SECONDS
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def free_port() -> int:
 
 
 def wait_until(
-    condition: Callable[[], bool], message: str | Callable[[], str], seconds: float = 10
+    condition: Callable[[], bool], message: str | Callable[[], str], seconds: float = HANG_SECONDS
 ) -> None:
     """Return as soon as something holds. Fails, with the message, when it takes too long."""
     __tracebackhide__ = True

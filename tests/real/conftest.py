@@ -58,11 +58,11 @@ def postgres(project: Path) -> Iterator[Postgres]:
 
 @pytest.fixture(scope="session")
 def settings() -> dict[str, str]:
-    """Give the settings of a production whose database may be away for a second, not longer."""
+    """Give the settings of a production whose database may be away for five seconds."""
     return {
         "ENVIRONMENT": "production",
         "JWT_SECRET": SECRET,
-        "DATABASE_TIMEOUT_SECONDS": "1",
+        "DATABASE_TIMEOUT_SECONDS": "5",
         "LOGIN_THROTTLE_ENABLED": "false",
     }
 

@@ -10,10 +10,9 @@ from tests.load import Call, Load, Result, call_once, load
 from tests.production import CREDENTIALS, LOGIN, LOGOUT, ME, REFRESH, Site
 from tests.servers import Server
 
-TIMEOUT_SECONDS = 1.0
-# Between what the application promises and what a busy machine measures.
-SLACK_SECONDS = 1.0
-RECOVERY_SECONDS = 5.0
+TIMEOUT_SECONDS = 5.0
+# The application waits for one timeout; the rest is for a busy machine.
+RECOVERY_SECONDS = 3 * TIMEOUT_SECONDS
 
 
 def mixed_load(site: Site, server: Server) -> list[tuple[Browser, Call]]:
@@ -37,7 +36,7 @@ def assert_only_unavailable(results: list[Result], seconds: float) -> None:
     for it in results:
         assert (it.status, it.error) in ((503, ""),), it
         assert it.retry_after, it
-        assert it.seconds < seconds + SLACK_SECONDS, it
+        assert it.seconds < 3 * seconds, it
 
 
 def assert_recovery(noted: Load, since: float, clients: int) -> None:

@@ -11,7 +11,7 @@ from tests.production import SECRET
 from tests.real.base_images import POSTGRES, provide
 from tests.real.stack import SLUG
 from tests.servers import free_port, started
-from tests.tools import give_up
+from tests.tools import give_up, require_root
 from tests.variants import Answers
 
 # A port that is free here. The script keeps the server that initializes the database for a while:
@@ -30,6 +30,7 @@ configs:
 def project(installed: Callable[[Answers], Path], why_no_docker: str | None) -> Path:
     """Give an installed project on a machine with Docker."""
     if why_no_docker is not None:
+        require_root(why_no_docker)
         give_up(why_no_docker)
     provide(POSTGRES)
     return installed({"project_slug": SLUG})

@@ -20,7 +20,7 @@ from tests.production import CREDENTIALS, LOGIN, ME, NUMBERS, REFRESH, Site
 from tests.servers import Server, started, wait_until
 
 CALLS = 10
-MIGRATE_SECONDS = 80
+MIGRATE_SECONDS = 300
 
 AHEAD = '''
 """A revision that the replicas don't know."""

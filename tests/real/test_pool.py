@@ -12,8 +12,7 @@ from tests.servers import Server, wait_until
 
 SIZE = 2
 CALLS = 4 * SIZE
-TIMEOUT_SECONDS = 2.0
-SLACK_SECONDS = 1.0
+TIMEOUT_SECONDS = 5.0
 
 
 @pytest.fixture
@@ -60,13 +59,14 @@ def test_a_pool_that_stays_exhausted_gives_503_in_time_and_recovers(
             ]
             wait_until(lambda: site.waiting_for_a_lock() == SIZE, "they don't wait")
             assert replica.answers("/health", 200)
-            assert call_once(browser, Call("GET", "/health/ready")).seconds < 2
+            assert call_once(browser, Call("GET", "/health/ready")).seconds < TIMEOUT_SECONDS
             results = [call.result() for call in calls]
         assert browser.post(REFRESH).status == 204
         assert browser.get(ME).status == 200
     for it in results:
         assert (it.status, bool(it.retry_after)) == (503, True), it
         # The timeout bounds the wait for a connection, and then the wait for the lock.
-        assert it.seconds < 2 * TIMEOUT_SECONDS + SLACK_SECONDS
+        # A third one is for a busy machine.
+        assert it.seconds < 3 * TIMEOUT_SECONDS
     assert "QueuePool limit" in replica.output()
     assert "Traceback" not in replica.output()

@@ -15,7 +15,7 @@ from tests.production import EMAIL, LOGIN, ME, REFRESH
 from tests.real.base_images import BASE, CADDY, POSTGRES, PYTHON, UV, provide
 from tests.real.stack import DATABASE, SLUG, Stack
 from tests.servers import free_port, wait_until
-from tests.tools import give_up
+from tests.tools import give_up, require_root
 from tests.variants import Answers
 
 WAIT_SECONDS = 120
@@ -50,6 +50,7 @@ GUESS = "username=nobody%40example.com&password=a+wrong+password"
 def origin(why_no_docker: str | None, rendered: Callable[[Answers], Path]) -> Path:
     """Give the repository of a project, with its lock file."""
     if why_no_docker is not None:
+        require_root(why_no_docker)
         give_up(why_no_docker)
     provide(BASE, UV, CADDY, POSTGRES)
     python = find_python(PYTHON)

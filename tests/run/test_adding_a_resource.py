@@ -1,6 +1,5 @@
 """The pages that show how to extend a project: followed step by step, they end with all green."""
 
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,10 +8,9 @@ import pytest
 from hooks.projects import project_environment
 from tests.client import Browser
 from tests.pages import follow
-from tests.servers import Server, free_port, started
+from tests.servers import Server, free_port, started, wait_until
 from tests.variants import Answers
 
-RELOAD_SECONDS = 30
 # What a page adds, and what proves it against the database; the rest of the suite runs elsewhere.
 QUICK = (
     "--ignore=tests/fuzz -m 'not slow' -k 'projects or passages or migrations or docs' "
@@ -46,10 +44,7 @@ def test_adding_a_resource_ends_green(
 ) -> None:
     follow("docs/adding-a-resource.md", project, environment)
 
-    deadline = time.monotonic() + RELOAD_SECONDS
-    while "/api/v1/projects" not in paths(server):
-        assert time.monotonic() < deadline, server.output()
-        time.sleep(0.2)
+    wait_until(lambda: "/api/v1/projects" in paths(server), server.output)
     assert Browser(server.port).get("/api/v1/projects").status == 401
     assert Browser(server.port).get("/health/ready").status == 200
 
