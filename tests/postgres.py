@@ -163,10 +163,11 @@ class Postgres:
 
 def age_tokens_sql(seconds: int) -> str:
     """Return the statement that lets seconds pass for every refresh token, without waiting."""
-    return (
-        "UPDATE refresh_tokens SET created_at = created_at - {age}, "
-        "expires_at = expires_at - {age}, revoked_at = revoked_at - {age}"
-    ).format(age=f"make_interval(secs => {seconds})")
+    statement = (
+        "UPDATE refresh_tokens SET created_at = created_at - AGE, expires_at = expires_at - AGE, "
+        "revoked_at = revoked_at - AGE"
+    )
+    return statement.replace("AGE", f"make_interval(secs => {seconds})")
 
 
 def children(parent: int) -> list[int]:
