@@ -5,10 +5,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+import asyncpg
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.security import PasswordHasher, Requester
 from app.core.settings import Settings
+from app.db.driver import driver_connection
 from app.db.session import Database
 from app.services.throttle import Limit, Throttle
 
@@ -31,10 +33,12 @@ class PasswordGate:
     settings: Settings
 
     @asynccontextmanager
-    async def reading(self) -> AsyncIterator[AsyncConnection]:
+    async def reading(self) -> AsyncIterator[asyncpg.Connection]:
         """Lend a connection for single SELECTs, which wait for no lock."""
-        async with self.database.reads.connect() as connection:
-            yield connection
+        # Behind a pooler even one statement needs a transaction around it; see `Database`.
+        pooled = self.database.pooled
+        async with driver_connection(self.database, transaction=pooled) as driver:
+            yield driver
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:

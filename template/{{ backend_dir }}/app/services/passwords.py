@@ -74,9 +74,10 @@ async def change_password(gate: PasswordGate, change: Change) -> Grant:
     check_password(gate.settings, Email(user.email), change.new)
     limits = current_password_limits(str(user.id))
     try:
-        async with gate.reading() as connection:
+        async with gate.reading() as driver:
             changes = password_change_limits(str(user.id))
-            await gate.throttle.check(connection, limits + changes)
+            await gate.throttle.check(driver, limits + changes)
+        async with gate.database.reads.connect() as connection:
             # Of the active session only: another change may have revoked it, and replaced the hash.
             stored = await _read_hash(connection, session_id)
         async with gate.transaction() as db:

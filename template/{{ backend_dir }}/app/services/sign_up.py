@@ -25,8 +25,8 @@ async def sign_up(
     check_password(gate.settings, email, password)
     limits = sign_up_limits(address)
     try:
-        async with gate.reading() as connection:
-            await gate.throttle.check(connection, limits)
+        async with gate.reading() as driver:
+            await gate.throttle.check(driver, limits)
         async with gate.transaction() as db:
             await gate.throttle.count(db, limits)
     except TooManyAttempts:

@@ -12,23 +12,26 @@ from datetime import timedelta
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Final
 
+import asyncpg
 from sqlalchemy import (
     ARRAY,
+    Integer,
     Interval,
     LargeBinary,
-    any_,
     bindparam,
     case,
     cast,
+    column,
     func,
     select,
     type_coerce,
 )
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.devices import Device
 from app.core.settings import Settings
+from app.db.driver import Query
 from app.models import AttemptCount
 from app.services.errors import TooManyAttempts
 
@@ -47,13 +50,18 @@ QUARTER_HOUR: Final = timedelta(minutes=15)
 HOUR: Final = timedelta(hours=1)
 
 NOW: Final = func.clock_timestamp()
-COUNTS: Final = select(
-    AttemptCount.key,
-    AttemptCount.attempts,
-    type_coerce(AttemptCount.window_ends_at - NOW, Interval),
-).where(
-    AttemptCount.key == any_(bindparam("keys", type_=ARRAY(LargeBinary))),
-    AttemptCount.window_ends_at > NOW,
+LIMITS: Final = (
+    func.unnest(
+        bindparam("keys", type_=ARRAY(LargeBinary)), bindparam("attempts", type_=ARRAY(Integer))
+    )
+    .table_valued(column("key", LargeBinary), column("attempts", Integer), name="limits")
+    .render_derived()
+)
+# A Query, because an abuser repeats it without end.
+WAIT: Final = Query(
+    select(type_coerce(func.max(AttemptCount.window_ends_at - NOW), Interval))
+    .join(LIMITS, LIMITS.c.key == AttemptCount.key)
+    .where(AttemptCount.attempts >= LIMITS.c.attempts, AttemptCount.window_ends_at > NOW)
 )
 
 # How many /64 networks' worth of attempts a larger IPv6 network has. A provider gives a customer a
@@ -125,7 +133,7 @@ class Throttle:
         ]
         self.enabled: Final = settings.login_throttle_enabled
 
-    async def check(self, db: AsyncConnection | AsyncSession, limits: Iterable[Limit]) -> None:
+    async def check(self, driver: asyncpg.Connection, limits: Iterable[Limit]) -> None:
         """Raise `TooManyAttempts` if one of the limits is reached.
 
         It only reads: a client that is over a limit never waits for a lock, however many requests
@@ -134,10 +142,10 @@ class Throttle:
         if not self.enabled:
             return
         by_key = self._by_key(limits)
-        rows = await db.execute(COUNTS, {"keys": list(by_key)})
-        waits = [wait for key, attempts, wait in rows if attempts >= by_key[key].attempts]
-        if waits:
-            raise TooManyAttempts(max(waits))
+        attempts = [limit.attempts for limit in by_key.values()]
+        row = await WAIT.fetch(driver, keys=list(by_key), attempts=attempts)
+        if row and row[0] is not None:
+            raise TooManyAttempts(row[0])
 
     async def count(self, db: AsyncSession, limits: Iterable[Limit]) -> None:
         """Count an attempt, in the caller's transaction.

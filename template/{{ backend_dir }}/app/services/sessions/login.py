@@ -1,14 +1,17 @@
 """Signing in."""
 
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import structlog
-from sqlalchemy import Row, bindparam, func, select, update
+from sqlalchemy import Text, bindparam, func, select, update
 
 from app.core.devices import Device
 from app.core.emails import Email, normalize_email
 from app.core.security import HashingUnavailable, Requester
+from app.db.driver import Query
 from app.models import Session, User
 from app.services.errors import InvalidCredentials, TooManyAttempts
 from app.services.gate import MAX_CHECKS, PasswordGate
@@ -27,7 +30,9 @@ from app.services.users import PublicUser
 
 log = structlog.stdlib.get_logger(__name__)
 
-CREDENTIALS = select(User.id, User.password_hash).where(User.email == bindparam("email"))
+CREDENTIALS = Query(
+    select(User.id, User.password_hash).where(User.email == bindparam("email", type_=Text))
+)
 LOCKED_USER = select(
     User.email,
     User.password_hash,
@@ -65,6 +70,14 @@ class Login:
 
 
 @dataclass(frozen=True)
+class StoredUser:
+    """The user with an email, as far as a login reads it before it locks the row."""
+
+    id: uuid.UUID
+    password_hash: str
+
+
+@dataclass(frozen=True)
 class Attempt:
     """An attempt to sign in, and what bounds it.
 
@@ -74,7 +87,7 @@ class Attempt:
     """
 
     credentials: Credentials
-    user: Row[uuid.UUID, str] | None
+    user: StoredUser | None
     device: Device | None
     account_limits: list[Limit]
     address_limits: list[Limit]
@@ -106,17 +119,24 @@ async def log_in(gate: PasswordGate, credentials: Credentials) -> Login:
     reason, `TooManyAttempts` and `HashingUnavailable`.
     """
     email = _email(credentials.username)
-    async with gate.reading() as connection:
-        user = (await connection.execute(CREDENTIALS, {"email": email})).one_or_none()
-    attempt = _attempt(gate, credentials, email or credentials.username, user)
-    try:
-        async with gate.reading() as connection:
-            await gate.throttle.check(connection, attempt.guess_limits + attempt.success_limits)
+    async with gate.reading() as driver:
+        row = await CREDENTIALS.fetch(driver, email=email)
+        user = StoredUser(*row) if row else None
+        attempt = _attempt(gate, credentials, email or credentials.username, user)
+        with _rejection_logged(attempt):
+            await gate.throttle.check(driver, attempt.guess_limits + attempt.success_limits)
+    with _rejection_logged(attempt):
         async with gate.transaction() as db:
             await gate.throttle.count(db, attempt.guess_limits)
         # A client that fills the queue for hashing uses up its own limits, and not the account's.
         async with gate.take_back_on(HashingUnavailable, attempt.account_limits):
             return await _check_and_open(gate, attempt)
+
+
+@contextmanager
+def _rejection_logged(attempt: Attempt) -> Iterator[None]:
+    try:
+        yield
     except TooManyAttempts:
         log.warning("login_throttled", **attempt.names)
         raise
@@ -126,7 +146,7 @@ def _attempt(
     gate: PasswordGate,
     credentials: Credentials,
     username: str,
-    user: Row[uuid.UUID, str] | None,
+    user: StoredUser | None,
 ) -> Attempt:
     device, address = credentials.device, credentials.address
     if device and user and device.user_id == user.id:
