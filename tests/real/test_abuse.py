@@ -62,19 +62,22 @@ class Victim:
 
     def __init__(self, browser: Browser) -> None:
         self.browser = browser
-        self.not_ready = 0
 
-    def use(self) -> float:
-        """Call `/users/me` again and again; return the 95th percentile of the seconds it took."""
-        seconds = []
+    def use(self) -> tuple[float, int]:
+        """Call `/users/me` again and again, and `/health/ready` now and then.
+
+        Return the 95th percentile of the seconds that the first took, and how often the second
+        failed.
+        """
+        seconds, not_ready = [], 0
         for number in range(SAMPLES):
             begun = time.perf_counter()
             answer = self.browser.get(ME)
             seconds.append(time.perf_counter() - begun)
             assert answer.status == 200, answer.body
             if number % 5 == 0:
-                self.not_ready += Browser(self.browser.port).get(READY).status != 200
-        return statistics.quantiles(seconds, n=20)[-1]
+                not_ready += Browser(self.browser.port).get(READY).status != 200
+        return statistics.quantiles(seconds, n=20)[-1], not_ready
 
     def sign_in(self) -> list[int]:
         """Sign in as often as that has to work; return the statuses."""
@@ -102,10 +105,10 @@ def test_attack_does_not_deny_service_to_others(site: Site, name: str) -> None:
         harmless = Flood(attack.connections, "GET", ME, cookie_header(mallory))
         with flood(server.port, harmless) as harmless_counts:
             time.sleep(SETTLE_SECONDS)
-            beside_harmless = victim.use()
+            beside_harmless, not_ready_beside_harmless = victim.use()
         with flood(server.port, attack) as attack_counts:
             time.sleep(SETTLE_SECONDS)
-            beside_attack = victim.use()
+            beside_attack, not_ready = victim.use()
             statuses = victim.sign_in()
     log.info(
         "%s: p95 %.0f ms, beside harmless requests %.0f ms, ratio %.2f; attack %s, harmless %s",
@@ -114,6 +117,7 @@ def test_attack_does_not_deny_service_to_others(site: Site, name: str) -> None:
     )
     assert set(harmless_counts) == {200}
     assert set(attack_counts) <= {200, 201, 204, 401, 409, 429, 503}
-    assert victim.not_ready == 0
+    # On a machine that is fast enough for the harmless requests, never.
+    assert not_ready <= not_ready_beside_harmless
     assert statuses == [200] * SIGN_INS
     assert beside_attack < FACTOR * beside_harmless

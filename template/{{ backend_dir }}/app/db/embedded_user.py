@@ -38,8 +38,31 @@ def find_user(name: str | None) -> pwd.struct_passwd:
         ) from None
 
 
-def refuse_closed_folder(path: Path, user: pwd.struct_passwd) -> None:
-    """Raise `EmbeddedPostgresError` for a parent folder that the user may not enter."""
+def command_prefix(path: Path, user: pwd.struct_passwd) -> list[str]:
+    """Return what root puts before a command that runs as a user and works with a path.
+
+    Where a parent folder is closed to that user, as `/root` is, the command keeps the capability to
+    enter folders. Nobody else gets into them. Raises `EmbeddedPostgresError` where that cannot be.
+    """
+    ids = [f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
+    closed = _closed_folder(path, user)
+    if closed is None:
+        return []
+    capability = ["--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
+    prefix = ["setpriv", *ids, *capability, "--"]
+    try:
+        subprocess.run([*prefix, "true"], check=True, capture_output=True)  # noqa: S603 (above)
+    except (OSError, subprocess.CalledProcessError):
+        raise EmbeddedPostgresError(
+            f"As root, the embedded Postgres runs as the system user {user.pw_name}, which may "
+            f"not enter {closed}: run `chmod o+x '{closed}'`, move the project, run this as "
+            f"an ordinary user, {INSTEAD}"
+        ) from None
+    return prefix
+
+
+def _closed_folder(path: Path, user: pwd.struct_passwd) -> Path | None:
+    """Return the first parent folder that the user may not enter."""
     for folder in reversed(path.parents):
         status = folder.stat()
         if status.st_uid == user.pw_uid:
@@ -49,8 +72,5 @@ def refuse_closed_folder(path: Path, user: pwd.struct_passwd) -> None:
         else:
             allowed = status.st_mode & stat.S_IXOTH
         if not allowed:
-            raise EmbeddedPostgresError(
-                f"As root, the embedded Postgres runs as the system user {user.pw_name}, which may "
-                f"not enter {folder}: run `chmod o+x '{folder}'`, move the project, run this as "
-                f"an ordinary user, {INSTEAD}"
-            )
+            return folder
+    return None

@@ -36,8 +36,10 @@ class PasswordGate:
     async def reading(self) -> AsyncIterator[asyncpg.Connection]:
         """Lend a connection for single SELECTs, which wait for no lock."""
         # Behind a pooler even one statement needs a transaction around it; see `Database`.
-        pooled = self.database.pooled
-        async with driver_connection(self.database, transaction=pooled) as driver:
+        connection = driver_connection(self.database, transaction=self.database.pooled)
+        # In a place too: of a hundred requests that are rejected, few keep the event loop busy at
+        # once, so that the requests of others pass them.
+        async with self.database.place_for_locking(), connection as driver:
             yield driver
 
     @asynccontextmanager
