@@ -48,6 +48,8 @@ def database_url(project: Path) -> Iterator[str]:
     compose = ["docker", "compose"]
     try:
         run([*compose, "up", "--detach", "--wait"], project)
+        # Before anything else, because a slow command would find the real server in any case.
+        run([*compose, "exec", "-T", "postgres", "pg_isready", "--host", "127.0.0.1"], project)
         yield url.replace("localhost:5432", f"localhost:{port}")
     finally:
         run([*compose, "down", "--volumes", "--timeout", "5"], project)
