@@ -84,7 +84,11 @@ def test_two_projects_on_one_localhost_both_keep_their_users(
     person: BrowserContext, ports: Mapping[str, int]
 ) -> None:
     shop, blog = [sign_in(person.new_page(), app(ports[name])) for name in PROJECTS]
-    assert names(person) == {"shop-access", "shop-refresh", "blog-access", "blog-refresh"}
+    assert names(person) == {
+        f"{project}-{kind}"
+        for project in ("shop", "blog")
+        for kind in ("access", "refresh", "device")
+    }
     assert shop.evaluate("document.cookie") == ""
 
     for name in PROJECTS:  # as when they have expired
@@ -95,7 +99,7 @@ def test_two_projects_on_one_localhost_both_keep_their_users(
 
     shop.click("text=Sign out")
     sees(shop, SIGNED_OUT)
-    assert names(person) == {"blog-access", "blog-refresh"}
+    assert names(person) == {"shop-device", "blog-access", "blog-refresh", "blog-device"}
     blog.reload()
     sees(blog, EMAIL)
 

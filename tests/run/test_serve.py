@@ -93,12 +93,12 @@ def test_taken_port_is_one_clear_line(project: Path, settings: dict[str, str], p
     assert str(port) in output
 
 
-def test_login_sets_two_cookies_and_me_answers(port: int) -> None:
+def test_login_sets_three_cookies_and_me_answers(port: int) -> None:
     browser = Browser(port)
     assert browser.get(ME).status == 401
     answer = browser.post(f"{AUTH}/login", LOGIN)
     assert answer.status == 200
-    assert {name.rpartition("-")[2] for name in browser.cookies} == {"access", "refresh"}
+    assert {name.rpartition("-")[2] for name in browser.cookies} == {"access", "refresh", "device"}
     for cookie in answer.headers.get_all("Set-Cookie", []):
         assert cookie.startswith("__Host-")
         assert "HttpOnly" in cookie
@@ -125,7 +125,8 @@ def test_refresh_changes_both_cookies_and_repeats_itself_within_the_window(port:
     assert browser.post(f"{AUTH}/refresh").status == 204
     after = dict(browser.cookies)
     assert after.keys() == before.keys()
-    assert all(after[name] != before[name] for name in before)
+    changed = {name.rpartition("-")[2] for name in before if after[name] != before[name]}
+    assert changed == {"access", "refresh"}
     assert browser.get(ME).status == 200
 
     second_tab = Browser(port, dict(before))
@@ -144,7 +145,7 @@ def test_old_refresh_cookie_ends_the_session_after_the_window(
     age_tokens(GRACE_SECONDS)
 
     assert thief.post(f"{AUTH}/refresh").status == 401
-    assert thief.cookies == {}
+    assert [*thief.cookies] == ["__Host-device"]
     assert browser.get(ME).status == 401
     assert browser.post(f"{AUTH}/refresh").status == 401
 
@@ -154,7 +155,7 @@ def test_logout_ends_access_at_once(port: int) -> None:
     browser.post(f"{AUTH}/login", LOGIN)
     copy = Browser(port, dict(browser.cookies))
     assert browser.post(f"{AUTH}/logout").status == 204
-    assert browser.cookies == {}
+    assert [*browser.cookies] == ["__Host-device"]
     assert copy.get(ME).status == 401
     assert copy.post(f"{AUTH}/refresh").status == 401
 

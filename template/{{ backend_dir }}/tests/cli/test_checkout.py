@@ -104,6 +104,7 @@ def test_names_that_resemble_a_setting_are_told_and_others_are_not(
     lines = [
         "CORS_ORIGIN=http://localhost:3000",
         "cookie_secure=false",
+        "COOKIE_SAMESITE=lax",  # none, which a project may have, needs secure cookies
         "OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4317",
         "TEST_DATABASE_URL=postgresql://localhost/app_test",
         "OPENAI_API_KEY=sk-1234",
