@@ -56,7 +56,7 @@ def url(worker_id: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
 @pytest.fixture
 def new_model() -> Iterator[None]:
     """A table and a column of the models that no migration makes."""
-    table = Table("projects", Base.metadata, Column("id", Integer, primary_key=True))
+    table = Table("shipments", Base.metadata, Column("id", Integer, primary_key=True))
     users: Table = Base.metadata.tables["users"]
     users.append_column(column := Column("nickname", Integer))
     yield
@@ -103,7 +103,7 @@ def test_a_model_without_a_migration_is_named_with_the_command(
     problem = migrate_and_compare(settings_for(url))
 
     assert problem is not None
-    assert "(add_column users.nickname, add_table projects)" in problem
+    assert "(add_column users.nickname, add_table shipments)" in problem
     assert 'make migration m="' in problem
     assert main(["migrate"]) == 0
     assert f"{problem}\n" in capsys.readouterr().err
@@ -164,7 +164,7 @@ def test_the_tests_end_with_one_line_before_their_workers_start(
     (models / "billing").mkdir()
     (models / "billing/__init__.py").write_text("from app.models.billing import invoice as _\n")
     (models / "billing/invoice.py").write_text(MODEL.format(name="Invoice"))
-    (models / "project.py").write_text(MODEL.format(name="Project"))
+    (models / "shipment.py").write_text(MODEL.format(name="Shipment"))
     package = models / "__init__.py"
     package.write_text(f"import app.models.billing as _\n{package.read_text()}")
 
@@ -174,7 +174,7 @@ def test_the_tests_end_with_one_line_before_their_workers_start(
     )
 
     package.write_text(f"import app.models.project as _\n{package.read_text()}")
-    assert "changes without a migration (add_table Invoice, add_table Project)" in run_tests(
+    assert "changes without a migration (add_table Invoice, add_table Shipment)" in run_tests(
         test_database, tmp_path
     )
 
