@@ -169,11 +169,11 @@ def test_the_tests_end_with_one_line_before_their_workers_start(
     package.write_text(f"import app.models.billing as _\n{package.read_text()}")
 
     assert run_tests(test_database, tmp_path) == (
-        "app/models/project.py defines a model that app/models/__init__.py does not import, "
+        "app/models/shipment.py defines a model that app/models/__init__.py does not import, "
         "so no migration sees it: import it there."
     )
 
-    package.write_text(f"import app.models.project as _\n{package.read_text()}")
+    package.write_text(f"import app.models.shipment as _\n{package.read_text()}")
     assert "changes without a migration (add_table Invoice, add_table Shipment)" in run_tests(
         test_database, tmp_path
     )
