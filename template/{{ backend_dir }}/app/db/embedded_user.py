@@ -41,8 +41,9 @@ def find_user(name: str | None) -> pwd.struct_passwd:
 def command_prefix(path: Path, user: pwd.struct_passwd) -> list[str]:
     """Return what root puts before a command that runs as a user and works with a path.
 
-    Where a parent folder is closed to that user, as `/root` is, the command keeps the capability to
-    enter folders. Nobody else gets into them. Raises `EmbeddedPostgresError` where that cannot be.
+    A parent folder may be closed to that user, as root's home folder is. The command then keeps the
+    capability to enter folders, and nobody else gets into them. Raises `EmbeddedPostgresError` if
+    the system does not allow that.
     """
     ids = [f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
     closed = _closed_folder(path, user)
