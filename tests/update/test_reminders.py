@@ -1,5 +1,6 @@
 """What keeps a generated project current, and clean after an update."""
 
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -57,7 +58,7 @@ def tools(tmp_path: Path) -> Path:
     """
     tools = tmp_path / "tools"
     tools.mkdir()
-    copier = " ".join(COPIER)
+    copier = shlex.join(COPIER)
     scripts = {
         "pipx": f'shift 4; exec {copier} "$@"',
         "gh": f'echo "$@" >> {tools}/asked; if [ "$2" = list ]; then cat {tools}/open; fi',

@@ -1,6 +1,7 @@
 """A project that follows the template: `copier update`, without trust."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -112,7 +113,7 @@ def test_layout_changes_by_the_commands_of_the_page(
     commit(project, "Our work")
     page = (project / "docs/updating.md").read_text(encoding="utf-8")
     (commands,) = re.findall(r"```sh\n( +renders=.*?)```", page, re.DOTALL)
-    run(["sh", "-ec", commands.replace("uvx copier", " ".join(COPIER))], project)
+    run(["sh", "-ec", commands.replace("uvx copier", shlex.join(COPIER))], project)
 
     assert_work_is_there(project)
     assert (project / "scripts/ours.sh").exists()
