@@ -6,9 +6,13 @@ PATH=$PATH:/usr/sbin:/sbin # debootstrap and chroot are there
 tree=$1
 
 rm -rf "$tree"
-mkdir -p "$tree"
-debootstrap --variant=minbase --include=ca-certificates,python3,python3-venv trixie "$tree" \
+mkdir -p "$(dirname "$tree")"
+# debootstrap fails in a folder whose path has a space.
+work=$(mktemp -d /tmp/debian-XXXXXX)
+trap 'rm -rf "$work"' EXIT
+debootstrap --variant=minbase --include=ca-certificates,python3,python3-venv trixie "$work/tree" \
     >"$tree.log" 2>&1 || { tail -n 20 "$tree.log" >&2; exit 1; }
+mv "$work/tree" "$tree"
 # As in the official image: the commands are in /usr/local/bin, and pip installs beside them. The pip is the one that
 # Debian keeps for new environments; its package of pip brings others, which pip could not replace.
 for command in python python3; do ln -s /usr/bin/python3 "$tree/usr/local/bin/$command"; done
