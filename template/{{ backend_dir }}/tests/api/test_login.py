@@ -281,7 +281,7 @@ async def test_a_long_crafted_username_is_never_normalized(
 
     monkeypatch.setattr(unicodedata, "normalize", normalize_and_note)
     assert (await log_in(client, username)).status_code == 422
-    assert (await log_in(client, "a" + username[:100])).status_code == 422
+    assert (await log_in(client, username[:100])).status_code == 401
     assert lengths, "another function normalizes now: note the lengths there"
     assert max(lengths) < 200
 
