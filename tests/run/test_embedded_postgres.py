@@ -1,5 +1,6 @@
 """The embedded Postgres of a project as root, and as several users of one machine."""
 
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -43,11 +44,21 @@ grep --count ^pgserver: /etc/passwd
 """
 
 
+# The bits of the capabilities in /proc, from linux/capability.h.
+BITS = {"dac_override": 1 << 1, "dac_read_search": 1 << 2}
+
+
 @contextmanager
-def started(project: Path, user: str, folder: Path) -> Iterator[str]:
-    """Start Postgres as a user; its URL, or the sentence that says why it does not start."""
+def started(
+    project: Path, user: str, folder: Path, *, without: tuple[str, ...] = ()
+) -> Iterator[str]:
+    """Start Postgres as a user; its URL, or the sentence that says why it does not start.
+
+    without: capabilities that nobody can have, as in a container.
+    """
+    limits = [f"--bounding-set={','.join(f'-{it}' for it in without)}"] if without else []
     with subprocess.Popen(
-        [python_of(project), "-c", START, user, folder],
+        ["setpriv", *limits, python_of(project), "-c", START, user, folder],
         cwd=project,
         env=project_environment(),
         stdin=subprocess.PIPE,
@@ -100,17 +111,45 @@ def test_first_starts_at_once_create_the_system_user_once(
     assert users == "1"
 
 
+def capabilities(data: Path) -> int:
+    """Return the capabilities in effect in the server of a data folder, as bits."""
+    process = (data / "postmaster.pid").read_text().split()[0]
+    status = Path(f"/proc/{process}/status").read_text()
+    (found,) = re.findall(r"^CapEff:\t(\w+)$", status, re.MULTILINE)
+    return int(found, 16)
+
+
 @pytest.mark.parametrize("mode", [0o700, 0o710, 0o750], ids=oct)
+@pytest.mark.parametrize(
+    ("without", "kept"), [((), "dac_read_search"), (("dac_read_search",), "dac_override")]
+)
 def test_as_root_a_parent_folder_stays_closed(
-    project: Path, folder_of: Callable[[str], Path], mode: int
+    project: Path,
+    folder_of: Callable[[str], Path],
+    mode: int,
+    without: tuple[str, ...],
+    kept: str,
 ) -> None:
     closed = folder_of("root")
     (closed / "project").mkdir()
     closed.chmod(mode)
 
-    with started(project, "root", closed / "project" / ".postgres") as url:
+    data = closed / "project" / ".postgres"
+    with started(project, "root", data, without=without) as url:
         assert url.startswith("postgresql://")
+        assert capabilities(data) == BITS[kept]
     assert closed.stat().st_mode & 0o777 == mode
+
+
+def test_as_root_a_closed_folder_that_nothing_opens_is_one_sentence(
+    project: Path, folder_of: Callable[[str], Path]
+) -> None:
+    closed = folder_of("root")
+    closed.chmod(0o700)
+
+    with started(project, "root", closed / ".postgres", without=tuple(BITS)) as sentence:
+        assert f"may not enter {closed}: run `chmod o+x '{closed}'`" in sentence
+    assert closed.stat().st_mode & 0o777 == 0o700
 
 
 def test_as_root_a_folder_above_the_data_keeps_its_permissions(
@@ -121,6 +160,7 @@ def test_as_root_a_folder_above_the_data_keeps_its_permissions(
 
     with started(project, "root", parent / ".postgres") as url:
         assert url.startswith("postgresql://")
+        assert capabilities(parent / ".postgres") == 0
     assert parent.stat().st_mode & 0o777 == 0o711
 
 

@@ -13,6 +13,9 @@ from app.db.embedded import INSTEAD, EmbeddedPostgresError
 from app.db.folder_lock import FolderLock
 
 SYSTEM_USER: Final = "pgserver"
+# What lets a user enter a closed folder, the least first; capabilities(7). The first one also reads
+# every file, and the second one writes them too: containers grant only that.
+CAPABILITIES: Final = ("dac_read_search", "dac_override")
 
 
 def create_system_user() -> None:
@@ -41,25 +44,27 @@ def find_user(name: str | None) -> pwd.struct_passwd:
 def command_prefix(path: Path, user: pwd.struct_passwd) -> list[str]:
     """Return what root puts before a command that runs as a user and works with a path.
 
-    A parent folder may be closed to that user, as root's home folder is. The command then keeps the
-    capability to enter folders, and nobody else gets into them. Raises `EmbeddedPostgresError` if
-    the system does not allow that.
+    A parent folder may be closed to that user, as root's home folder is. The command then keeps one
+    of root's capabilities, and the folder stays closed to everybody else. Raises
+    `EmbeddedPostgresError` if the system grants none of them.
     """
-    ids = [f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
     closed = _closed_folder(path, user)
     if closed is None:
         return []
-    capability = ["--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
-    prefix = ["setpriv", *ids, *capability, "--"]
-    try:
-        subprocess.run([*prefix, "true"], check=True, capture_output=True)  # noqa: S603 (above)
-    except (OSError, subprocess.CalledProcessError):
-        raise EmbeddedPostgresError(
-            f"As root, the embedded Postgres runs as the system user {user.pw_name}, which may "
-            f"not enter {closed}: run `chmod o+x '{closed}'`, move the project, run this as "
-            f"an ordinary user, {INSTEAD}"
-        ) from None
-    return prefix
+    ids = [f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
+    for capability in CAPABILITIES:
+        kept = [f"--inh-caps=+{capability}", f"--ambient-caps=+{capability}"]
+        prefix = ["setpriv", *ids, *kept, "--"]
+        try:
+            subprocess.run([*prefix, "true"], check=True, capture_output=True)  # noqa: S603 (above)
+        except (OSError, subprocess.CalledProcessError):
+            continue
+        return prefix
+    raise EmbeddedPostgresError(
+        f"As root, the embedded Postgres runs as the system user {user.pw_name}, which may "
+        f"not enter {closed}: run `chmod o+x '{closed}'`, move the project, run this as "
+        f"an ordinary user, {INSTEAD}"
+    )
 
 
 def _closed_folder(path: Path, user: pwd.struct_passwd) -> Path | None:
