@@ -34,11 +34,11 @@ class PasswordGate:
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[asyncpg.Connection]:
-        """Lend a connection for single SELECTs, which wait for no lock."""
+        """Lend a connection for single SELECTs, which wait for a place and for no lock."""
         # Behind a pooler even one statement needs a transaction around it; see `Database`.
         connection = driver_connection(self.database, transaction=self.database.pooled)
-        # In a place too: of a hundred requests that are rejected, few keep the event loop busy at
-        # once, so that the requests of others pass them.
+        # A place bounds how many rejected requests keep the event loop busy at once, so that the
+        # requests of others pass them.
         async with self.database.place_for_locking(), connection as driver:
             yield driver
 
