@@ -44,21 +44,21 @@ test-real: $(INSTALLED) ## images, faults, races, which want the machine for the
 check: check-static test ## all that CI checks
 
 check-static: $(INSTALLED) ## lint, format, types, and the template's own rules
-	$(BIN)/ruff check benchmarks hooks tests "$(BACKEND)"
-	$(BIN)/ruff format --check benchmarks hooks tests "$(BACKEND)"
+	$(BIN)/ruff check benchmarks hooks template_update tests "$(BACKEND)"
+	$(BIN)/ruff format --check benchmarks hooks template_update tests "$(BACKEND)"
 	$(BIN)/mypy
 	$(BIN)/python -m hooks.check_template
 
 format: $(INSTALLED) ## fix what a machine can fix
-	$(BIN)/ruff check --fix benchmarks hooks tests "$(BACKEND)"
-	$(BIN)/ruff format benchmarks hooks tests "$(BACKEND)"
+	$(BIN)/ruff check --fix benchmarks hooks template_update tests "$(BACKEND)"
+	$(BIN)/ruff format benchmarks hooks template_update tests "$(BACKEND)"
 
 bench: $(INSTALLED) ## measure against reference programs; needs wrk, and BENCH="--write" puts it on the page
 	$(BIN)/python -m benchmarks $(BENCH)
 
 clean: ## remove what was made here: .venv, the demo, caches
 	rm -rf .venv .benchmarks .demo .containers .mypy_cache .pytest_cache .ruff_cache
-	find benchmarks hooks tests template -name __pycache__ -prune -exec rm -rf {} +
+	find benchmarks hooks template_update tests template -name __pycache__ -prune -exec rm -rf {} +
 
 $(INSTALLED): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, and this is %d.%d: set PYTHON, as in make PYTHON=python3.13" % sys.version_info[:2])'

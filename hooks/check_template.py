@@ -37,6 +37,7 @@ SETTINGS: Final = {
     "_answers_file",
     "_envops",
     "_exclude",
+    "_external_data",
     "_message_after_copy",
     "_message_after_update",
     "_migrations",

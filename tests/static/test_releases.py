@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from hooks.check_template import ROOT, TEMPLATE
-from hooks.releases import UNRELEASED, Release, lost_files, main, notes, releases, version_in
+from hooks.releases import lost_files, main
+from template_update.errors import UpdateError
+from template_update.releases import UNRELEASED, Release, notes, releases, version_in
 from tests.commands import commit, git
 
 
@@ -58,7 +60,7 @@ def test_no_file_of_the_newest_release_is_gone() -> None:
 
 def test_shallow_clone_says_what_to_do(repository: Path, tmp_path: Path) -> None:
     git(tmp_path, "clone", "--quiet", "--depth=1", repository.as_uri(), tmp_path / "shallow")
-    with pytest.raises(SystemExit, match="git fetch --unshallow"):
+    with pytest.raises(UpdateError, match="git fetch --unshallow"):
         releases(tmp_path / "shallow")
 
 

@@ -1,0 +1,130 @@
+"""The command `template-update`."""
+
+import argparse
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+from template_update.errors import UpdateError
+from template_update.git import GitError
+from template_update.project import Project, environment
+from template_update.update import Request, Update, prepared
+
+CONFLICTS: Final = 3
+EPILOG: Final = "Exit codes: 0 done, 1 refused or failed, 2 usage, 3 conflicts are left to resolve."
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="template-update",
+        description="Update a project to the newest version of the template it was made from. "
+        "The result is a branch; your work tree stays as it is.",
+        epilog=EPILOG,
+    )
+    parser.add_argument("--preview", action="store_true", help="only print what would change")
+    parser.add_argument("--check", action="store_true", help="install and check the result")
+    parser.add_argument("--to", metavar="VERSION", help="update to this version, not the newest")
+    parser.add_argument(
+        "--from",
+        metavar="VERSION",
+        dest="origin",
+        help="the version that the project has, if .copier-answers.yml names none that exists",
+    )
+    parser.add_argument(
+        "--data",
+        metavar="NAME=ANSWER",
+        action="append",
+        default=[],
+        type=_answer,
+        help="answer a question; can be repeated",
+    )
+    parser.add_argument("--report", metavar="FILE", type=Path, help="write the report here, too")
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    asked = parser().parse_args(arguments)
+    # Ends as Ctrl-C does, so that the temporary work tree is removed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    request = Request(asked.to, asked.origin, dict(asked.data))
+    try:
+        project = Project.find(Path.cwd())
+        with prepared(project, request) as update:
+            if update is None:
+                print(f"The project has the newest version, {project.version}.")
+                return 0
+            report = update.report.markdown()
+            print(report, flush=True)
+            if asked.report:
+                asked.report.write_text(report, encoding="utf-8")
+            if asked.preview:
+                print("This was a preview: nothing has changed.")
+                return CONFLICTS if update.has_conflicts else 0
+            return _finish(update, project, check=asked.check)
+    except UpdateError as error:
+        print(f"template-update: {error}", file=sys.stderr)
+    except GitError as error:
+        print(
+            f"template-update: git failed, and your work tree has not changed: {error}",
+            file=sys.stderr,
+        )
+    except KeyboardInterrupt:
+        print("template-update: interrupted; your work tree has not changed.", file=sys.stderr)
+    return 1
+
+
+def _finish(update: Update, project: Project, *, check: bool) -> int:
+    folder = update.keep()
+    migration = '    make migration m="…"\n' if update.report.needs_migration else ""
+    where = "" if project.backend == project.folder else "backend/"
+    if folder:
+        print(
+            f"Conflicts are left. Resolve them in {folder}, where the branch {update.branch} is "
+            f"checked out:\n\n    cd {folder}\n    git status\n    # edit the files, then\n"
+            f"    git add --all\n    git commit\n\nThen go back to your own work tree:\n\n"
+            f'    git worktree remove "{folder}"\n    git merge {update.branch}\n{migration}'
+            f"    make install check"
+        )
+        return CONFLICTS
+    if check and not _check(update):
+        print(
+            f"The update is on the branch {update.branch}, and its check failed (see above). "
+            f"Continue there: git switch {update.branch}",
+            file=sys.stderr,
+        )
+        return 1
+    print(
+        f"The update is on the branch {update.branch}. Your work tree has not changed. Take it"
+        f"{', in ' + where if where else ''}:\n\n    git merge {update.branch}\n{migration}"
+        f"    make install check"
+    )
+    return 0
+
+
+def _check(update: Update) -> bool:
+    """Run what remains in the work tree of the update, and return whether all of it succeeded."""
+    commands = [["make", "install"]]
+    if update.report.needs_migration:
+        commands.append(["make", "migration", "m=update the template"])
+    commands.append(["make", "check"])
+    for command in commands:
+        print(f"$ {' '.join(command)}", flush=True)
+        if subprocess.run(command, cwd=update.backend, env=environment()).returncode:
+            return False
+    update.commit_all("Migrate the template's models and lock its dependencies")
+    return True
+
+
+def _answer(text: str) -> tuple[str, str]:
+    name, separator, answer = text.partition("=")
+    if not separator:
+        raise argparse.ArgumentTypeError(f"{text} is not NAME=ANSWER")
+    return name, answer
+
+
+if __name__ == "__main__":
+    sys.exit(main())

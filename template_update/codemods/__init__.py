@@ -1,0 +1,1 @@
+"""Renaming names in Python code, by what they mean and not by how they are spelled."""

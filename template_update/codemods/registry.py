@@ -1,0 +1,84 @@
+"""The names that releases of the template changed."""
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from packaging.version import Version
+
+REGISTRY: Final = Path(__file__).with_name("renames.toml")
+SETTINGS_CLASS: Final = "app.core.settings.Settings"
+PARAMETER: Final = re.compile(r"(?P<owner>[\w.]+)\((?P<name>\w+)\)")
+
+
+@dataclass(frozen=True)
+class Renames:
+    """Old names and what they are called now.
+
+    names: dotted names of modules, of what modules define, and of what classes define, such as
+    `app.models.user.User.email`. parameters: by the dotted name of a function or class, its
+    parameters. settings: environment variables. files: paths in the backend.
+    """
+
+    names: Mapping[str, str] = field(default_factory=dict)
+    parameters: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, table: Mapping[str, Mapping[str, str]]) -> "Renames":
+        """Return the renames in a version's table of the registry.
+
+        A parameter is written as `app.core.tokens.decode(even_expired)`. A setting is also an
+        attribute of `Settings`.
+        """
+        names: dict[str, str] = {}
+        parameters: dict[str, dict[str, str]] = {}
+        for old, new in table.get("names", {}).items():
+            if match := PARAMETER.fullmatch(old):
+                parameters.setdefault(match["owner"], {})[match["name"]] = new
+            else:
+                names[old] = new
+        settings = table.get("settings", {})
+        for old, new in settings.items():
+            names[f"{SETTINGS_CLASS}.{old.lower()}"] = f"{SETTINGS_CLASS}.{new.lower()}"
+        return cls(names, parameters, settings, table.get("files", {}))
+
+    def in_package(self, package: str) -> "Renames":
+        """Return the same renames for a project whose package is not called `app`."""
+
+        def rename(name: str) -> str:
+            return re.sub(r"^app\b", package, name)
+
+        return Renames(
+            {rename(old): rename(new) for old, new in self.names.items()},
+            {rename(owner): names for owner, names in self.parameters.items()},
+            self.settings,
+            self.files,
+        )
+
+    def descriptions(self) -> list[str]:
+        """Return one line for each renamed name."""
+        lines = [f"`{old}` is now `{new}`" for old, new in self.names.items()]
+        for owner, names in self.parameters.items():
+            lines += [f"`{old}` of `{owner}` is now `{new}`" for old, new in names.items()]
+        lines += [f"`{old}` is now `{new}`" for old, new in self.settings.items()]
+        lines += [f"`{old}` is now `{new}`" for old, new in self.files.items()]
+        return lines
+
+
+def load(file: Path = REGISTRY) -> dict[str, Renames]:
+    """Return the registry: the renames of each version."""
+    tables = tomllib.loads(file.read_text(encoding="utf-8"))
+    return {version: Renames.read(table) for version, table in tables.items()}
+
+
+def between(before: str, after: str, file: Path = REGISTRY) -> Iterator[Renames]:
+    """Yield the renames of the versions after one and up to another, the oldest first."""
+    found = load(file)
+    for version in sorted(found, key=Version):
+        if Version(before) < Version(version) <= Version(after):
+            yield found[version]

@@ -1,0 +1,5 @@
+"""What stops an update."""
+
+
+class UpdateError(Exception):
+    """An update that cannot be done. The message is one sentence that says what to do."""

@@ -1,0 +1,115 @@
+"""The Python package of a project, which may have another name than the template's `app`."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+ORIGINAL: Final = "app"
+# A folder counts as the renamed package if it has at least this share of the package's files.
+SHARE: Final = 0.5
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package: its folder, relative to the backend, such as `src/shop`."""
+
+    folder: str = ORIGINAL
+
+    @property
+    def name(self) -> str:
+        """The name by which it is imported."""
+        return PurePosixPath(self.folder).name
+
+    @property
+    def is_renamed(self) -> bool:
+        """Whether it is elsewhere than in the template."""
+        return self.folder != ORIGINAL
+
+    def module(self, file: str) -> str | None:
+        """Return the dotted name of the module that a file is; None if it is outside."""
+        prefix = f"{self.folder}/"
+        if not file.startswith(prefix) or not file.endswith(".py"):
+            return None
+        path = PurePosixPath(file.removeprefix(prefix)).with_suffix("")
+        parts = path.parent.parts if path.name == "__init__" else path.parts
+        return ".".join([self.name, *parts])
+
+
+def find_package(project: Iterable[str], rendered: Iterable[str]) -> Package:
+    """Return the package of a project.
+
+    project, rendered: the paths of the project's files and of the template's, relative to the
+    backend.
+    """
+    prefix = f"{ORIGINAL}/"
+    expected = {name.removeprefix(prefix) for name in rendered if name.startswith(prefix)}
+    found: dict[str, int] = {}
+    for name in project:
+        parts = name.split("/")
+        for length in range(1, len(parts)):
+            if "/".join(parts[length:]) in expected:
+                folder = "/".join(parts[:length])
+                found[folder] = found.get(folder, 0) + 1
+    best = max(found, key=lambda folder: found[folder], default=ORIGINAL)
+    if found.get(ORIGINAL) or found.get(best, 0) < SHARE * len(expected):
+        return Package()
+    return Package(best)
+
+
+def rename_package(backend: Path, package: Package, project: Path) -> None:
+    """Give the package in a render the name and the place that it has in the project.
+
+    In texts the name is replaced where it can mean nothing else: before the name of one of the
+    package's modules, and in the settings and commands of `_contexts`. A text in which the
+    project has left the old name keeps it.
+    """
+    if not package.is_renamed:
+        return
+    modules = "|".join(sorted({it.stem for it in (backend / ORIGINAL).iterdir()}))
+    target = backend / package.folder
+    target.parent.mkdir(parents=True, exist_ok=True)
+    (backend / ORIGINAL).rename(target)
+    replacements = [
+        (rf"(?<![\w./-]){ORIGINAL}(?=\.(?:{modules})\b)", package.name),
+        (rf"(?<![\w-]){ORIGINAL}(?=/(?:{modules})\b)", package.folder),
+        *_contexts(package),
+    ]
+    compiled = [(re.compile(pattern, re.MULTILINE), new) for pattern, new in replacements]
+    for file in backend.rglob("*"):
+        if not file.is_file():
+            continue
+        try:
+            text = before = file.read_bytes().decode("utf-8")
+        except UnicodeDecodeError:
+            continue
+        for pattern, new in compiled:
+            if file.suffix == ".py" or not _matches(pattern, project / file.relative_to(backend)):
+                text = pattern.sub(new, text)
+        if text != before:
+            file.write_bytes(text.encode("utf-8"))
+
+
+def _matches(pattern: re.Pattern[str], file: Path) -> bool:
+    try:
+        return file.is_file() and bool(pattern.search(file.read_bytes().decode("utf-8")))
+    except UnicodeDecodeError:
+        return False
+
+
+def _contexts(package: Package) -> list[tuple[str, str]]:
+    """Return where the bare name means the package, as patterns, and what takes its place."""
+    return [
+        (rf"(?<=\bfrom ){ORIGINAL}(?= import\b)", package.name),
+        (rf"(?<=\bimport ){ORIGINAL}(?![\w.])", package.name),
+        (
+            rf"""(?<=-m ){ORIGINAL}\b|(?<=-m, ){ORIGINAL}\b|(?<="-m", "){ORIGINAL}(?=")""",
+            package.name,
+        ),
+        (rf'(?<=/ "){ORIGINAL}(?=")', package.folder),
+        (rf'(?<=^known-first-party = \["){ORIGINAL}(?=")', package.name),
+        (rf'(?<=^files = \["){ORIGINAL}(?=")|(?<=^source = \["){ORIGINAL}(?=")', package.folder),
+        (rf"(?<=^!){ORIGINAL}$", package.folder),
+        (rf"(?<=alembic\.ini ){ORIGINAL}\b|(?<=compileall -q ){ORIGINAL}\b", package.folder),
+    ]

@@ -1,0 +1,130 @@
+"""The project that is updated."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from template_update.errors import UpdateError
+from template_update.git import GitError, Repository
+
+ANSWERS_FILE: Final = ".copier-answers.yml"
+# The files by which a choice is recognized, where an answer cannot change by being edited.
+PACKAGE_MANAGER_FILES: Final = {"pip": "requirements.txt", "poetry": "poetry.toml"}
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project of the template.
+
+    repository: its git repository. folder: where in it the project is, relative to its root.
+    """
+
+    repository: Repository
+    folder: str
+    answers: dict[str, Any]
+
+    @classmethod
+    def find(cls, start: Path) -> "Project":
+        """Return the project that a folder is in. Raises `UpdateError` if there is none."""
+        start = start.resolve()
+        try:
+            root = Path(Repository(start).git("rev-parse", "--show-toplevel"))
+        except GitError as error:
+            raise UpdateError(f"{start} is not in a git repository: run git init first.") from error
+        repository = Repository(root)
+        if not repository.succeeds("rev-parse", "--verify", "HEAD"):
+            raise UpdateError("The project has no commit yet: commit it first.")
+        if repository.git("status", "--porcelain"):
+            raise UpdateError(
+                "There are changes that are not committed: commit or stash them first. "
+                "`git status` lists them."
+            )
+        found = [it for it in (start, *start.parents) if it == root or it.is_relative_to(root)]
+        for folder in found:
+            if (folder / ANSWERS_FILE).is_file():
+                relative = "" if folder == root else folder.relative_to(root).as_posix() + "/"
+                project = cls(repository, relative, _read_answers(folder / ANSWERS_FILE))
+                project.check_fixed_answers()
+                return project
+        raise UpdateError(
+            f"There is no {ANSWERS_FILE} here: run this in a project of the template."
+        )
+
+    @property
+    def path(self) -> Path:
+        """The project's folder."""
+        return self.repository.path / self.folder
+
+    @property
+    def backend(self) -> str:
+        """The backend's folder, relative to the root of the repository: empty, or with a slash."""
+        in_monorepo = self.answers.get("repo_layout") == "monorepo"
+        return self.folder + ("backend/" if in_monorepo else "")
+
+    @property
+    def source(self) -> str:
+        """Where the template is."""
+        return str(self.answers["_src_path"])
+
+    @property
+    def version(self) -> str:
+        """What the answers file says about the version that the project has."""
+        return str(self.answers["_commit"])
+
+    def files(self) -> list[str]:
+        """Return the paths that the project has committed, relative to the repository's root."""
+        return self.repository.names("ls-tree", "-r", "--name-only", "HEAD")
+
+    def check_fixed_answers(self) -> None:
+        """Refuse answers that were edited by hand, and that files would have to follow.
+
+        Raises `UpdateError`.
+        """
+        files = set(self.files())
+        other = "backend" if self.backend != self.folder else "monorepo"
+        elsewhere = self.folder + ("" if other == "backend" else "backend/")
+        if self.backend + "pyproject.toml" not in files and elsewhere + "pyproject.toml" in files:
+            raise UpdateError(
+                f"{ANSWERS_FILE} says repo_layout: {self.answers.get('repo_layout')}, but the "
+                f"backend is where repo_layout: {other} has it. Set the answer back to {other}; "
+                "docs/updating.md shows how to move the files."
+            )
+        answer = self.answers.get("package_manager", "uv")
+        present = [
+            name for name, file in PACKAGE_MANAGER_FILES.items() if self.backend + file in files
+        ]
+        if present != ([] if answer == "uv" else [answer]) and len(present) <= 1:
+            actual = present[0] if present else "uv"
+            raise UpdateError(
+                f"{ANSWERS_FILE} says package_manager: {answer}, but the project has the files of "
+                f"{actual}. Set the answer back to {actual}, commit that, and change it by an "
+                f"update: --data package_manager={answer}."
+            )
+
+
+def _read_answers(file: Path) -> dict[str, Any]:
+    try:
+        answers = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        problem = " ".join(str(error).split())
+        raise UpdateError(f"{ANSWERS_FILE} cannot be read: {problem}") from error
+    missing = [
+        name
+        for name in ("_src_path", "_commit")
+        if not isinstance(answers, dict) or not answers.get(name)
+    ]
+    if missing:
+        raise UpdateError(
+            f"{ANSWERS_FILE} has no {missing[0]}: take the file back from the project's history, "
+            f"as `git log -- {ANSWERS_FILE}` shows it."
+        )
+    return {str(name): answer for name, answer in answers.items()}
+
+
+def environment() -> dict[str, str]:
+    """Return the environment for the project's own commands, without that of this one."""
+    ours = {"VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME"}
+    return {name: value for name, value in os.environ.items() if name not in ours}

@@ -1,0 +1,98 @@
+"""No release takes a public name from projects without saying so.
+
+A name that is gone, or a parameter that has changed, is in the registry of renames or under
+*Upgrading* in the changelog, in backticks.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import griffe
+import pytest
+from copier import Settings, run_copy
+
+from hooks.check_template import ROOT
+from template_update.codemods.registry import load
+from template_update.git import Repository
+from template_update.releases import Release, releases, upgrading, version_in
+from tests.rendering import copy_work_tree
+
+WORK_TREE: Final = "the work tree"
+RELEASES: Final = releases(ROOT)
+# Nobody calls an endpoint but FastAPI.
+ENDPOINTS: Final = "app.api.v1."
+
+
+def package(folder: Path, release: Release | None) -> griffe.Module:
+    """Return the package `app` of a release, or of the work tree."""
+    if release:
+        template = str(folder / "template")
+        Repository(ROOT).git("clone", "--quiet", "--no-checkout", str(ROOT), template)
+    else:
+        copy_work_tree(folder / "template")
+    # Without git, Copier renders the files that are there.
+    run_copy(
+        str(folder / "template"),
+        folder / "project",
+        vcs_ref=release.commit if release else None,
+        settings=Settings(),
+        defaults=True,
+        quiet=True,
+    )
+    loaded = griffe.load("app", search_paths=[folder / "project"], allow_inspection=False)
+    assert isinstance(loaded, griffe.Module)
+    return loaded
+
+
+def unannounced(old: griffe.Module, new: griffe.Module, text: str, version: str) -> Iterator[str]:
+    """Yield the breaking changes that neither the registry nor an *Upgrading* text names."""
+    quoted = " ".join(re.findall(r"`([^`]+)`", text))
+    named = set(re.findall(r"\w+", quoted))
+    renames = load().get(version)
+    registered = {*renames.names, *renames.parameters} if renames else set()
+    for breakage in griffe.find_breaking_changes(old, new):
+        path = breakage.obj.path
+        is_parameter = breakage.kind.name.startswith("PARAMETER_")
+        if path.startswith(ENDPOINTS) and is_parameter:
+            continue
+        name = breakage.obj.name if breakage.obj.name != "__init__" else path.split(".")[-2]
+        if path not in registered and name not in named:
+            yield f"{path}: {breakage.kind.value}"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        pytest.param(old, new, id=new.version if new else WORK_TREE)
+        for old, new in zip(RELEASES, [*RELEASES[1:], None], strict=True)
+    ],
+)
+def test_changed_name_is_announced(tmp_path: Path, old: Release, new: Release | None) -> None:
+    version = new.version if new else version_in((ROOT / "pyproject.toml").read_text("utf-8"))
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    is_released = any(release.version == version for release in RELEASES)
+    section = version if new or not is_released else "Unreleased"
+    before, after = tmp_path / "before", tmp_path / "after"
+    found = unannounced(
+        package(before, old), package(after, new), upgrading(changelog, section), version
+    )
+    assert list(found) == []
+
+
+def test_name_that_nobody_announced_is_found(tmp_path: Path) -> None:
+    codes = {"old": "def load(key): ...\nLIMIT = 1\n", "new": "def load(*, name): ...\n"}
+    for version, code in codes.items():
+        (tmp_path / version / "app").mkdir(parents=True)
+        (tmp_path / version / "app/__init__.py").write_text(code)
+    old, new = (
+        griffe.load("app", search_paths=[tmp_path / version], allow_inspection=False)
+        for version in ("old", "new")
+    )
+    assert isinstance(old, griffe.Module)
+    assert isinstance(new, griffe.Module)
+    found = list(unannounced(old, new, "", "0.0.0"))
+    assert "app.LIMIT: Public object was removed" in found
+    assert any(it.startswith("app.load: ") for it in found)
+    assert list(unannounced(old, new, "`load(name=…)`, and `LIMIT` is gone.", "0.0.0")) == []
