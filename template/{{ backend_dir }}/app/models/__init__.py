@@ -6,4 +6,10 @@ from app.models.refresh_token import RefreshToken
 from app.models.session import Session
 from app.models.user import User
 
-__all__ = ["AttemptCount", "Base", "RefreshToken", "Session", "User"]
+__all__ = [
+    "AttemptCount",
+    "Base",
+    "RefreshToken",
+    "Session",
+    "User",
+]

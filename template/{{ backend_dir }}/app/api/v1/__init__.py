@@ -2,7 +2,10 @@
 
 from fastapi import APIRouter
 
-from app.api.v1 import auth, users
+from app.api.v1 import (
+    auth,
+    users,
+)
 
 router = APIRouter(prefix="/api/v1")
 router.include_router(auth.router)
