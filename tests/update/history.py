@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from hooks.check_template import BACKEND, ROOT, TEMPLATE
-from hooks.releases import releases, version_in
+from template_update.releases import releases, version_in
 from tests.commands import commit, git
 from tests.rendering import copy_work_tree
 from tests.variants import Answers
@@ -20,6 +20,8 @@ from tests.variants import Answers
 PREVIOUS: Final = "v0.0.0"
 # Synthetic, and newer than every release.
 NEXT: Final = "v9999.0.0"
+# Synthetic: the work tree with a router, a model, a setting and an error more.
+FEATURES: Final = "v9000.0.0"
 
 # A line of the generated workflow, and what two who both change it make of it.
 TIMEOUT: Final = "timeout-minutes: 15"
@@ -58,6 +60,9 @@ def make_history(repository: Path) -> History:
     make_previous(repository)
     commit(repository, "Synthetic: before", tag=PREVIOUS)
     git(repository, "checkout", "--quiet", current)
+    make_features(repository / TEMPLATE / BACKEND)
+    commit(repository, "Synthetic: features", tag=FEATURES)
+    git(repository, "checkout", "--quiet", current)
     make_next(repository / TEMPLATE / BACKEND)
     commit(repository, "Synthetic: after", tag=NEXT)
     return History(repository, current)
@@ -72,7 +77,7 @@ def make_previous(repository: Path) -> None:
     # A page does not exist yet, and one still does.
     (backend / "docs/updating.md.jinja").rename(backend / "docs/old.md")
     readme = backend / "README.md.jinja"
-    replace(readme, r" \[docs/updating\.md\]\(docs/updating\.md\) says[^.]*\.", "")
+    replace(readme, r" \[docs/updating\.md\]\(docs/updating\.md\) explains[^.]*\.", "")
     # A model lacks an index, and so does the first migration.
     replace(backend / "app/models/session.py", r"(expires_at.*), index=True\)", r"\1)")
     replace(backend / "alembic/versions/0001_initial.py", r".*ix_sessions_expires_at.*\n", "", 2)
@@ -97,10 +102,94 @@ COMPUTED_ORIGIN: Final = """frontend_origin:
 
 def make_next(backend: Path) -> None:
     """Change a module, a setting and the first migration once more, and add a migration."""
-    replace(backend / "app/main.py", r"\Z", "# A line of the next version.\n")
+    replace(backend / "app/main.py", r"\Z", "\n\n# A line of the next version.\n")
     replace(backend / "env.example.jinja", r"\A", "# A line of the next version.\n")
     replace(backend / "alembic/versions/0001_initial.py", r"\Z", "# A line of the next version.\n")
     (backend / "alembic/versions/0002_next.py").write_text("# A migration of the next version.\n")
+
+
+def make_features(backend: Path) -> None:
+    """Add what a release typically adds, where the template's own modules have their ends."""
+    (backend / "app/models/announcement.py").write_text(ANNOUNCEMENT)
+    replace(backend / "app/models/__init__.py", r"from app\.models\.attempt", ANNOUNCEMENT_IMPORT)
+    replace(
+        backend / "app/models/__init__.py", r"__all__ = \[\n", '__all__ = [\n    "Announcement",\n'
+    )
+    replace(backend / "alembic/versions/0001_initial.py", r"(?m)^def downgrade", CREATE_TABLE)
+    replace(
+        backend / "app/services/errors.py",
+        r"\Z",
+        '\n\nclass AnnouncementNotFound(ServiceError):\n    """There is no such announcement."""\n',
+    )
+    replace(
+        backend / "app/api/schemas.py",
+        r"\Z",
+        '\n\nclass AnnouncementOut(BaseModel):\n    """An announcement."""\n\n    text: str\n',
+    )
+    replace(
+        backend / "app/api/problems.py", r"(?m)^    errors\.TooManyAttempts: Problem", NEW_PROBLEM
+    )
+    replace(
+        backend / "app/core/settings.py.jinja",
+        r"(?m)^(    telemetry_enabled: bool .*)$",
+        r"\1\n    announcement_limit: int = Field(10, ge=1)",
+    )
+    replace(backend / "env.example.jinja", r"(?m)^(# HOST=)", r"# ANNOUNCEMENT_LIMIT=10\n\1")
+    (backend / "app/api/v1/announcements.py").write_text(ANNOUNCEMENTS)
+    replace(
+        backend / "app/api/v1/__init__.py",
+        r"(?s)(from app\.api\.v1 import \(\n)(.*)\Z",
+        r"\1    announcements,\n\2router.include_router(announcements.router)\n",
+    )
+
+
+ANNOUNCEMENT: Final = '''"""Announcements."""
+
+from sqlalchemy import Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.db.base import Base
+
+
+class Announcement(Base):
+    """A text for all users."""
+
+    __tablename__ = "announcements"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    text: Mapped[str] = mapped_column(Text)
+'''
+ANNOUNCEMENT_IMPORT: Final = """from app.models.announcement import Announcement
+from app.models.attempt"""
+CREATE_TABLE: Final = """    op.create_table(
+        "announcements",
+        sa.Column("id", sa.Integer(), autoincrement=True, nullable=False),
+        sa.Column("text", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_announcements")),
+    )
+
+
+def downgrade"""
+NEW_PROBLEM: Final = """    errors.AnnouncementNotFound: Problem(
+        404, "announcement-not-found", "Announcement not found", "There is none with this number."
+    ),
+    errors.TooManyAttempts: Problem"""
+ANNOUNCEMENTS: Final = '''"""Announcements, for everybody."""
+
+from fastapi import APIRouter
+
+from app.api.problems import problem_responses
+from app.api.schemas import AnnouncementOut
+from app.services.errors import AnnouncementNotFound
+
+router = APIRouter(prefix="/announcements", tags=["announcements"])
+
+
+@router.get("/latest", response_model=AnnouncementOut, responses=problem_responses(404, 503))
+async def read_announcement() -> AnnouncementOut:
+    """Read the latest announcement."""
+    raise AnnouncementNotFound
+'''
 
 
 def replace(file: Path, pattern: str, new: str, times: int = 1) -> None:

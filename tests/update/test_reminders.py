@@ -1,5 +1,6 @@
 """What keeps a generated project current, and clean after an update."""
 
+import os
 import shlex
 import shutil
 import sys
@@ -52,16 +53,18 @@ def test_left_over_conflict_is_refused_by_hooks_and_workflow(
 
 @pytest.fixture
 def tools(tmp_path: Path) -> Path:
-    """Give a folder with `pipx`, which runs this Copier, and `gh`, which notes what it is asked.
+    """Return a folder with `pipx` and `gh`.
 
-    GitHub itself can't be had in a test; what is asked of it can.
+    pipx is what the runner has: here, uv runs the command from the same address. `gh` notes what
+    it is asked; GitHub itself cannot be had in a test.
     """
     tools = tmp_path / "tools"
     tools.mkdir()
-    copier = shlex.join(COPIER)
+    uvx = shlex.join([sys.executable, "-m", "uv", "tool", "run", "--quiet"])
     scripts = {
-        "pipx": f'shift 4; exec {copier} "$@"',
-        "gh": f'echo "$@" >> {tools}/asked; if [ "$2" = list ]; then cat {tools}/open; fi',
+        "pipx": f'shift 2; exec {uvx} --refresh-package copier-fastapi-postgres --from "$@"',
+        "gh": f'echo "$@" >> {shlex.quote(str(tools))}/asked; '
+        'case "$1 $2" in "issue list") echo "${OPEN:-0}";; "pr create") exit "${PR:-0}"; esac',
     }
     for name, script in scripts.items():
         (tools / name).write_text(f"#!/bin/sh\n{script}\n")
@@ -69,55 +72,127 @@ def tools(tmp_path: Path) -> Path:
     return tools
 
 
-def remind(project: Path, tools: Path, exit_code: int = 0) -> str:
-    """Run the weekly step; gives what it asked of GitHub."""
-    script = step(project, "template-update.yml", "Open an issue when there is something newer")
-    path = f"{tools}:{Path(shutil.which('git') or '').parent}:/usr/bin:/bin"
-    said = run(
-        ["bash", "-ec", script],
-        project,
-        {"PATH": path, "TITLE": "The template has a newer version", "HOME": str(tools)},
-        exit_code=exit_code,
-    )
-    asked = tools / "asked"
-    return asked.read_text() if asked.exists() else said
+class Weekly:
+    """The weekly workflow of a project, and the repository from which it is checked out."""
+
+    def __init__(self, project: Path, tools: Path) -> None:
+        self._tools = tools
+        self.remote = tools / "remote.git"
+        git(tools, "init", "--quiet", "--bare", str(self.remote))
+        git(project, "push", "--quiet", str(self.remote), "HEAD:main")
+        self._checkout = tools / "checkout"
+
+    def run(self, exit_code: int = 0, **variables: str) -> str:
+        """Run the step in a fresh, shallow checkout; return what it asked of GitHub."""
+        for folder in self._tools.glob("checkout*"):
+            shutil.rmtree(folder)
+        git(self._tools, "clone", "--quiet", "--depth=1", self.remote.as_uri(), self._checkout)
+        script = step(self._checkout, "template-update.yml", "Update from the template")
+        rewrite = f"url.{self.remote.as_uri()}.insteadOf"
+        script = (
+            f"git config {shlex.quote(rewrite)} "
+            f'"https://x-access-token:$GH_TOKEN@github.com/$GITHUB_REPOSITORY"\n{script}'
+        )
+        asked = self._tools / "asked"
+        asked.unlink(missing_ok=True)
+        environment = {
+            **os.environ,
+            "PATH": f"{self._tools}:{os.environ['PATH']}",
+            "TITLE": "Update from the template",
+            "REPORT": str(self._tools / "report.md"),
+            "GH_TOKEN": "token",
+            "GITHUB_REPOSITORY": "owner/name",
+            **variables,
+        }
+        said = run(["bash", "-ec", script], self._checkout, environment, exit_code=exit_code)
+        return asked.read_text() if asked.exists() else said if exit_code else ""
+
+    def branches(self) -> list[str]:
+        """Return the branches that were pushed."""
+        return git(self.remote, "branch", "--format=%(refname:short)").split()
 
 
 def with_address(project: Path, history: History) -> Path:
+    """Return a project that names the template by a URL."""
     replace(
         project / ".copier-answers.yml",
         "_src_path: .*",
-        f"_src_path: git+file://{history.repository}",
+        f"_src_path: {history.repository.as_uri()}",
     )
     commit(project, "The template's address as a URL")
     return project
 
 
-@pytest.mark.parametrize(("already_open", "opened"), [(0, True), (1, False)])
-def test_newer_version_opens_one_issue(
-    history: History, project_from: ProjectFrom, tools: Path, already_open: int, opened: bool
-) -> None:
-    (tools / "open").write_text(f"{already_open}\n")
-    asked = remind(with_address(project_from(history.current, {}), history), tools)
-    assert asked.startswith("issue list --state open")
-    assert ("issue create --title The template has a newer version" in asked) == opened
-
-
-def test_newest_version_opens_no_issue(
+def test_newer_version_opens_one_pull_request(
     history: History, project_from: ProjectFrom, tools: Path
 ) -> None:
-    assert remind(with_address(project_from(NEXT, {}), history), tools) == ""
+    weekly = Weekly(with_address(project_from(history.current, {}), history), tools)
+    asked = weekly.run()
+    branch = f"template/{NEXT.removeprefix('v')}"
+    assert asked.startswith(f"pr create --head {branch} --title Update from the template")
+    assert weekly.branches() == ["main", branch]
+    assert "# Update of the template from" in (tools / "report.md.short").read_text()
+    assert weekly.run() == ""
 
 
-def test_template_that_cannot_be_reached_fails_the_reminder(
+def test_conflicts_open_one_issue_with_the_preview(
+    history: History, project_from: ProjectFrom, tools: Path
+) -> None:
+    project = with_address(project_from(PREVIOUS, {}), history)
+    replace(project / ".github/workflows/ci.yml", "timeout-minutes: 10", "timeout-minutes: 99")
+    commit(project, "Our timeout")
+    weekly = Weekly(project, tools)
+    asked = weekly.run()
+    assert asked.splitlines()[0].startswith("issue list --state open")
+    assert asked.splitlines()[1].startswith("issue create --title Update from the template")
+    assert "## Conflicts" in (tools / "report.md.issue").read_text()
+    assert weekly.branches() == ["main"]
+    assert "issue create" not in weekly.run(OPEN="1")
+
+
+def test_pull_request_that_github_refuses_becomes_an_issue(
+    history: History, project_from: ProjectFrom, tools: Path
+) -> None:
+    weekly = Weekly(with_address(project_from(history.current, {}), history), tools)
+    assert "issue create" in weekly.run(PR="1")
+
+
+def test_newest_version_opens_nothing(
+    history: History, project_from: ProjectFrom, tools: Path
+) -> None:
+    assert Weekly(with_address(project_from(NEXT, {}), history), tools).run() == ""
+
+
+def test_template_that_cannot_be_reached_fails_the_workflow(
     project_from: ProjectFrom, tools: Path
 ) -> None:
     project = project_from(NEXT, {})
-    replace(project / ".copier-answers.yml", "_src_path: .*", "_src_path: git+file:///nowhere")
-    remind(project, tools, exit_code=1)
+    replace(project / ".copier-answers.yml", "_src_path: .*", "_src_path: file:///nowhere")
+    commit(project, "Another address")
+    Weekly(project, tools).run(exit_code=1)
 
 
-def test_template_in_a_folder_is_told_of(
+def test_template_in_a_folder_fails_the_workflow_with_the_reason(
     history: History, project_from: ProjectFrom, tools: Path
 ) -> None:
-    assert "::warning::" in remind(project_from(history.current, {}), tools)
+    said = Weekly(project_from(history.current, {}), tools).run(exit_code=1)
+    assert "::error::The template came from a folder" in said
+    assert "Set _src_path in .copier-answers.yml" in said
+
+
+@pytest.mark.parametrize("layout", columns()["repo_layout"])
+def test_make_runs_the_command_of_the_newest_version(
+    history: History, project_from: ProjectFrom, layout: str
+) -> None:
+    project = project_from(history.current, {"repo_layout": layout})
+    said = run(["make", "template-update", "ARGS=--preview"], backend(project))
+    assert f"to {NEXT.removeprefix('v')}" in said
+    run(["make", "template-update"], backend(project))
+    assert f"template/{NEXT.removeprefix('v')}" in git(project, "branch")
+
+
+def test_make_says_that_the_template_has_moved(project_from: ProjectFrom) -> None:
+    project = project_from(NEXT, {})
+    replace(project / ".copier-answers.yml", "_src_path: .*", "_src_path: /nowhere/template")
+    said = run(["make", "template-update"], project, exit_code=2)
+    assert "If it has moved, set _src_path in .copier-answers.yml" in said

@@ -225,10 +225,35 @@ def test_update_can_be_taken_back(history: History, disagreeing: Path) -> None:
     before = files(disagreeing)
     update(disagreeing, history.current)
     commands = (disagreeing / "docs/updating.md").read_text(encoding="utf-8")
-    back = commands.partition("## Go back")[2].partition("```sh\n")[2].partition("```")[0]
+    back = (
+        commands.partition("`copier update` changes")[2].partition("```sh\n")[2].partition("```")[0]
+    )
     run(["sh", "-ec", back], disagreeing)
     assert files(disagreeing) == before
     assert git(disagreeing, "status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize("layout", columns()["repo_layout"])
+@pytest.mark.parametrize("origin", [*origins(), "current"])
+def test_layout_does_not_change_by_an_update(
+    history: History, project_from: ProjectFrom, layout: str, origin: str
+) -> None:
+    other = next(it for it in columns()["repo_layout"] if it != layout)
+    version = history.current if origin == "current" else origin
+    project = project_from(version, {**ANSWERS, "repo_layout": layout})
+    before = files(project)
+    command = [*COPIER, "update", "--defaults", f"--vcs-ref={history.current}"]
+    said = run([*command, f"--data=repo_layout={other}"], project, exit_code=1)
+    assert "Validation error for question 'repo_layout'" in said
+    assert files(project) == before
+
+
+def test_update_warns_of_nothing_and_names_the_command(
+    history: History, project_from: ProjectFrom
+) -> None:
+    said = update(project_from(PREVIOUS, ANSWERS), history.current)
+    assert "Warning" not in said
+    assert "make template-update" in said
 
 
 def test_update_of_uncommitted_work_is_refused(history: History, project_from: ProjectFrom) -> None:

@@ -1,0 +1,372 @@
+"""The command `template-update`: what it refuses, what it leaves behind, and what it says."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hooks.check_template import ROOT
+from hooks.projects import project_environment, python_answer
+from template_update.releases import releases
+from tests.commands import COPIER, commit, git, run
+from tests.rendering import data, files
+from tests.update.history import FEATURES, NEXT, PREVIOUS, History, ProjectFrom, origins, replace
+from tests.update.test_update import ANSWERS, MIGRATIONS, brought, fresh
+from tests.update.updating import template_update
+from tests.variants import Answers, columns
+
+BRANCH = f"template/{FEATURES.removeprefix('v')}"
+TO = f"--to={FEATURES}"
+
+
+def state(project: Path) -> tuple[dict[str, bytes], str, str, str]:
+    """Return all that a refused or interrupted update must leave as it is."""
+    return (
+        files(project),
+        git(project, "status", "--porcelain"),
+        git(project, "for-each-ref"),
+        git(project, "worktree", "list").splitlines()[0],
+    )
+
+
+def refused(project: Path, *arguments: str) -> str:
+    """Run an update that is refused, and return the one line that says why."""
+    before = state(project)
+    said = template_update(project, *arguments, exit_code=1)
+    assert state(project) == before
+    assert said.startswith("template-update: ")
+    assert said.count("\n") == 1
+    return said
+
+
+# What comes out
+
+
+@pytest.mark.parametrize("origin", origins())
+@pytest.mark.parametrize("layout", columns()["repo_layout"])
+def test_update_converges_to_a_fresh_render(
+    history: History, project_from: ProjectFrom, tmp_path: Path, origin: str, layout: str
+) -> None:
+    answers = {**ANSWERS, "repo_layout": layout}
+    project = project_from(origin, answers)
+    before = files(project)
+    template_update(project, TO)
+    assert files(project) == before
+    assert git(project, "status", "--porcelain") == ""
+    git(project, "merge", "--quiet", BRANCH)
+    new = fresh(history, FEATURES, answers, tmp_path / "fresh")
+    assert brought(files(project)) == brought(new)
+    assert [it for it in files(project) if MIGRATIONS in it] == [
+        it for it in before if MIGRATIONS in it
+    ]
+
+
+def test_both_commands_take_turns(
+    history: History, project_from: ProjectFrom, tmp_path: Path
+) -> None:
+    project = project_from(PREVIOUS, ANSWERS)
+    template_update(project, f"--to={history.current}")
+    (branch,) = git(project, "branch", "--format=%(refname:short)", "--list", "template/*").split()
+    git(project, "merge", "--quiet", branch)
+    run([*COPIER, "update", "--defaults", "--quiet", f"--vcs-ref={FEATURES}"], project)
+    commit(project, "Update by Copier")
+    assert brought(files(project)) == brought(fresh(history, FEATURES, ANSWERS, tmp_path / "new"))
+    template_update(project, f"--to={NEXT}")
+    git(project, "merge", "--quiet", f"template/{NEXT.removeprefix('v')}")
+    assert brought(files(project)) == brought(fresh(history, NEXT, ANSWERS, tmp_path / "next"))
+
+
+def test_newest_version_is_taken_and_then_there_is_nothing_to_do(project_from: ProjectFrom) -> None:
+    project = project_from(PREVIOUS, ANSWERS)
+    template_update(project)
+    git(project, "merge", "--quiet", f"template/{NEXT.removeprefix('v')}")
+    before = state(project)
+    assert "has the newest version" in template_update(project)
+    assert state(project) == before
+
+
+def test_answers_change_and_new_ones_are_reported(
+    history: History, project_from: ProjectFrom, tmp_path: Path
+) -> None:
+    project = project_from(PREVIOUS, ANSWERS)  # which does not ask for frontend_origin
+    changed = {"deploy_target": "docker", "frontend_origin": "https://shop.example.com"}
+    said = template_update(project, TO, *data(changed))
+    assert "`frontend_origin`: `https://shop.example.com`" in said
+    assert "`deploy_target`: `railway` becomes `docker`" in said
+    git(project, "merge", "--quiet", BRANCH)
+    new = fresh(history, FEATURES, {**ANSWERS, **changed}, tmp_path / "fresh")
+    assert brought(files(project)) == brought(new)
+
+
+def test_answer_changes_without_a_newer_version(project_from: ProjectFrom) -> None:
+    project = project_from(NEXT, ANSWERS)
+    template_update(project, *data({"deploy_target": "fly"}))
+    git(project, "merge", "--quiet", f"template/{NEXT.removeprefix('v')}")
+    assert (project / "fly.toml").exists()
+
+
+def test_project_in_a_folder_of_a_repository_is_updated_there(
+    history: History, tmp_path: Path
+) -> None:
+    repository = tmp_path / "repository with a space"
+    project = repository / "services/shop"
+    repository.mkdir()
+    command = [*COPIER, "copy", "--defaults", "--quiet", f"--vcs-ref={PREVIOUS}"]
+    run([*command, history.repository, project], tmp_path)
+    git(repository, "init", "--quiet")
+    commit(repository, "Start")
+    template_update(project / "app", TO)
+    git(repository, "merge", "--quiet", BRANCH)
+    assert (project / "app/models/announcement.py").exists()
+    assert not (repository / "app").exists()
+
+
+# The preview
+
+
+def test_preview_tells_everything_and_changes_nothing(project_from: ProjectFrom) -> None:
+    project = project_from("v0.1.0", ANSWERS)
+    (project / "docs/operations.md").unlink()
+    git(project, "mv", "app/core/logging.py", "app/core/logs.py")
+    for file in [*project.glob("app/**/*.py"), *project.glob("tests/**/*.py")]:
+        text = file.read_text(encoding="utf-8")
+        file.write_text(text.replace("app.core.logging", "app.core.logs"), encoding="utf-8")
+    (project / "app/own.py").write_text("from app.services.sessions.grant import add_token\n")
+    replace(project / "app/db/session.py", r"\A.*\n", '"""Ours."""\n')
+    commit(project, "Our work")
+    before = state(project)
+    said = template_update(project, "--preview", TO, "--report=../report.md", exit_code=0)
+    assert state(project) == before
+    assert "## Upgrading to 0.2.0" in said
+    assert "mark them as `slow`" in said
+    assert "`app/own.py:1: app.services.sessions.grant.add_token`" in said
+    assert "- `docs/operations.md`" in said.partition("you deleted")[2]
+    assert "`app/core/logging.py` to `app/core/logs.py`" in said
+    assert "## Migration" in said
+    assert "app/models/announcement.py" in said.partition("## Files that change")[2]
+    assert said.startswith((project.parent / "report.md").read_text(encoding="utf-8"))
+
+
+# Conflicts
+
+
+@pytest.fixture
+def disagreeing(project_from: ProjectFrom) -> Path:
+    """Return a project that has changed a line that the template has changed, too."""
+    project = project_from(PREVIOUS, ANSWERS)
+    replace(project / ".github/workflows/ci.yml", "timeout-minutes: 10", "timeout-minutes: 99")
+    commit(project, "Our timeout")
+    return project
+
+
+def test_conflict_is_left_to_resolve_in_a_second_work_tree(disagreeing: Path) -> None:
+    before = files(disagreeing)
+    said = template_update(disagreeing, TO, exit_code=3)
+    assert "- `.github/workflows/ci.yml`" in said.partition("## Conflicts")[2]
+    assert files(disagreeing) == before
+    second = disagreeing.with_name(f"{disagreeing.name}-{BRANCH.replace('/', '-')}")
+    assert str(second) in said
+    unmerged = git(second, "diff", "--name-only", "--diff-filter=U").split()
+    assert unmerged == [".github/workflows/ci.yml"]
+    text = (second / unmerged[0]).read_text(encoding="utf-8")
+    assert "timeout-minutes: 99\n=======\n    timeout-minutes: 15\n" in text
+
+    assert "An earlier update" in refused(disagreeing, TO)
+    replace(second / unmerged[0], r"(?s)<<<<<<<[^\n]*\n(.*?)=======.*?>>>>>>>[^\n]*\n", r"\1")
+    git(second, "add", "--all")
+    git(second, "commit", "--quiet", "--message", "Update")
+    git(disagreeing, "worktree", "remove", str(second))
+    git(disagreeing, "merge", "--quiet", BRANCH)
+    assert "timeout-minutes: 99" in (disagreeing / unmerged[0]).read_text(encoding="utf-8")
+
+
+def test_preview_says_that_there_will_be_conflicts(disagreeing: Path) -> None:
+    before = state(disagreeing)
+    template_update(disagreeing, TO, "--preview", exit_code=3)
+    assert state(disagreeing) == before
+
+
+def test_branch_of_an_earlier_update_is_not_replaced(project_from: ProjectFrom) -> None:
+    project = project_from(PREVIOUS, ANSWERS)
+    template_update(project, TO)
+    assert f"git branch -D {BRANCH}" in refused(project, TO)
+    git(project, "branch", "-D", BRANCH)
+    template_update(project, TO)
+
+
+# Refusals
+
+
+def test_changes_that_are_not_committed_are_refused(project_from: ProjectFrom) -> None:
+    project = project_from(PREVIOUS, ANSWERS)
+    (project / "new.txt").touch()
+    assert "commit or stash them first" in refused(project)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "new", "said"),
+    [
+        ("_src_path: .*", "_src_path: /nowhere/template", "set _src_path in .copier-answers.yml"),
+        ("_src_path: .*", "_src_path: https://template.invalid/x.git", "set _src_path"),
+        ("_commit: .*", "_commit: v0.77.0", "has no version v0.77.0"),
+        ("_commit: .*", "_commit: 0123456789abcdef0123456789abcdef01234567", "--from 0.0.0"),
+        ("_commit: .*\n", "", "has no _commit"),
+        ("_src_path: .*\n", "", "has no _src_path"),
+        (r"(?s)\A.*\Z", "{", "cannot be read"),
+        (r"(?s)\A.*\Z", "- a list\n", "has no _src_path"),
+        ("repo_layout: backend", "repo_layout: monorepo", "Set the answer back to backend"),
+        ("package_manager: uv", "package_manager: poetry", "--data package_manager=poetry"),
+        ("cookie_samesite: strict", "cookie_samesite: loose", "does not accept"),
+    ],
+)
+def test_answers_file_that_was_edited_is_refused(
+    project_from: ProjectFrom, pattern: str, new: str, said: str
+) -> None:
+    project = project_from(PREVIOUS, ANSWERS)
+    replace(project / ".copier-answers.yml", pattern, new)
+    commit(project, "An edit")
+    assert said in refused(project)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--to=0.0.7"], "has no version 0.0.7"),
+        (["--to=0.0.0"], "which is newer than 0.0.0"),
+        (["--from=5.0.0"], "has no version 5.0.0"),
+        (["--data=colour=red"], "has no question colour"),
+        (["--data=repo_layout=monorepo"], "cannot change repo_layout"),
+        (["--data=project_slug=other"], "cannot change project_slug"),
+        (["--data=cookie_samesite=loose"], "does not accept"),
+    ],
+)
+def test_request_that_makes_no_sense_is_refused(
+    history: History, project_from: ProjectFrom, arguments: list[str], said: str
+) -> None:
+    assert said in refused(project_from(history.current, ANSWERS), *arguments)
+
+
+def test_source_with_another_history_is_refused_until_a_version_is_named(
+    history: History, project_from: ProjectFrom, tmp_path: Path
+) -> None:
+    project = project_from("v0.1.0", ANSWERS)
+    moved = tmp_path / "moved"
+    git(tmp_path, "clone", "--quiet", history.repository, moved)
+    answers = project / ".copier-answers.yml"
+    replace(answers, "_src_path: .*", f"_src_path: {moved}")
+    replace(answers, "_commit: .*", "_commit: fedcba9")
+    commit(project, "The template has moved")
+    assert "--from" in refused(project)
+    template_update(project, TO, "--from=0.1.0")
+    git(project, "merge", "--quiet", BRANCH)
+    assert f"_src_path: {moved}\n" in answers.read_text(encoding="utf-8")
+    assert f"_commit: {FEATURES}\n" in answers.read_text(encoding="utf-8")
+
+
+def test_folder_that_is_no_project_is_refused(tmp_path: Path) -> None:
+    assert "git init" in template_update(tmp_path, exit_code=1)
+    git(tmp_path, "init", "--quiet")
+    assert "no commit yet" in template_update(tmp_path, exit_code=1)
+    git(tmp_path, "commit", "--quiet", "--allow-empty", "--message", "Start")
+    assert "There is no .copier-answers.yml here" in template_update(tmp_path, exit_code=1)
+
+
+def test_repository_that_is_no_template_is_refused(
+    project_from: ProjectFrom, tmp_path: Path
+) -> None:
+    project = project_from(PREVIOUS, ANSWERS)
+    other = tmp_path / "other"
+    git(tmp_path, "init", "--quiet", other)
+    git(other, "commit", "--quiet", "--allow-empty", "--message", "Start")
+    replace(project / ".copier-answers.yml", "_src_path: .*", f"_src_path: {other}")
+    commit(project, "Another address")
+    assert "no release of this template" in refused(project)
+
+
+# Sources
+
+
+def test_source_without_tags_is_named_by_its_versions(tmp_path: Path) -> None:
+    mirror = tmp_path / "mirror"
+    git(tmp_path, "clone", "--quiet", "--no-tags", ROOT, mirror)
+    start = releases(ROOT)[0].commit
+    project = tmp_path / "project"
+    command = [*COPIER, "copy", "--defaults", "--quiet", f"--vcs-ref={start}"]
+    run([*command, mirror, project], tmp_path)
+    git(project, "init", "--quiet")
+    commit(project, "Start")
+    said = template_update(project, "--to=0.2.0")
+    assert "# Update of the template from 0.1.0 to 0.2.0" in said
+    git(project, "merge", "--quiet", "template/0.2.0")
+    # Copier finds the version again.
+    run([*COPIER, "update", "--defaults", "--quiet", "--vcs-ref=HEAD"], project)
+    assert git(project, "diff", "--name-only", "--diff-filter=U") == ""
+
+
+@pytest.mark.parametrize("address", ["../template copy", "git+file://{}", "file://{}"])
+def test_address_may_be_relative_or_a_url(
+    history: History, project_from: ProjectFrom, address: str, tmp_path: Path
+) -> None:
+    project = project_from(PREVIOUS, ANSWERS)
+    git(tmp_path, "clone", "--quiet", history.repository, tmp_path / "template copy")
+    address = address.format(history.repository)
+    replace(project / ".copier-answers.yml", "_src_path: .*", f"_src_path: {address}")
+    commit(project, "Another address")
+    template_update(project, TO)
+
+
+# Interruptions
+
+
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_interrupted_update_leaves_the_project_as_it_was(
+    project_from: ProjectFrom, kind: signal.Signals
+) -> None:
+    project = project_from(PREVIOUS, ANSWERS)
+    before = state(project)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "template_update.cli", TO],
+        cwd=project,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    # The work tree exists from the middle of the update on.
+    while len(git(project, "worktree", "list").splitlines()) == 1 and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(kind)
+    assert process.wait() != 0
+    assert state(project) == before
+    if kind != signal.SIGKILL:
+        assert len(git(project, "worktree", "list").splitlines()) == 1
+    template_update(project, TO)
+    assert BRANCH in git(project, "branch")
+
+
+# The result, checked
+
+
+def test_update_with_check_commits_the_migration_and_the_lock_file(
+    project_from: Callable[[str, Answers], Path],
+) -> None:
+    project = project_from("v0.1.0", {**ANSWERS, "python_version": python_answer()})
+    environment = project_environment()
+    run(["make", "install"], project, environment)
+    commit(project, "Lock")
+    environment |= {
+        "PYTHONPATH": str(ROOT),
+        "PYTEST_ADDOPTS": "-k migrations --ignore=tests/fuzz --no-cov -W 'ignore:Coverage'",
+        "PYTEST_XDIST_AUTO_NUM_WORKERS": "0",
+    }
+    run([sys.executable, "-m", "template_update.cli", TO, "--check"], project, environment)
+    assert git(project, "status", "--porcelain") == ""
+    brought_files = git(project, "diff", "--name-only", "HEAD", BRANCH).split()
+    assert any(name.startswith("alembic/versions/") for name in brought_files)
+    assert "uv.lock" in brought_files
+    assert len(git(project, "worktree", "list").splitlines()) == 1
