@@ -1,7 +1,7 @@
 # `make` lists what one can do. Needs Python 3.11 or newer, make, git and a package index; the rest
 # is installed into .venv.
 .DEFAULT_GOAL := help
-.PHONY: help demo screenshot test test-static test-render test-run test-update test-real check check-static format bench clean
+.PHONY: help demo screenshot test test-static test-render test-run test-update test-real updates check check-static format bench clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -41,6 +41,11 @@ test-update: $(INSTALLED) ## a project that follows the template
 test-real: $(INSTALLED) ## images, faults, races, which want the machine for themselves
 	$(BIN)/python -m pytest tests/real
 
+updates: $(INSTALLED) ## measure updates of all teams with all suites, and write docs/updates.md
+	rm -rf .updates
+	TEMPLATE_UPDATES=all $(PYTEST) tests/update/test_matrix.py
+	$(BIN)/python -m tests.update.table
+
 check: check-static test ## all that CI checks
 
 check-static: $(INSTALLED) ## lint, format, types, and the template's own rules
@@ -57,7 +62,7 @@ bench: $(INSTALLED) ## measure against reference programs; needs wrk, and BENCH=
 	$(BIN)/python -m benchmarks $(BENCH)
 
 clean: ## remove what was made here: .venv, the demo, caches
-	rm -rf .venv .benchmarks .demo .containers .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .benchmarks .demo .containers .updates .mypy_cache .pytest_cache .ruff_cache
 	find benchmarks hooks template_update tests template -name __pycache__ -prune -exec rm -rf {} +
 
 $(INSTALLED): pyproject.toml

@@ -107,10 +107,12 @@ def _finish(update: Update, project: Project, *, check: bool) -> int:
 
 def _check(update: Update) -> bool:
     """Run what remains in the work tree of the update, and return whether all of it succeeded."""
-    commands = [["make", "install"]]
-    if update.report.needs_migration:
-        commands.append(["make", "migration", "m=update the template"])
-    commands.append(["make", "check"])
+    migration = [["make", "migrate"], ["make", "migration", "m=update the template"]]
+    commands = [
+        ["make", "install"],
+        *(migration if update.report.needs_migration else []),
+        ["make", "check"],
+    ]
     for command in commands:
         print(f"$ {' '.join(command)}", flush=True)
         if subprocess.run(command, cwd=update.backend, env=environment()).returncode:

@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,23 +42,61 @@ class Formatter:
         return cls(configs[0] if configs else None, pyproject if uses_black else None)
 
     def format(self, folder: Path, files: Iterable[Path]) -> None:
-        """Format Python files below a folder in place. A file that does not parse stays as it is.
+        """Format files below a folder in place: Python, and for ruff the Python in Markdown.
 
-        Raises `UpdateError` if the settings cannot be read.
+        A file that does not parse, or that the settings exclude, stays as it is. Raises
+        `UpdateError` if the settings cannot be read.
         """
         names = [str(file.relative_to(folder)) for file in files]
+        python = [name for name in names if name.endswith(".py")]
         config = ["--config", str(self.ruff)] if self.ruff else ["--isolated"]
-        steps = [["ruff", "check", "--no-cache", "--quiet", "--fix", "--fixable=I", *config]]
+        quietly = ["--no-cache", "--quiet", "--force-exclude", *config]
+        _run(["ruff", "check", "--fix", "--fixable=I", *quietly], python, folder)
         if self.black:
-            steps.append(["black", "--quiet", "--config", str(self.black)])
+            _run(["black", "--quiet", "--config", str(self.black)], python, folder)
         else:
-            steps.append(["ruff", "format", "--no-cache", "--quiet", *config])
-        for start in range(0, len(names), FILES_PER_CALL):
-            for step in steps:
-                _run([*step, "--", *names[start : start + FILES_PER_CALL]], folder)
+            _run(["ruff", "format", *quietly], names, folder)
+
+    def format_like(self, project: Path, old: Path, new: Path) -> None:
+        """Format the files that differ in two renders, where that brings them nearer the project.
+
+        A team may format only a part of its files, or with another version of the formatter. Then
+        the render as it is may have more lines in common with the project's file.
+        """
+        before, after = (_texts(folder) for folder in (old, new))
+        names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+        for folder in (old, new):
+            self.format(folder, [folder / name for name in names if (folder / name).exists()])
+        for name in names:
+            own = project / name
+            if not own.exists() or name not in before:
+                continue
+            lines = own.read_bytes().splitlines()
+            if _common(before[name], lines) > _common((old / name).read_bytes(), lines):
+                (old / name).write_bytes(before[name])
+                if name in after:
+                    (new / name).write_bytes(after[name])
 
 
-def _run(command: list[str], folder: Path) -> None:
+def _texts(folder: Path) -> dict[str, bytes]:
+    """Return the files that a formatter may change, by their path."""
+    return {
+        file.relative_to(folder).as_posix(): file.read_bytes()
+        for file in sorted(folder.rglob("*"))
+        if file.suffix in {".py", ".md"} and file.is_file()
+    }
+
+
+def _common(text: bytes, lines: list[bytes]) -> int:
+    return (Counter(text.splitlines()) & Counter(lines)).total()
+
+
+def _run(command: list[str], files: list[str], folder: Path) -> None:
+    for start in range(0, len(files), FILES_PER_CALL):
+        _run_once([*command, "--", *files[start : start + FILES_PER_CALL]], folder)
+
+
+def _run_once(command: list[str], folder: Path) -> None:
     result = subprocess.run(
         [sys.executable, "-m", *command],
         cwd=folder,

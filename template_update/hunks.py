@@ -68,8 +68,11 @@ def combine(base: list[str], ours: list[str], theirs: list[str]) -> list[str] | 
     """Apply the edits of two sides to the same lines, or return None where they overlap.
 
     Lines that both add at the same place are both kept, ours first, unless both define the same
-    name there.
+    name there. Imports are merged by what they import, because their order means nothing.
     """
+    imports = _combine_imports(base, ours, theirs)
+    if imports is not None:
+        return imports
     mine, other = _edits(base, ours), _edits(base, theirs)
     for start, end, added in mine:
         for their_start, their_end, their_added in other:
@@ -89,6 +92,35 @@ def combine(base: list[str], ours: list[str], theirs: list[str]) -> list[str] | 
         result += base[position:start] + added
         position = max(position, end)
     return result + base[position:]
+
+
+def _combine_imports(base: list[str], ours: list[str], theirs: list[str]) -> list[str] | None:
+    """Merge three texts that are nothing but imports; None for any others."""
+    sides = [_imports(side) for side in (base, ours, theirs)]
+    before, mine, other = (side if side is not None else set() for side in sides)
+    if None in sides or not (mine and other):
+        return None
+    kept = (mine | other) - (before - mine) - (before - other)
+    return [f"{line}\n" for line in sorted(kept)]
+
+
+def _imports(lines: list[str]) -> set[str] | None:
+    """Return the imports in a text, one name each; None if there is anything else in it."""
+    text = "".join(lines)
+    try:
+        nodes = ast.parse(text).body
+    except (SyntaxError, ValueError):
+        return None
+    found = set()
+    for node in nodes:
+        if not isinstance(node, ast.Import | ast.ImportFrom) or "#" in text:
+            return None
+        for alias in node.names:
+            name = alias.name + (f" as {alias.asname}" if alias.asname else "")
+            origin = "." * getattr(node, "level", 0) + (getattr(node, "module", "") or "")
+            is_from = isinstance(node, ast.ImportFrom)
+            found.add(f"from {origin} import {name}" if is_from else f"import {name}")
+    return found
 
 
 def _edits(base: Sequence[str], side: list[str]) -> list[Edit]:

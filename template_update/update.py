@@ -219,10 +219,7 @@ def _merge(
     moved = moved_modules(worktree, rendered, project.backend, package)
     for render_folder in (old, new):
         codemods.apply(moved, render_folder / part, package)
-    differing = differing_python(old / part, new / part)
-    for render_folder in (old, new):
-        files = [render_folder / part / name for name in differing]
-        formatter.format(render_folder / part, [file for file in files if file.exists()])
+    formatter.format_like(backend, old / part, new / part)
     start = worktree.git("rev-parse", "HEAD")
     label = f"Template {source.name(versions.after)}"
     base = commit_folder(worktree, folder / "before", folder / "index-before", "Before")
@@ -268,19 +265,6 @@ def renamed_files(worktree: Repository, before: str, after: str) -> list[tuple[s
     """Return the files that git finds renamed between two commits."""
     entries = worktree.names("diff", "--name-status", "--diff-filter=R", "-M", before, after)
     return list(zip(entries[1::3], entries[2::3], strict=True))
-
-
-def differing_python(old: Path, new: Path) -> list[str]:
-    """Return the Python files that are not the same in two folders; only these are merged."""
-    return [
-        name
-        for name in sorted({*_files(old), *_files(new)})
-        if name.endswith(".py") and _content(old / name) != _content(new / name)
-    ]
-
-
-def _content(file: Path) -> bytes | None:
-    return file.read_bytes() if file.exists() else None
 
 
 def _format_combined(

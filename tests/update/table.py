@@ -1,0 +1,46 @@
+"""The table in `docs/updates.md`: `python -m tests.update.table`, after its rows were measured."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from hooks.check_template import ROOT
+from tests.update.profiles import PROFILES
+
+FOLDER: Final = ROOT / ".updates"
+PAGE: Final = ROOT / "docs/updates.md"
+START: Final = "| team |"
+
+
+@dataclass
+class Outcome:
+    """What an update left: files and places in conflict, and the project's suite afterwards."""
+
+    files: int
+    hunks: int
+    suite: str = "—"
+
+
+def table(folder: Path) -> str:
+    """Return the rows in a folder as a table, by the order of the profiles."""
+    rows = [json.loads(file.read_text(encoding="utf-8")) for file in folder.glob("*.json")]
+    rows.sort(key=lambda row: (list(PROFILES).index(row[0]), row[1]))
+    lines = [
+        f"{START} from | `make template-update` | `copier update` |",
+        "| --- | --- | --- | --- |",
+    ]
+    for name, origin, files, hunks, suite in rows:
+        conflicts = f"{hunks} conflicts in {files} files" if files else f"0 conflicts, {suite}"
+        lines.append(f"| {name} | {origin.removeprefix('v')} | 0 conflicts, green | {conflicts} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Write the table into the page, in the place of the one that is there."""
+    text = PAGE.read_text(encoding="utf-8")
+    PAGE.write_text(text[: text.index(START)] + table(FOLDER), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
