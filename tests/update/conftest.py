@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from hooks.projects import project_environment, python_answer, python_in
 from tests.commands import COPIER, commit, git, run
 from tests.rendering import data
-from tests.update.history import History, make_history
+from tests.update.history import FEATURES, History, make_history
 from tests.variants import Answers
 
 
@@ -30,3 +31,20 @@ def project_from(history: History, tmp_path: Path) -> Callable[[str, Answers], P
         return project
 
     return render
+
+
+@pytest.fixture(scope="session")
+def python(history: History, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a Python with the dependencies of the new version, for the suites of all."""
+    folder = tmp_path_factory.mktemp("environment")
+    command = [
+        *COPIER,
+        "copy",
+        "--defaults",
+        "--quiet",
+        f"--vcs-ref={FEATURES}",
+        *data({"python_version": python_answer()}),
+    ]
+    run([*command, history.repository, folder / "project"], folder)
+    run(["uv", "sync", "--quiet"], folder / "project", project_environment())
+    return python_in(folder / "project/.venv")

@@ -22,6 +22,8 @@ PREVIOUS: Final = "v0.0.0"
 NEXT: Final = "v9999.0.0"
 # Synthetic: the work tree with a router, a model, a setting and an error more.
 FEATURES: Final = "v9000.0.0"
+# Synthetic: the work tree with five names changed.
+MAJOR: Final = "v8000.0.0"
 
 # A line of the generated workflow, and what two who both change it make of it.
 TIMEOUT: Final = "timeout-minutes: 15"
@@ -59,6 +61,9 @@ def make_history(repository: Path) -> History:
     git(repository, "tag", current)
     make_previous(repository)
     commit(repository, "Synthetic: before", tag=PREVIOUS)
+    git(repository, "checkout", "--quiet", current)
+    make_major(repository)
+    commit(repository, "Synthetic: names", tag=MAJOR)
     git(repository, "checkout", "--quiet", current)
     make_features(repository / TEMPLATE / BACKEND)
     commit(repository, "Synthetic: features", tag=FEATURES)
@@ -142,6 +147,46 @@ def make_features(backend: Path) -> None:
         r"\1    announcements,\n\2router.include_router(announcements.router)\n",
     )
 
+
+def make_major(repository: Path) -> None:
+    """Change a class, a module, a method, a parameter and a setting, and register them."""
+    backend = repository / TEMPLATE / BACKEND
+    git(backend, "mv", "app/services/throttle.py", "app/services/rate_limits.py")
+    texts = [
+        file
+        for file in backend.rglob("*")
+        if file.suffix in {".py", ".jinja", ".md"} and file.is_file()
+    ]
+    for pattern, new in NEW_NAMES.items():
+        changed = 0
+        for file in texts:
+            text, found = re.subn(pattern, new, file.read_text(encoding="utf-8"))
+            if found:
+                file.write_text(text, encoding="utf-8")
+            changed += found
+        assert changed, pattern
+    with (repository / "template_update/codemods/renames.toml").open("a") as registry:
+        registry.write(REGISTERED)
+
+
+NEW_NAMES: Final = {
+    r"\bNotSignedIn\b": "NotAuthenticated",
+    r"\bapp\.services\.throttle\b": "app.services.rate_limits",
+    r"\beven_expired\b": "allow_expired",
+    r"\btake_back\b": "refund",
+    r"\bLOGIN_THROTTLE_ENABLED\b": "RATE_LIMITS_ENABLED",
+    r"\blogin_throttle_enabled\b": "rate_limits_enabled",
+}
+REGISTERED: Final = """
+["8000.0.0".names]
+"app.services.errors.NotSignedIn" = "app.services.errors.NotAuthenticated"
+"app.services.throttle" = "app.services.rate_limits"
+"app.services.throttle.Throttle.take_back" = "app.services.rate_limits.Throttle.refund"
+"app.core.tokens.AccessTokens.check(even_expired)" = "allow_expired"
+
+["8000.0.0".settings]
+"LOGIN_THROTTLE_ENABLED" = "RATE_LIMITS_ENABLED"
+"""
 
 ANNOUNCEMENT: Final = '''"""Announcements."""
 

@@ -15,11 +15,11 @@ from typing import Final
 import pytest
 
 from hooks.check_template import ROOT
-from hooks.projects import project_environment, python_answer, python_in
+from hooks.projects import project_environment, python_answer
 from template_update.releases import releases
 from tests.commands import COPIER, commit, git, run
-from tests.rendering import backend, data
-from tests.update.history import FEATURES, History
+from tests.rendering import backend
+from tests.update.history import FEATURES
 from tests.update.profiles import PROFILES, own_lines
 from tests.update.table import FOLDER, Outcome
 from tests.update.updating import template_update
@@ -28,16 +28,6 @@ from tests.variants import Answers
 ALL: Final = os.environ.get("TEMPLATE_UPDATES") == "all"
 RELEASES: Final = [release.tag for release in releases(ROOT)]
 PYTHON: Final = {"python_version": python_answer()}
-
-
-@pytest.fixture(scope="session")
-def python(history: History, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a Python with the dependencies of the new version, for the suites of all."""
-    folder = tmp_path_factory.mktemp("environment")
-    command = [*COPIER, "copy", "--defaults", "--quiet", f"--vcs-ref={FEATURES}", *data(PYTHON)]
-    run([*command, history.repository, folder / "project"], folder)
-    run(["uv", "sync", "--quiet"], folder / "project", project_environment())
-    return python_in(folder / "project/.venv")
 
 
 @pytest.mark.parametrize("origin", RELEASES)
@@ -59,6 +49,7 @@ def test_team_is_updated(
     if ALL or origin == RELEASES[0]:
         assert suite(project, python) == ""
 
+    git(project, "clean", "--quiet", "--force", "-d")  # the migration
     git(project, "checkout", "--quiet", "--force", "copier")
     copier = update_by_copier(project)
     assert [line for line in own if line not in own_lines(project)] == []

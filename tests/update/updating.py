@@ -8,8 +8,11 @@ from hooks.check_template import ROOT
 from tests.commands import run
 
 
-def template_update(project: Path, *arguments: str, exit_code: int = 0) -> str:
-    """Run the command of this work tree in a project, and return what it printed."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+def template_update(project: Path, *arguments: str, code: Path = ROOT, exit_code: int = 0) -> str:
+    """Run the command in a project, and return what it printed.
+
+    code: where the command's package is, if it is not that of this work tree.
+    """
+    environment = os.environ | {"PYTHONPATH": str(code)}
     command = [sys.executable, "-m", "template_update.cli", *arguments]
     return run(command, project, environment, exit_code=exit_code)
