@@ -72,7 +72,10 @@ def _rename_package(project: Path) -> None:
         text = re.sub(r"\b(from|import) app\b", r"\1 shop", text)
         text = re.sub(r"(?<![\w.])app\.(?=(api|cli|core|db|main|models|services)\b)", "shop.", text)
         text = re.sub(r"-m app\b", "-m shop", text).replace('"-m", "app"', '"-m", "shop"')
-        text = re.sub(r'(?<=[\["! ])app(?=["/]|$)', "shop", text, flags=re.MULTILINE)
+        if file.suffix == ".py":
+            text = text.replace('/ "app"', '/ "shop"')
+        else:
+            text = re.sub(r'(?<=[\["! ])app(?=["/]|$)', "shop", text, flags=re.MULTILINE)
         if file.name == "Dockerfile":
             text = text.replace("alembic.ini app", "alembic.ini shop").replace("-q app", "-q shop")
         if text != before:

@@ -1,7 +1,7 @@
 """Teams and their edits, updated from every release by both commands.
 
-The new version here adds a router, a model, a setting and an error to the work tree. The suites run
-in projects of the oldest release. `make updates` runs all suites, and writes `docs/updates.md`.
+The new version here adds a router, a model, a setting and an error to the work tree. The suites of
+some teams run, from the oldest release. `make updates` runs all, and writes `docs/updates.md`.
 """
 
 import json
@@ -27,6 +27,7 @@ from tests.variants import Answers
 
 ALL: Final = os.environ.get("TEMPLATE_UPDATES") == "all"
 RELEASES: Final = [release.tag for release in releases(ROOT)]
+SUITES: Final = {"renamed-package", "moved-module", "own-resource", "monorepo", "all-of-it"}
 PYTHON: Final = {"python_version": python_answer()}
 
 
@@ -46,7 +47,7 @@ def test_team_is_updated(
     git(project, "checkout", "--quiet", f"template/{FEATURES.removeprefix('v')}")
     assert [line for line in own if line not in own_lines(project)] == []
     assert [it for it in PROFILES[name].gone if (project / it).exists()] == []
-    if ALL or origin == RELEASES[0]:
+    if ALL or (origin == RELEASES[0] and name in SUITES):
         assert suite(project, python) == ""
 
     git(project, "clean", "--quiet", "--force", "-d")  # the migration
