@@ -15,11 +15,20 @@ START: Final = "| team |"
 
 @dataclass
 class Outcome:
-    """What an update left: files and places in conflict, and the project's suite afterwards."""
+    """What an update left: files and places in conflict, and the project's suite afterwards.
+
+    suite: `green`, `red`, or empty if it was not run.
+    """
 
     files: int
     hunks: int
-    suite: str = "—"
+    suite: str = ""
+
+    def __str__(self) -> str:
+        """Return the cell of the table."""
+        if self.files:
+            return f"{self.hunks} conflicts in {self.files} files"
+        return ", ".join(part for part in ("0 conflicts", self.suite) if part)
 
 
 def table(folder: Path) -> str:
@@ -30,9 +39,9 @@ def table(folder: Path) -> str:
         f"{START} from | `make template-update` | `copier update` |",
         "| --- | --- | --- | --- |",
     ]
-    for name, origin, files, hunks, suite in rows:
-        conflicts = f"{hunks} conflicts in {files} files" if files else f"0 conflicts, {suite}"
-        lines.append(f"| {name} | {origin.removeprefix('v')} | 0 conflicts, green | {conflicts} |")
+    for name, origin, ours, copier in rows:
+        cells = f"{Outcome(**ours)} | {Outcome(**copier)}"
+        lines.append(f"| {name} | {origin.removeprefix('v')} | {cells} |")
     return "\n".join(lines) + "\n"
 
 
