@@ -336,6 +336,8 @@ def test_interrupted_update_leaves_the_project_as_it_was(
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
+        # A shell without job control has what it starts in the background ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     # The work tree exists from the middle of the update on.
     while len(git(project, "worktree", "list").splitlines()) == 1 and process.poll() is None:
