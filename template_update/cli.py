@@ -78,31 +78,43 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _finish(update: Update, project: Project, *, check: bool) -> int:
-    folder = update.keep()
-    migration = '    make migration m="…"\n' if update.report.needs_migration else ""
-    where = "" if project.backend == project.folder else "backend/"
-    if folder:
+    update.keep()
+    branch = update.branch
+    if update.has_conflicts:
+        folder = update.move_beside_the_project()
         print(
-            f"Conflicts are left. Resolve them in {folder}, where the branch {update.branch} is "
-            f"checked out:\n\n    cd {folder}\n    git status\n    # edit the files, then\n"
+            f"Conflicts are left. Resolve them in {folder}, where the branch {branch} is checked "
+            f"out:\n\n    cd {folder}\n    git status\n    # edit the files, then\n"
             f"    git add --all\n    git commit\n\nThen go back to your own work tree:\n\n"
-            f'    git worktree remove "{folder}"\n    git merge {update.branch}\n{migration}'
-            f"    make install check"
+            f'    git worktree remove "{folder}"\n{_steps(update)}'
         )
         return CONFLICTS
-    if check and not _check(update):
-        print(
-            f"The update is on the branch {update.branch}, and its check failed (see above). "
-            f"Continue there: git switch {update.branch}",
-            file=sys.stderr,
-        )
-        return 1
+    if check:
+        folder = update.move_beside_the_project()
+        if not _check(update):
+            print(
+                f"The check failed. The update is in {folder}, where the branch {branch} is "
+                f"checked out: continue there, and commit.",
+                file=sys.stderr,
+            )
+            return 1
+        update.remove_work_tree()
+    where = "" if project.backend == project.folder else ", in backend/"
     print(
-        f"The update is on the branch {update.branch}. Your work tree has not changed. Take it"
-        f"{', in ' + where if where else ''}:\n\n    git merge {update.branch}\n{migration}"
-        f"    make install check"
+        f"The update is on the branch {branch}. Your work tree has not changed. Take it{where}:\n\n"
+        f"{_steps(update, checked=check)}"
     )
     return 0
+
+
+def _steps(update: Update, *, checked: bool = False) -> str:
+    """Return the commands that take the update, indented."""
+    commands = [f"git merge {update.branch}", "make install"]
+    if not checked:
+        if update.report.needs_migration:
+            commands += ["make migrate", 'make migration m="…"']
+        commands.append("make check")
+    return "".join(f"    {command}\n" for command in commands).rstrip()
 
 
 def _check(update: Update) -> bool:

@@ -81,19 +81,26 @@ class Update:
         """Whether a person must resolve something."""
         return bool(self.report.merged.conflicts)
 
-    def keep(self) -> Path | None:
-        """Keep the result as a branch. Return the work tree that has its conflicts, if any."""
+    def keep(self) -> None:
+        """Keep the result as a branch. With conflicts, it is checked out and not committed."""
         self._worktree.git("switch", "--quiet", "--create", self.branch)
-        message = f"Update the template from {self.report.before} to {self.report.after}"
         if not self.has_conflicts:
-            self._worktree.git("commit", "--quiet", "--no-verify", "--message", message)
-            return None
+            self.commit_all(f"Update the template from {self.report.before} to {self.report.after}")
+
+    def move_beside_the_project(self) -> Path:
+        """Move the work tree to a lasting place beside the project, and return that."""
         target = conflict_folder(self._project, self.branch)
         self._project.repository.git("worktree", "move", str(self._worktree.path), str(target))
+        self._worktree = Repository(target)
         return target
 
+    def remove_work_tree(self) -> None:
+        """Remove the work tree; the branch stays."""
+        path = str(self._worktree.path)
+        self._project.repository.git("worktree", "remove", "--force", path)
+
     def commit_all(self, message: str) -> None:
-        """Commit what commands have changed in the work tree, if anything."""
+        """Commit what has changed in the work tree, if anything."""
         if self._worktree.git("status", "--porcelain"):
             self._worktree.git("add", "--all")
             self._worktree.git("commit", "--quiet", "--no-verify", "--message", message)

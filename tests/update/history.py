@@ -230,7 +230,7 @@ from app.services.errors import AnnouncementNotFound
 router = APIRouter(prefix="/announcements", tags=["announcements"])
 
 
-@router.get("/latest", response_model=AnnouncementOut, responses=problem_responses(404, 503))
+@router.get("/latest", responses=problem_responses(404, 503))
 async def read_announcement() -> AnnouncementOut:
     """Read the latest announcement."""
     raise AnnouncementNotFound

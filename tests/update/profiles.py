@@ -250,7 +250,7 @@ from app.services.errors import OrderNotFound
 router = APIRouter(prefix="/orders", tags=["orders"])
 
 
-@router.get("/{number}", response_model=OrderOut, responses=problem_responses(401, 404, 422, 503))
+@router.get("/{number}", responses=problem_responses(401, 404, 422, 503))
 async def read_order(number: int, user: CurrentUser) -> OrderOut:
     """Read an order."""
     if number > 10:
