@@ -18,6 +18,7 @@ from typing import Final
 MARKER_LENGTH: Final = 60
 START, BASE, MIDDLE, END = (character * MARKER_LENGTH for character in "<|=>")
 
+IMPORTS: Final = "import"  # no name, so no list is called so
 # What a line defines: a function, a class, a name, a key. Two sides that add the same one disagree.
 DEFINITION: Final = re.compile(
     r"""^\s*(?:(?:async\s+)?def|class)\s+(\w+)|^\s*(?:-\s+)?["']?([\w.-]+)["']?\s*(?::|=(?!=))"""
@@ -35,10 +36,10 @@ def merge(name: str, ours: bytes, base: bytes, theirs: bytes) -> bytes | None:
     that are not text disagree.
     """
     lines: list[str] = []
-    try:
-        merged = _merge_file(ours, base, theirs).decode("utf-8")
-    except UnicodeDecodeError:
+    content = _merge_file(ours, base, theirs)
+    if content is None:
         return None
+    merged = content.decode("utf-8", "surrogateescape")
     chunks = iter(merged.splitlines(keepends=True))
     for line in chunks:
         if not line.startswith(START):
@@ -54,7 +55,7 @@ def merge(name: str, ours: bytes, base: bytes, theirs: bytes) -> bytes | None:
         PARSERS.get(Path(name).suffix, str)(text)
     except (SyntaxError, ValueError):
         return None
-    return text.encode("utf-8")
+    return text.encode("utf-8", "surrogateescape")
 
 
 def is_rewritten(base: bytes, ours: bytes) -> bool:
@@ -68,11 +69,11 @@ def combine(base: list[str], ours: list[str], theirs: list[str]) -> list[str] | 
     """Apply the edits of two sides to the same lines, or return None where they overlap.
 
     Lines that both add at the same place are both kept, ours first, unless both define the same
-    name there. Imports are merged by what they import, because their order means nothing.
+    name there. Imports and lists are merged item by item.
     """
-    imports = _combine_imports(base, ours, theirs)
-    if imports is not None:
-        return imports
+    lists = _combine_lists(base, ours, theirs)
+    if lists is not None:
+        return lists
     mine, other = _edits(base, ours), _edits(base, theirs)
     for start, end, added in mine:
         for their_start, their_end, their_added in other:
@@ -94,33 +95,59 @@ def combine(base: list[str], ours: list[str], theirs: list[str]) -> list[str] | 
     return result + base[position:]
 
 
-def _combine_imports(base: list[str], ours: list[str], theirs: list[str]) -> list[str] | None:
-    """Merge three texts that are nothing but imports; None for any others."""
-    sides = [_imports(side) for side in (base, ours, theirs)]
-    before, mine, other = (side if side is not None else set() for side in sides)
-    if None in sides or not (mine and other):
+def _combine_lists(base: list[str], ours: list[str], theirs: list[str]) -> list[str] | None:
+    """Merge three texts of nothing but imports and lists such as `__all__`; None for any others."""
+    before, mine, other = (_lists("".join(side)) for side in (base, ours, theirs))
+    if before is None or mine is None or other is None or not (mine and other):
         return None
-    kept = (mine | other) - (before - mine) - (before - other)
-    return [f"{line}\n" for line in sorted(kept)]
+    lines: list[str] = []
+    for target in dict.fromkeys([*mine, *other]):
+        was, here, there = (side.get(target, {}) for side in (before, mine, other))
+        removed = [item for item in was if item not in here or item not in there]
+        items = [item for item in dict.fromkeys([*here, *there]) if item not in removed]
+        if list(was) == sorted(was):
+            items.sort()
+        if target == IMPORTS:
+            lines = [*lines, *(f"{item}\n" for item in items)]
+        else:
+            lines += [f"{target} = [\n", *(f"    {item},\n" for item in items), "]\n"]
+    return lines
 
 
-def _imports(lines: list[str]) -> set[str] | None:
-    """Return the imports in a text, one name each; None if there is anything else in it."""
-    text = "".join(lines)
+def _lists(text: str) -> dict[str, dict[str, None]] | None:
+    """Return the imports in a text, one name each, and the items of each list by its name.
+
+    None if there is anything else in it, also a comment, for which there would be no place.
+    """
     try:
         nodes = ast.parse(text).body
     except (SyntaxError, ValueError):
         return None
-    found = set()
+    if "#" in text:
+        return None
+    found: dict[str, dict[str, None]] = {}
     for node in nodes:
-        if not isinstance(node, ast.Import | ast.ImportFrom) or "#" in text:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            items = _imports(node)
+            found.setdefault(IMPORTS, {}).update(dict.fromkeys(items))
+        elif (
+            isinstance(node, ast.Assign)
+            and isinstance(node.value, ast.List)
+            and isinstance(node.targets[0], ast.Name)
+        ):
+            segments = (ast.get_source_segment(text, item) or "" for item in node.value.elts)
+            found[node.targets[0].id] = dict.fromkeys(it.replace("'", '"') for it in segments)
+        else:
             return None
-        for alias in node.names:
-            name = alias.name + (f" as {alias.asname}" if alias.asname else "")
-            origin = "." * getattr(node, "level", 0) + (getattr(node, "module", "") or "")
-            is_from = isinstance(node, ast.ImportFrom)
-            found.add(f"from {origin} import {name}" if is_from else f"import {name}")
     return found
+
+
+def _imports(node: ast.Import | ast.ImportFrom) -> list[str]:
+    names = [it.name + (f" as {it.asname}" if it.asname else "") for it in node.names]
+    if isinstance(node, ast.Import):
+        return [f"import {name}" for name in names]
+    origin = "." * node.level + (node.module or "")
+    return [f"from {origin} import {name}" for name in names]
 
 
 def _edits(base: Sequence[str], side: list[str]) -> list[Edit]:
@@ -137,7 +164,8 @@ def _until(lines: Iterator[str], mark: str) -> list[str]:
     return list(itertools.takewhile(lambda line: not line.startswith(mark), lines))
 
 
-def _merge_file(ours: bytes, base: bytes, theirs: bytes) -> bytes:
+def _merge_file(ours: bytes, base: bytes, theirs: bytes) -> bytes | None:
+    """Return git's merge, with markers, or None for what is no text."""
     with TemporaryDirectory() as folder:
         files = []
         for name, content in (("ours", ours), ("base", base), ("theirs", theirs)):
@@ -146,4 +174,8 @@ def _merge_file(ours: bytes, base: bytes, theirs: bytes) -> bytes:
             file.write_bytes(content if content.endswith(b"\n") or not content else content + b"\n")
             files.append(str(file))
         command = ["git", "merge-file", "-p", "--diff3", f"--marker-size={MARKER_LENGTH}"]
-        return subprocess.run([*command, *files], stdout=subprocess.PIPE).stdout
+        result = subprocess.run(
+            [*command, *files], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+        # Up to 127, the exit code is the number of conflicts.
+        return result.stdout if result.returncode <= 127 else None

@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 ORIGINAL: Final = "app"
+COMMANDS: Final = "serve|dev|migrate|openapi|create-user|doctor|purge|worker"
 # A folder counts as the renamed package if it has at least this share of the package's files.
 SHARE: Final = 0.5
 
@@ -100,16 +101,24 @@ def _matches(pattern: re.Pattern[str], file: Path) -> bool:
 
 def _contexts(package: Package) -> list[tuple[str, str]]:
     """Return where the bare name means the package, as patterns, and what takes its place."""
+    names = (
+        rf"(?<=\bfrom ){ORIGINAL}(?= import\b)",
+        rf"(?<=\bimport ){ORIGINAL}(?![\w.])",
+        rf"(?<=-m ){ORIGINAL}\b|(?<=-m, ){ORIGINAL}\b",
+        rf'(?<=^known-first-party = \["){ORIGINAL}(?=")',
+        # A command line: the module, and a command of it. And the names of its loggers.
+        rf"""(?<=["']){ORIGINAL}(?=["'], ["'](?:{COMMANDS})["'])""",
+        rf"""(?<=process\(["']){ORIGINAL}(?=["'])|(?<=\[0\] == ["']){ORIGINAL}(?=["'])""",
+        rf"""(?<=["']){ORIGINAL}(?=\.["'])""",
+    )
+    folders = (
+        rf"""(?<=/ ["']){ORIGINAL}(?=["'])|(?<=Path\(["']){ORIGINAL}(?=["'])""",
+        rf"""(?<=["']){ORIGINAL}(?=["'], ["']alembic["'])""",
+        rf'(?<=^source = \["){ORIGINAL}(?=")',
+        rf"(?<=^!){ORIGINAL}$",
+        rf"(?<=alembic\.ini ){ORIGINAL}\b|(?<=compileall -q ){ORIGINAL}\b",
+    )
     return [
-        (rf"(?<=\bfrom ){ORIGINAL}(?= import\b)", package.name),
-        (rf"(?<=\bimport ){ORIGINAL}(?![\w.])", package.name),
-        (
-            rf"""(?<=-m ){ORIGINAL}\b|(?<=-m, ){ORIGINAL}\b|(?<="-m", "){ORIGINAL}(?=")""",
-            package.name,
-        ),
-        (rf'(?<=/ "){ORIGINAL}(?=")', package.folder),
-        (rf'(?<=^known-first-party = \["){ORIGINAL}(?=")', package.name),
-        (rf'(?<=^files = \["){ORIGINAL}(?=")|(?<=^source = \["){ORIGINAL}(?=")', package.folder),
-        (rf"(?<=^!){ORIGINAL}$", package.folder),
-        (rf"(?<=alembic\.ini ){ORIGINAL}\b|(?<=compileall -q ){ORIGINAL}\b", package.folder),
+        *((pattern, package.name) for pattern in names),
+        *((pattern, package.folder) for pattern in folders),
     ]

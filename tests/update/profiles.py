@@ -73,7 +73,9 @@ def _rename_package(project: Path) -> None:
         text = re.sub(r"(?<![\w.])app\.(?=(api|cli|core|db|main|models|services)\b)", "shop.", text)
         text = re.sub(r"-m app\b", "-m shop", text).replace('"-m", "app"', '"-m", "shop"')
         if file.suffix == ".py":
-            text = text.replace('/ "app"', '/ "shop"')
+            text = re.sub(r'((/ |process\(|Path\()")app"', r'\1shop"', text)
+            commands = "serve|dev|migrate|openapi|create-user"
+            text = re.sub(rf'"app(\."|", "({commands})")', r'"shop\1', text)
         else:
             text = re.sub(r'(?<=[\["! ])app(?=["/]|$)', "shop", text, flags=re.MULTILINE)
         if file.name == "Dockerfile":
