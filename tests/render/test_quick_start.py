@@ -61,7 +61,7 @@ def test_message_and_readmes_start_a_project_alike(
         ]
     elif manager == questions()["package_manager"]["default"]:
         render, enter, *commands = first_commands(ROOT / "README.md")
-        assert render == "uvx copier copy PATH/TO/copier-fastapi-postgres my-backend"
+        assert render == "uvx copier copy https://HOST/OWNER/copier-fastapi-postgres.git my-backend"
         assert [enter, *commands] == said
 
 
