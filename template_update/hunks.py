@@ -102,6 +102,8 @@ def _combine_lists(base: list[str], ours: list[str], theirs: list[str]) -> list[
         return None
     lines: list[str] = []
     for target in dict.fromkeys([*mine, *other]):
+        if target != IMPORTS and target in before and not (target in mine and target in other):
+            return None  # a side deleted the list
         was, here, there = (side.get(target, {}) for side in (before, mine, other))
         removed = [item for item in was if item not in here or item not in there]
         items = [item for item in dict.fromkeys([*here, *there]) if item not in removed]
@@ -128,18 +130,26 @@ def _lists(text: str) -> dict[str, dict[str, None]] | None:
     found: dict[str, dict[str, None]] = {}
     for node in nodes:
         if isinstance(node, ast.Import | ast.ImportFrom):
-            items = _imports(node)
-            found.setdefault(IMPORTS, {}).update(dict.fromkeys(items))
+            found.setdefault(IMPORTS, {}).update(dict.fromkeys(_imports(node)))
         elif (
             isinstance(node, ast.Assign)
             and isinstance(node.value, ast.List)
             and isinstance(node.targets[0], ast.Name)
         ):
-            segments = (ast.get_source_segment(text, item) or "" for item in node.value.elts)
-            found[node.targets[0].id] = dict.fromkeys(it.replace("'", '"') for it in segments)
+            items = [_item(text, item) for item in node.value.elts]
+            if len(set(items)) < len(items):
+                return None  # their number means something
+            found[node.targets[0].id] = dict.fromkeys(items)
         else:
             return None
     return found
+
+
+def _item(text: str, node: ast.expr) -> str:
+    """Return the text of an item; the same for a string in either kind of quotes."""
+    segment = ast.get_source_segment(text, node) or ""
+    quoted = isinstance(node, ast.Constant) and isinstance(node.value, str)
+    return f'"{segment[1:-1]}"' if quoted and re.fullmatch(r"'[^'\"\\]*'", segment) else segment
 
 
 def _imports(node: ast.Import | ast.ImportFrom) -> list[str]:

@@ -33,7 +33,8 @@ class Source:
         `gh:OWNER/NAME`. Raises `UpdateError` if nothing can be cloned from there.
         """
         try:
-            Repository(project).git("clone", "--quiet", url_of(address, project), str(folder))
+            url = url_of(address, project)
+            Repository(project).git("clone", "--quiet", "--", url, str(folder))
         except GitError as error:
             reason = (str(error).splitlines() or ["git clone failed"])[-1]
             raise UpdateError(

@@ -43,6 +43,15 @@ def merged(base: str, ours: str, theirs: str, name: str = "x.py") -> str | None:
             '__all__ = [\n    "a",\n    "b",\n    "c",\n    "d",\n]\n',
             id="a-list-that-the-other-side-reformatted",
         ),
+        pytest.param("x = [1]\n", "x = [1, 1]\n", "x = [1, 2]\n", None, id="repeated-items"),
+        pytest.param("x = [1]\n", "x = [1, 2]\n", "y = [1]\n", None, id="a-list-that-one-deleted"),
+        pytest.param(
+            "x = ['a']\n",
+            "x = ['a', \"it's\"]\n",
+            "x = ['a', 'say \"b\"']\n",
+            'x = [\n    "a",\n    "it\'s",\n    \'say "b"\',\n]\n',
+            id="strings-with-quotes",
+        ),
         pytest.param(
             "x = f(1)\n", "x = f(2)\n", "x = f(3)\n", None, id="an-assignment-that-is-no-list"
         ),
