@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from template_update.errors import UpdateError
+from template_update.errors import UpdateError, UpToDate
 from template_update.git import GitError
 from template_update.project import Project, environment
 from template_update.update import Request, Update, prepared
@@ -54,9 +54,6 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         project = Project.find(Path.cwd())
         with prepared(project, request) as update:
-            if update is None:
-                print(f"The project has the newest version, {project.version}.")
-                return 0
             report = update.report.markdown()
             print(report, flush=True)
             if asked.report:
@@ -65,6 +62,9 @@ def main(arguments: list[str] | None = None) -> int:
                 print("This was a preview: nothing has changed.")
                 return CONFLICTS if update.has_conflicts else 0
             return _finish(update, project, check=asked.check)
+    except UpToDate as message:
+        print(message)
+        return 0
     except UpdateError as error:
         print(f"template-update: {error}", file=sys.stderr)
     except GitError as error:

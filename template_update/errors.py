@@ -3,3 +3,7 @@
 
 class UpdateError(Exception):
     """An update that cannot be done. The message is one sentence that says what to do."""
+
+
+class UpToDate(Exception):
+    """There is nothing newer. The message says which version the project has."""

@@ -20,6 +20,11 @@ class MissingName:
     line: int
     name: str
 
+    @property
+    def place(self) -> tuple[str, str]:
+        """The file and the name; lines move."""
+        return self.file, self.name
+
     def __str__(self) -> str:
         """Return `file:line: name`."""
         return f"{self.file}:{self.line}: {self.name}"

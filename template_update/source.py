@@ -77,6 +77,16 @@ class Source:
         contained = [it for it in self.releases if self._contains(commit, it.commit)]
         return contained[-1].version if contained else UNRELEASED
 
+    def is_newer(self, commit: str, other: str) -> bool:
+        """Return whether a commit is newer than another: by its version, or in the history.
+
+        A project may come from a commit after the newest release.
+        """
+        versions = Version(self.version(commit)), Version(self.version(other))
+        if versions[0] != versions[1]:
+            return versions[0] > versions[1]
+        return commit != other and self._contains(commit, other)
+
     def name(self, commit: str) -> str:
         """Return what people call a commit: its version, and how many commits came after it."""
         version = self.version(commit)

@@ -20,7 +20,7 @@ from packaging.version import Version
 
 from template_update.codemods import folder as codemods
 from template_update.codemods.registry import Renames, between
-from template_update.errors import UpdateError
+from template_update.errors import UpdateError, UpToDate
 from template_update.formatting import Formatter
 from template_update.git import Repository
 from template_update.merging import Merged, commit_folder, merge
@@ -107,35 +107,33 @@ class Update:
 
 
 @contextmanager
-def prepared(project: Project, request: Request) -> Iterator[Update | None]:
-    """Prepare an update in a temporary work tree, or give None if there is nothing newer.
+def prepared(project: Project, request: Request) -> Iterator[Update]:
+    """Prepare an update in a temporary work tree. Nothing of the project changes.
 
-    Raises `UpdateError` if the update cannot be done. Nothing of the project changes.
+    Raises `UpToDate` if there is nothing newer, and `UpdateError` if it cannot be done.
     """
     with TemporaryDirectory(prefix="template-update-") as name:
         folder = Path(name).resolve()
         source = Source.open(project.source, project.path, folder / "template")
         versions = find_versions(project, source, request)
-        if versions is None:
-            yield None
-            return
         branch = f"template/{source.version(versions.after)}"
         check_branch(project, branch)
         with detached_worktree(project.repository, folder / "project") as worktree:
-            yield _merge(project, source, versions, request, folder, worktree, branch)
+            report = _Merge(project, source, versions, worktree).run(request.data)
+            yield Update(project, worktree, report, branch)
 
 
-def find_versions(project: Project, source: Source, request: Request) -> Versions | None:
-    """Return the versions to update between, or None if there is nothing to do."""
+def find_versions(project: Project, source: Source, request: Request) -> Versions:
+    """Return the versions to update between. Raises `UpToDate`, and `UpdateError`."""
     before = source.commit(request.origin or project.version)
     after = source.commit(request.to) if request.to else source.releases[-1].commit
-    old, new = source.version(before), source.version(after)
-    if Version(new) < Version(old):
+    new = source.version(after)
+    if source.is_newer(before, after):
         if request.to:
             raise UpdateError(f"The project has {source.name(before)}, which is newer than {new}.")
         after = before
     if before == after and not request.data:
-        return None
+        raise UpToDate(f"The project has the newest version, {source.name(before)}.")
     unknown = request.data.keys() - source.config(after).keys()
     if unknown:
         raise UpdateError(f"Version {new} has no question {', '.join(sorted(unknown))}.")
@@ -181,79 +179,111 @@ def detached_worktree(repository: Repository, folder: Path) -> Iterator[Reposito
         repository.git("worktree", "prune")
 
 
-def _merge(
-    project: Project,
-    source: Source,
-    versions: Versions,
-    request: Request,
-    folder: Path,
-    worktree: Repository,
-    branch: str,
-) -> Update:
-    config = source.config(versions.after)
-    # Below the same path as in the repository, so that git finds the files where the project is.
-    old, new = folder / "before" / project.folder, folder / "after" / project.folder
-    render(source, versions.before, project.answers, old)
-    render(source, versions.after, {**project.answers, **request.data}, new)
-    answers = read_answers(new)
-    part = Path("backend" if answers.get("repo_layout") == "monorepo" else "")
-    needs_migration = initial_migration(old / part) != initial_migration(new / part)
-    for render_folder in (old, new):
-        remove_what_no_update_brings(render_folder, config, answers)
-    # What the project's file says is what the update changes, whoever wrote it.
-    shutil.copyfile(worktree.path / project.folder / ANSWERS_FILE, old / ANSWERS_FILE)
+class _Merge:
+    """The steps between the clone and the report, on what they share.
 
-    backend = worktree.path / project.backend
-    package = find_package(_below(project.files(), project.backend), _files(old / part))
-    for render_folder in (old, new):
-        rename_package(render_folder / part, package, backend)
-    names_before = Names(backend, package).missing()
-    renamed: set[Path] = set()
-    descriptions: list[str] = []
-    for renames in between(source.version(versions.before), source.version(versions.after)):
-        codemods.apply(renames, old / part, package)
-        if files := codemods.apply(renames, backend, package):
-            renamed.update(files)
-            descriptions += renames.descriptions()
-    formatter = Formatter.of(backend)
-    formatter.format(backend, sorted(it for it in renamed if it.suffix == ".py"))
-    if worktree.git("status", "--porcelain"):
-        worktree.git("add", "--all")
-        message = f"Take the names of the template {source.name(versions.after)}"
-        worktree.git("commit", "--quiet", "--no-verify", "--message", message)
+    old, new: the backend's folder in the renders of the two versions.
+    """
 
-    rendered = commit_folder(worktree, folder / "before", folder / "index-rendered", "Rendered")
-    moved = moved_modules(worktree, rendered, project.backend, package)
-    for render_folder in (old, new):
-        codemods.apply(moved, render_folder / part, package)
-    formatter.format_like(backend, old / part, new / part)
-    start = worktree.git("rev-parse", "HEAD")
-    label = f"Template {source.name(versions.after)}"
-    base = commit_folder(worktree, folder / "before", folder / "index-before", "Before")
-    changed = commit_folder(worktree, folder / "after", folder / "index-after", label, base)
-    merged = merge(worktree, changed)
-    _format_combined(worktree, formatter, backend, merged)
+    def __init__(
+        self, project: Project, source: Source, versions: Versions, worktree: Repository
+    ) -> None:
+        self.project = project
+        self.source = source
+        self.versions = versions
+        self.worktree = worktree
+        self.folder = worktree.path.parent
+        self.backend = worktree.path / project.backend
+        self.report = Report(source.name(versions.before), source.name(versions.after))
 
-    report = Report(source.name(versions.before), source.name(versions.after))
-    report.upgrading = _upgrading(source, versions)
-    report.questions = new_questions(source.config(versions.before), config, answers)
-    report.changed_answers = {
-        name: (project.answers.get(name), answers[name])
-        for name in request.data
-        if name in answers and name not in report.questions
-    }
-    report.files = worktree.git("diff", "--stat=100", "HEAD").splitlines()
-    report.moved = _moved(worktree, rendered, start, base, changed)
-    report.renamed_names = descriptions
-    report.merged = merged
-    report.needs_migration = needs_migration
-    report.missing = sorted(
-        (it for it in Names(backend, package).missing() - names_before), key=str
-    )
-    own = _below(worktree.names("diff", "--name-only", base, start), project.backend)
-    members = removed_members(old / part, new / part, package)
-    report.members = uses_of_members(backend, own, members)
-    return Update(project, worktree, report, branch)
+    def run(self, data: Mapping[str, str]) -> Report:
+        """Merge, and return the report. data: the answers that change."""
+        self._render(data)
+        names_before = {it.place for it in Names(self.backend, self.package).missing()}
+        self._take_new_names()
+        self._merge()
+        self._describe(names_before)
+        return self.report
+
+    def _render(self, data: Mapping[str, str]) -> None:
+        """Render both versions, without what no update brings, and with the package's own name."""
+        project, source, versions = self.project, self.source, self.versions
+        # Below the same path as in the repository, so that git finds the files where they are.
+        folders = [self.folder / name / project.folder for name in ("before", "after")]
+        render(source, versions.before, project.answers, folders[0])
+        render(source, versions.after, {**project.answers, **data}, folders[1])
+        answers = read_answers(folders[1])
+        part = Path("backend" if answers.get("repo_layout") == "monorepo" else "")
+        self.old, self.new = (folder / part for folder in folders)
+        self.report.needs_migration = initial_migration(self.old) != initial_migration(self.new)
+        config = source.config(versions.after)
+        for folder in folders:
+            remove_what_no_update_brings(folder, config, answers)
+        # What the project's file says is what the update changes, whoever wrote it.
+        own_answers = self.worktree.path / project.folder / ANSWERS_FILE
+        shutil.copyfile(own_answers, folders[0] / ANSWERS_FILE)
+
+        self.package = find_package(_below(project.files(), project.backend), _files(self.old))
+        for folder in (self.old, self.new):
+            rename_package(folder, self.package, self.backend)
+        asked = new_questions(source.config(versions.before), config, answers)
+        self.report.questions = asked
+        self.report.changed_answers = {
+            name: (project.answers.get(name), answers[name])
+            for name in data
+            if name in answers and name not in asked
+        }
+
+    def _take_new_names(self) -> None:
+        """Apply the renames of the releases to the old render and to the project; commit them."""
+        renamed: set[Path] = set()
+        source, versions = self.source, self.versions
+        for renames in between(source.version(versions.before), source.version(versions.after)):
+            codemods.apply(renames, self.old, self.package)
+            if files := codemods.apply(renames, self.backend, self.package):
+                renamed.update(files)
+                self.report.renamed_names += renames.descriptions()
+        python = sorted(it for it in renamed if it.suffix == ".py")
+        Formatter.of(self.backend).format(self.backend, python)
+        if self.worktree.git("status", "--porcelain"):
+            self.worktree.git("add", "--all")
+            message = f"Take the names of the template {self.report.after}"
+            self.worktree.git("commit", "--quiet", "--no-verify", "--message", message)
+
+    def _merge(self) -> None:
+        """Give the renders the project's places of modules and format, and merge them."""
+        self.start = self.worktree.git("rev-parse", "HEAD")
+        self.rendered = self._commit("before", "Rendered")
+        moved = moved_modules(self.worktree, self.rendered, self.project.backend, self.package)
+        for folder in (self.old, self.new):
+            codemods.apply(moved, folder, self.package)
+        formatter = Formatter.of(self.backend)
+        formatter.format_like(self.backend, self.old, self.new)
+        self.base = self._commit("before", "Before")
+        self.changed = self._commit("after", f"Template {self.report.after}", self.base)
+        self.report.merged = merge(self.worktree, self.changed)
+        _format_combined(self.worktree, formatter, self.backend, self.report.merged)
+
+    def _commit(self, name: str, message: str, parent: str | None = None) -> str:
+        index = self.folder / f"index-{message.split()[0]}"
+        return commit_folder(self.worktree, self.folder / name, index, message, parent)
+
+    def _describe(self, names_before: set[tuple[str, str]]) -> None:
+        """Fill in what only the merged result shows."""
+        report, worktree = self.report, self.worktree
+        report.upgrading = _upgrading(self.source, self.versions)
+        report.files = worktree.git("diff", "--stat=100", "HEAD").splitlines()
+        touched = worktree.names("diff", "--name-only", "--no-renames", self.base, self.changed)
+        report.moved = {
+            old: new
+            for old, new in renamed_files(worktree, self.rendered, self.start)
+            if old in touched or new in touched
+        }
+        missing = Names(self.backend, self.package).missing()
+        report.missing = sorted((it for it in missing if it.place not in names_before), key=str)
+        own = worktree.names("diff", "--name-only", self.base, self.start)
+        members = removed_members(self.old, self.new, self.package)
+        report.members = uses_of_members(self.backend, _below(own, self.project.backend), members)
 
 
 def moved_modules(worktree: Repository, rendered: str, prefix: str, package: Package) -> Renames:
@@ -292,15 +322,6 @@ def _upgrading(source: Source, versions: Versions) -> dict[str, str]:
     between = [it.version for it in source.releases if old < Version(it.version) <= new]
     texts = {version: upgrading(changelog, version) for version in between}
     return {version: text for version, text in texts.items() if text}
-
-
-def _moved(
-    worktree: Repository, rendered: str, start: str, base: str, changed: str
-) -> dict[str, str]:
-    """Return the files that the project moved and the template changed."""
-    touched = set(worktree.names("diff", "--name-only", "--no-renames", base, changed))
-    moved = renamed_files(worktree, rendered, start)
-    return {old: new for old, new in moved if not touched.isdisjoint((old, new))}
 
 
 def _below(names: list[str], folder: str) -> list[str]:

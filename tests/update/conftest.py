@@ -8,7 +8,7 @@ import pytest
 from hooks.projects import project_environment, python_answer, python_in
 from tests.commands import COPIER, commit, git, run
 from tests.rendering import data
-from tests.update.history import FEATURES, History, make_history
+from tests.update.history import FEATURES, PREVIOUS, History, make_history, replace
 from tests.variants import Answers
 
 
@@ -31,6 +31,15 @@ def project_from(history: History, tmp_path: Path) -> Callable[[str, Answers], P
         return project
 
     return render
+
+
+@pytest.fixture
+def disagreeing(project_from: Callable[[str, Answers], Path]) -> Path:
+    """Return a project that has changed a line that the template has changed, too."""
+    project = project_from(PREVIOUS, {})
+    replace(project / ".github/workflows/ci.yml", "timeout-minutes: 10", "timeout-minutes: 99")
+    commit(project, "Our timeout")
+    return project
 
 
 @pytest.fixture(scope="session")

@@ -90,6 +90,21 @@ def test_newest_version_is_taken_and_then_there_is_nothing_to_do(project_from: P
     assert state(project) == before
 
 
+def test_project_of_a_commit_after_the_newest_release_is_not_taken_back(tmp_path: Path) -> None:
+    source = tmp_path / "template"
+    git(tmp_path, "clone", "--quiet", "--no-tags", ROOT, source)
+    (source / "template/{{ backend_dir }}/docs/later.md").write_text("Later.\n")
+    commit(source, "After the newest release")
+    project = tmp_path / "project"
+    run([*COPIER, "copy", "--defaults", "--quiet", "--vcs-ref=HEAD", source, project], tmp_path)
+    git(project, "init", "--quiet")
+    commit(project, "Start")
+    before = state(project)
+    said = template_update(project)
+    assert f"has the newest version, {releases(ROOT)[-1].version} and " in said
+    assert state(project) == before
+
+
 def test_answers_change_and_new_ones_are_reported(
     history: History, project_from: ProjectFrom, tmp_path: Path
 ) -> None:
@@ -153,15 +168,6 @@ def test_preview_tells_everything_and_changes_nothing(project_from: ProjectFrom)
 
 
 # Conflicts
-
-
-@pytest.fixture
-def disagreeing(project_from: ProjectFrom) -> Path:
-    """Return a project that has changed a line that the template has changed, too."""
-    project = project_from(PREVIOUS, ANSWERS)
-    replace(project / ".github/workflows/ci.yml", "timeout-minutes: 10", "timeout-minutes: 99")
-    commit(project, "Our timeout")
-    return project
 
 
 def test_conflict_is_left_to_resolve_in_a_second_work_tree(disagreeing: Path) -> None:

@@ -202,15 +202,6 @@ def test_update_takes_the_newest_version_and_says_when_there_is_one(
     run([*COPIER, "check-update", "--quiet"], project)
 
 
-@pytest.fixture
-def disagreeing(project_from: ProjectFrom) -> Path:
-    """Give a project that has changed a line that the template has changed too."""
-    project = project_from(PREVIOUS, ANSWERS)
-    replace(project / ".github/workflows/ci.yml", "timeout-minutes: 10", "timeout-minutes: 99")
-    commit(project, "Our timeout")
-    return project
-
-
 def test_conflict_is_visible_and_loses_nothing(history: History, disagreeing: Path) -> None:
     update(disagreeing, history.current)
     workflow = ".github/workflows/ci.yml"
