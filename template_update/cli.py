@@ -57,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
             report = update.report.markdown()
             print(report, flush=True)
             if asked.report:
-                asked.report.write_text(report, encoding="utf-8")
+                _write(asked.report, report)
             if asked.preview:
                 print("This was a preview: nothing has changed.")
                 return CONFLICTS if update.has_conflicts else 0
@@ -75,6 +75,13 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("template-update: interrupted; your work tree has not changed.", file=sys.stderr)
     return 1
+
+
+def _write(file: Path, report: str) -> None:
+    try:
+        file.write_text(report, encoding="utf-8")
+    except OSError as error:
+        raise UpdateError(f"The report cannot be written to {file}: {error.strerror}.") from error
 
 
 def _finish(update: Update, project: Project, *, check: bool) -> int:

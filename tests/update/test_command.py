@@ -257,6 +257,15 @@ def test_request_that_makes_no_sense_is_refused(
     assert said in refused(project_from(history.current, ANSWERS), *arguments)
 
 
+def test_report_that_cannot_be_written_stops_the_update(project_from: ProjectFrom) -> None:
+    project = project_from(PREVIOUS, ANSWERS)
+    before = state(project)
+    said = template_update(project, TO, "--report=/nowhere/report.md", exit_code=1)
+    assert "template-update: The report cannot be written to /nowhere/report.md" in said
+    assert "Traceback" not in said
+    assert state(project) == before
+
+
 def test_source_with_another_history_is_refused_until_a_version_is_named(
     history: History, project_from: ProjectFrom, tmp_path: Path
 ) -> None:

@@ -191,6 +191,18 @@ def test_make_runs_the_command_of_the_newest_version(
     assert f"template/{NEXT.removeprefix('v')}" in git(project, "branch")
 
 
+def test_make_says_that_pipx_is_missing(
+    history: History, project_from: ProjectFrom, tmp_path: Path
+) -> None:
+    project = project_from(history.current, {"package_manager": "pip"})
+    (tmp_path / "bin").mkdir()
+    for name in ("git", "make", "sed", "sh"):
+        (tmp_path / "bin" / name).symlink_to(shutil.which(name) or "")
+    path = {"PATH": str(tmp_path / "bin")}
+    said = run(["make", "template-update"], project, path, exit_code=2)
+    assert "Install pipx first" in said
+
+
 def test_make_says_that_the_template_has_moved(project_from: ProjectFrom) -> None:
     project = project_from(NEXT, {})
     replace(project / ".copier-answers.yml", "_src_path: .*", "_src_path: /nowhere/template")
