@@ -27,8 +27,12 @@ class Outcome:
     def __str__(self) -> str:
         """Return the cell of the table."""
         if self.files:
-            return f"{self.hunks} conflicts in {self.files} files"
+            return f"{_count(self.hunks, 'conflict')} in {_count(self.files, 'file')}"
         return ", ".join(part for part in ("0 conflicts", self.suite) if part)
+
+
+def _count(number: int, name: str) -> str:
+    return f"{number} {name}{'' if number == 1 else 's'}"
 
 
 def table(folder: Path) -> str:
