@@ -22,10 +22,19 @@ def dependency(name: str) -> str:
 
 
 def install_poetry(folder: Path, python: Path) -> Path:
-    """Install the Poetry that the generated image has; gives the command."""
+    """Install the Poetry that the generated image has, and return its command."""
+    return install(folder, python, dependency("poetry"), "poetry-plugin-pypi-mirror") / "poetry"
+
+
+def install_pipx(folder: Path, python: Path) -> Path:
+    """Install pipx, which projects without uv run the update with, and return its command."""
+    return install(folder, python, "pipx") / "pipx"
+
+
+def install(folder: Path, python: Path, *packages: str) -> Path:
+    """Install packages into a new environment, and return the folder of their commands."""
     uv = [sys.executable, "-m", "uv"]
     run([*uv, "venv", "--quiet", "--python", python, folder], ROOT)
     environment = os.environ | {"VIRTUAL_ENV": str(folder)}
-    packages = [dependency("poetry"), "poetry-plugin-pypi-mirror"]
     run([*uv, "pip", "install", "--quiet", *packages], ROOT, environment)
-    return folder / "bin" / "poetry"
+    return folder / "bin"

@@ -14,7 +14,7 @@ import pytest
 
 from hooks.projects import find_python, project_environment, python_of
 from tests.commands import commit, run
-from tests.installing import POETRY_INDEX, install_poetry
+from tests.installing import POETRY_INDEX, install_pipx, install_poetry
 from tests.rendering import backend, files
 from tests.servers import free_port, started
 from tests.tools import give_up
@@ -151,7 +151,7 @@ def follow(variant: Variant, folder: Path, commands: list[str], tmp_path: Path) 
                 if command.startswith("make migration"):
                     # Before it, or it would mend what is missing.
                     check_migrations(variant)
-                elif "copier update" in command:
+                elif command == "make template-update ARGS=--preview":
                     finish_dependency(variant)
                     commit(variant.project, "Our work")
                 variant.run(command, folder=folder)
@@ -233,6 +233,8 @@ def environment_with(manager: str, python: Path, folder: Path) -> dict[str, str]
         (tools / other).chmod(0o755)
     if manager == "poetry":
         (tools / "poetry").symlink_to(install_poetry(folder / "poetry", python))
+    if manager != "uv":
+        (tools / "pipx").symlink_to(install_pipx(folder / "pipx", python))
     environment = project_environment(
         python,
         PORT=str(free_port()),

@@ -82,7 +82,7 @@ def make_previous(repository: Path) -> None:
     # A page does not exist yet, and one still does.
     (backend / "docs/updating.md.jinja").rename(backend / "docs/old.md")
     readme = backend / "README.md.jinja"
-    replace(readme, r" \[docs/updating\.md\]\(docs/updating\.md\) explains[^.]*\.", "")
+    replace(readme, r"\[docs/updating\.md\]\(docs/updating\.md\) explains[^.]*\.", "")
     # A model lacks an index, and so does the first migration.
     replace(backend / "app/models/session.py", r"(expires_at.*), index=True\)", r"\1)")
     replace(backend / "alembic/versions/0001_initial.py", r".*ix_sessions_expires_at.*\n", "", 2)

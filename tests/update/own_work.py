@@ -14,10 +14,12 @@ NEW: Final = {
 # At the ends, away from what a version changes.
 ADDED: Final = {
     "app/api/v1/__init__.py": "# The endpoint's router.\n",
-    "app/models/__init__.py": "# The model's import.\n",
     "env.example": "MY_SETTING=1\n",
     "README.md": "\nA paragraph of ours.\n",
 }
+# Among the imports. The list after them is where versions add, too.
+MODELS: Final = "app/models/__init__.py"
+MODEL: Final = "# The model's import.\n"
 STEP: Final = "      - run: make ours\n"
 CHANGED: Final = ("JWT_ACCESS_TTL_SECONDS=900", "JWT_ACCESS_TTL_SECONDS=600")
 
@@ -28,6 +30,7 @@ def do_work(project: Path) -> None:
         (backend(project) / name).write_text(text)
     for name, text in ADDED.items():
         replace(backend(project) / name, r"\Z", text)
+    replace(backend(project) / MODELS, r"(?=from app\.models\.session)", MODEL)
     replace(backend(project) / "env.example", *CHANGED)
     replace(workflow(project), r"\Z", STEP)
 
@@ -38,11 +41,12 @@ def assert_work_is_there(project: Path) -> None:
         assert (backend(project) / name).read_text() == text
     for name, text in ADDED.items():
         assert (backend(project) / name).read_text(encoding="utf-8").endswith(text), name
+    assert MODEL in (backend(project) / MODELS).read_text(encoding="utf-8")
     assert CHANGED[1] in (backend(project) / "env.example").read_text(encoding="utf-8")
     assert workflow(project).read_text(encoding="utf-8").endswith(STEP)
 
 
 def workflow(project: Path) -> Path:
-    """Give the workflow that checks the backend."""
+    """Return the workflow that checks the backend."""
     name = "ci" if backend(project) == project else "backend"
     return project / f".github/workflows/{name}.yml"

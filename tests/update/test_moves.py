@@ -10,7 +10,7 @@ from tests.rendering import add_move, backend, data, example_move, without_moves
 from tests.update.history import History, replace
 from tests.variants import columns
 
-BEFORE, MAJOR = "v8999.0.0", "v9000.0.0"
+BEFORE, MAJOR = "v6999.0.0", "v7000.0.0"
 OLD, NEW = "app/old.py", "app/new.py"  # as in the example
 TEXT = """FIRST = 1
 

@@ -120,8 +120,8 @@ def test_layout_changes_by_the_commands_of_the_page(
     monorepo = {**ANSWERS, "repo_layout": "monorepo"}
     new = fresh(history, history.current, monorepo, tmp_path / "fresh")
     same = {name for name, text in new.items() if files(project)[name] == text}
-    # All but those in which that work is.
-    assert len(new.keys() - same) == len(ADDED) + 1
+    # All but those in which that work is: these, the models and the workflow.
+    assert len(new.keys() - same) == len(ADDED) + 2
     update(project, NEXT)
     assert_work_is_there(project)
 

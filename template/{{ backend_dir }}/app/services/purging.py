@@ -109,8 +109,10 @@ async def _delete(
     which: ColumnElement[bool],
 ) -> int:
     (key,) = table.__table__.primary_key
-    batch = select(key).where(which).limit(BATCH).with_for_update(skip_locked=True)
-    statement = delete(table).where(key.in_(batch)).returning(key)
+    # In a CTE, which runs once. Postgres may run a plain subquery again for each row, and lock and
+    # delete another batch each time.
+    batch = select(key).where(which).limit(BATCH).with_for_update(skip_locked=True).cte("batch")
+    statement = delete(table).where(key.in_(select(batch.c[key.name]))).returning(key)
     total = 0
     while True:
         async with db.begin():

@@ -72,12 +72,33 @@ async def largest_delete(db: asyncpg.Connection) -> AsyncIterator[None]:
     await db.execute("DROP FUNCTION note_delete CASCADE; DROP TABLE deletes")
 
 
+@pytest.fixture(
+    params=[(), ("hashagg", "hashjoin", "material", "mergejoin", "sort")],
+    ids=["any plan", "nested loops"],
+)
+async def plan(
+    request: pytest.FixtureRequest, app: FastAPI, db: asyncpg.Connection
+) -> AsyncIterator[None]:
+    """Let Postgres join as it likes, or by nested loops, which repeat a subquery for each row."""
+    database = await db.fetchval("SELECT quote_ident(current_database())")
+    for method in request.param:
+        await db.execute(f"ALTER DATABASE {database} SET enable_{method} = off")
+    await app.state.database.engine.dispose()  # new connections have the settings
+    yield
+    await db.execute(f"ALTER DATABASE {database} RESET ALL")
+    await app.state.database.engine.dispose()
+
+
 @pytest.mark.parametrize(
     ("sessions", "tokens"), [(1, 3 * BATCH + 1), (60, 50)], ids=["one busy session", "many"]
 )
-@pytest.mark.usefixtures("largest_delete")
+@pytest.mark.usefixtures("largest_delete", "plan")
 async def test_no_statement_deletes_more_than_a_batch(
-    app: FastAPI, ada: PublicUser, db: asyncpg.Connection, sessions: int, tokens: int
+    app: FastAPI,
+    ada: PublicUser,
+    db: asyncpg.Connection,
+    sessions: int,
+    tokens: int,
 ) -> None:
     await add_sessions(db, ada, sessions, tokens)
 
