@@ -2,17 +2,20 @@
 
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from tests.client import Browser
 from tests.load import Call, Load, Result, call_once, load
 from tests.production import CREDENTIALS, LOGIN, LOGOUT, ME, REFRESH, Site
-from tests.servers import Server
+from tests.servers import Server, wait_until
 
 TIMEOUT_SECONDS = 5.0
 # The application waits for one timeout; the rest is for a busy machine.
 RECOVERY_SECONDS = 3 * TIMEOUT_SECONDS
+# Reads wait for it, too.
+LOCK_USERS = "LOCK TABLE users IN ACCESS EXCLUSIVE MODE"
 
 
 def mixed_load(site: Site, server: Server) -> list[tuple[Browser, Call]]:
@@ -87,9 +90,11 @@ def test_connections_that_the_database_has_ended_are_replaced_unnoticed(
 ) -> None:
     browser = site.sign_in(replica)
     for _ in range(5):
-        # As many connections as calls at once: all of them end.
-        with load(*[(browser, Call("GET", ME)) for _ in range(5)]) as noted:
-            noted.wait_for(20, 200)
+        # Requests that wait for a lock at the same time take a connection each. All of them end.
+        with ThreadPoolExecutor(5) as threads, site.postgres.holding(LOCK_USERS, site.database):
+            calls = [threads.submit(call_once, browser, Call("GET", ME)) for _ in range(5)]
+            wait_until(lambda: site.waiting_for_a_lock() == 5, "they don't wait")
+        assert [call.result().status for call in calls] == [200] * 5
         assert site.connections() > 1
         site.postgres.hang_up(site.database)
         # The replica reads that the connections are closed before it responds, however busy it is.
