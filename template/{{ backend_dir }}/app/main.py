@@ -10,7 +10,6 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
 from app.api import v1
-from app.api.cookies import AuthCookies
 from app.api.docs import add_docs, describe
 from app.api.handlers import handle_http_exception, handle_validation_error
 from app.api.health import add_health
@@ -21,27 +20,20 @@ from app.api.middleware.cross_site import CrossSiteMiddleware
 from app.api.middleware.errors import ErrorMiddleware
 from app.api.middleware.origin_hint import OriginHintMiddleware
 from app.api.middleware.proxy import ProxyHintMiddleware
-from app.core.security import PasswordHasher
+from app.api.state import AppState, state_of
 from app.core.settings import PROJECT_NAME, Settings
 from app.core.shutdown import delay_shutdown
 from app.core.startup import load_or_exit
 from app.core.telemetry import telemetry_config
-from app.db.revisions import Revisions
-from app.db.session import Database
-from app.services.throttle import Throttle
 
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Open what the process needs; the database may still be away."""
-    settings: Settings = app.state.settings
-    app.state.revisions = Revisions.load()
-    app.state.database = Database.from_settings(settings)
-    app.state.hasher = PasswordHasher(settings.bcrypt_rounds)
-    with delay_shutdown(app.state, settings.shutdown_delay_seconds):
+    """Close at the end what requests have opened. The database may be unavailable at the start."""
+    state = state_of(app)
+    with delay_shutdown(state, state.settings.shutdown_delay_seconds):
         yield
-    app.state.hasher.close()
-    await app.state.database.close()
+    await state.close()
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -82,10 +74,7 @@ def create_app(settings: Settings) -> FastAPI:
         ],
         telemetry=telemetry_config(enabled=settings.telemetry_enabled),
     )
-    app.state.settings = settings
-    app.state.cookies = AuthCookies(settings)
-    app.state.throttle = Throttle(settings)
-    app.state.draining = False
+    app.state.shared = AppState.from_settings(settings)
     add_health(app)
     app.include_router(v1.router)
     describe(app)

@@ -1,4 +1,4 @@
-"""What endpoints ask for. All async: FastAPI would run a plain function in a thread."""
+"""The dependencies of endpoints. All are async: FastAPI would run a plain function in a thread."""
 
 from collections.abc import AsyncIterator
 from typing import Annotated
@@ -6,80 +6,55 @@ from typing import Annotated
 from fastapi import Depends, Header, Request, Security
 from fastapi.openapi.models import APIKey, APIKeyIn
 from fastapi.security.base import SecurityBase
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.api.cookies import AuthCookies
+from app.api.state import AppState, state_of
 from app.core.addresses import normalize_address
 from app.core.settings import Settings
-from app.db.session import Database, get_db
 from app.services.errors import NotSignedIn
-from app.services.gate import PasswordGate
 from app.services.rag import DocumentIndex
 from app.services.storage import Storage
 from app.services.users import PublicUser, SignedIn, get_signed_in
 
 
-async def get_settings(request: Request) -> Settings:
-    """Give the settings that the application was created with."""
-    settings: Settings = request.app.state.settings
-    return settings
+async def get_state(request: Request) -> AppState:
+    """Return what all requests share."""
+    return state_of(request.app)
+
+
+State = Annotated[AppState, Depends(get_state)]
+
+
+async def get_settings(state: State) -> Settings:
+    """Return the settings that the application was created with."""
+    return state.settings
 
 
 async def get_client_address(request: Request) -> str | None:
-    """Give the client's address: the peer's, or what a trusted proxy says (see `serve`)."""
+    """Return the client's address: the peer's, or the one that a trusted proxy names."""
     return normalize_address(request.client.host if request.client else None)
 
 
-async def get_database(request: Request) -> Database:
-    """Give the process's connections, for what needs no session."""
-    database: Database = request.app.state.database
-    return database
+async def get_db(state: State) -> AsyncIterator[AsyncSession]:
+    """Open a session for an endpoint, which commits with `async with db.begin():`.
 
-
-async def get_reads(request: Request) -> AsyncEngine:
-    """Give what a single SELECT runs on; see `Database`."""
-    database: Database = request.app.state.database
-    return database.reads
-
-
-async def get_cookies(request: Request) -> AuthCookies:
-    """Give what reads and writes the cookies."""
-    cookies: AuthCookies = request.app.state.cookies
-    return cookies
+    Nothing is committed here: the code after a dependency's `yield` runs after the response has
+    been sent.
+    """
+    async with state.database.sessions() as session:
+        yield session
 
 
 CurrentSettings = Annotated[Settings, Depends(get_settings)]
 ClientAddress = Annotated[str | None, Depends(get_client_address)]
 UserAgent = Annotated[str | None, Header(include_in_schema=False)]
-Cookies = Annotated[AuthCookies, Depends(get_cookies)]
-CurrentDatabase = Annotated[Database, Depends(get_database)]
-Reads = Annotated[AsyncEngine, Depends(get_reads)]
 Db = Annotated[AsyncSession, Depends(get_db)]
 
 
-async def get_gate(request: Request, db: Db) -> PasswordGate:
-    """Give what a call works with that takes a password."""
-    state = request.app.state
-    return PasswordGate(db, state.database, state.hasher, state.throttle, state.settings)
-
-
-Gate = Annotated[PasswordGate, Depends(get_gate)]
-
-
-async def place_for_locking(database: CurrentDatabase) -> AsyncIterator[None]:
-    """Hold a place for a request that locks its user's row; see `Database.place_for_locking`."""
-    async with database.place_for_locking():
-        yield
-
-
-# The place is free again before the response is sent, however slowly the client reads it.
-LOCKS_USER = Depends(place_for_locking, scope="function")
-
-
 class AccessCookie(SecurityBase):
-    """Who calls, by the access cookie. One dependency does it all: each more costs every request.
+    """Authenticates a request by its access cookie, in one dependency.
 
-    model, scheme_name: what the OpenAPI document says of it.
+    model, scheme_name: describe it in the OpenAPI document.
     """
 
     def __init__(self) -> None:
@@ -94,10 +69,9 @@ class AccessCookie(SecurityBase):
         )
 
     async def __call__(self, request: Request) -> SignedIn:
-        """Give who calls. Raises `NotSignedIn`, also as soon as the session has ended."""
-        state = request.app.state
-        cookies: AuthCookies = state.cookies
-        claims = cookies.claims(request)
+        """Return the user and the session. Raise `NotSignedIn`, also for an ended session."""
+        state = state_of(request.app)
+        claims = state.cookies.claims(request)
         if claims is None:
             raise NotSignedIn
         signed_in = await get_signed_in(state.database, claims)
@@ -110,7 +84,7 @@ CurrentSignIn = Annotated[SignedIn, Security(ACCESS_COOKIE)]
 
 
 async def get_current_user(signed_in: CurrentSignIn) -> PublicUser:
-    """Give the signed-in user. Raises `NotSignedIn`."""
+    """Return the authenticated user. Raise `NotSignedIn`."""
     return signed_in.user
 
 
@@ -118,7 +92,7 @@ CurrentUser = Annotated[PublicUser, Depends(get_current_user)]
 
 
 async def get_storage(request: Request) -> Storage:
-    """Give the files' storage. Raises `RuntimeError` while none is plugged in."""
+    """Return the storage for files. Raise `RuntimeError` if the project has none."""
     storage: Storage | None = getattr(request.app.state, "storage", None)
     if storage is None:
         raise RuntimeError("app.state.storage is not set: see app/services/storage/__init__.py")
@@ -129,7 +103,7 @@ CurrentStorage = Annotated[Storage, Depends(get_storage)]
 
 
 async def get_document_index(request: Request) -> DocumentIndex:
-    """Give the index to retrieve from. Raises `RuntimeError` while none is plugged in."""
+    """Return the index to retrieve from. Raise `RuntimeError` if the project has none."""
     index: DocumentIndex | None = getattr(request.app.state, "document_index", None)
     if index is None:
         raise RuntimeError("app.state.document_index is not set: see app/services/rag/__init__.py")

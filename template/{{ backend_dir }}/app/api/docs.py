@@ -9,16 +9,16 @@ from starlette.responses import HTMLResponse, RedirectResponse
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
-from app.api.cookies import AuthCookies
 from app.api.deps import ACCESS_COOKIE
 from app.api.operation_ids import shorten_operation_ids
 from app.api.problem_schemas import problem_schemas
+from app.api.state import state_of
 
 
 def describe(app: FastAPI) -> None:
     """Complete the OpenAPI document: operation IDs, the errors' schemas, the cookie's name."""
     generate = app.openapi
-    cookies: AuthCookies = app.state.cookies
+    cookies = state_of(app).cookies
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema:

@@ -5,10 +5,10 @@ import asyncio
 import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
-from sqlalchemy.exc import SQLAlchemyError
 
-from app.api.problems import NOT_READY, problem_response, problem_responses, reason_of
+from app.api.problems import NOT_READY, problem_response, problem_responses
 from app.api.schemas import Status
+from app.api.state import state_of
 from app.db.revisions import is_up_to_date
 from app.db.session import DatabaseUnavailable
 
@@ -35,7 +35,7 @@ async def health() -> Response:
 
 async def ready(request: Request) -> Response | Status:
     """The database answers and is not behind this code, and the process is not shutting down."""
-    state = request.app.state
+    state = state_of(request.app)
     if state.draining:
         return problem_response(request, NOT_READY)
     asked = asyncio.create_task(is_up_to_date(state.database.reads, state.revisions))
@@ -48,6 +48,6 @@ async def ready(request: Request) -> Response | Status:
         if asked.result():
             return Status()
         log.warning("database_is_behind", hint="run `python -m app migrate`")
-    except (DatabaseUnavailable, SQLAlchemyError) as error:
-        log.warning("unavailable", reason=reason_of(error))
+    except DatabaseUnavailable as error:
+        log.warning("unavailable", reason=str(error))
     return problem_response(request, NOT_READY)

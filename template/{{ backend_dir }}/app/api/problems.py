@@ -9,7 +9,6 @@ from fastapi import Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from pydantic.json_schema import SkipJsonSchema
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app.api.validation import FieldError
@@ -23,13 +22,18 @@ RETRY_AFTER_SECONDS: Final = "5"
 
 @dataclass(frozen=True)
 class Problem:
-    """One cause. `name` is what a client compares; it never changes its meaning."""
+    """A kind of error.
+
+    name: what a client compares; its meaning never changes.
+    clears_cookies: the response clears the cookies of the session, which no request can use again.
+    """
 
     status: int
     name: str
     title: str
     detail: str
     headers: dict[str, str] = field(default_factory=dict, compare=False)
+    clears_cookies: bool = False
 
     @property
     def type(self) -> str:
@@ -91,10 +95,20 @@ PROBLEMS: Final[dict[type[Exception], Problem]] = {
         401, "not-signed-in", "Not signed in", "Sign in, or refresh the session.", CHALLENGE
     ),
     errors.UnknownRefreshToken: Problem(
-        401, "refresh-token-unknown", "Not signed in", "Sign in.", CHALLENGE
+        401,
+        "refresh-token-unknown",
+        "Not signed in",
+        "Sign in.",
+        CHALLENGE,
+        clears_cookies=True,
     ),
     errors.ReusedRefreshToken: Problem(
-        401, "refresh-token-reused", "Refresh token reused", "Sign in again.", CHALLENGE
+        401,
+        "refresh-token-reused",
+        "Refresh token reused",
+        "Sign in again.",
+        CHALLENGE,
+        clears_cookies=True,
     ),
     errors.SessionOver: Problem(401, "session-over", "Session over", "Sign in again.", CHALLENGE),
     errors.SignupDisabled: Problem(
@@ -154,31 +168,12 @@ def http_problem(status: int) -> Problem:
 
 def problem_of(error: Exception) -> Problem | None:
     """Give the problem that an exception stands for, or None for a fault of this program."""
-    if isinstance(error, DBAPIError):
-        return UNAVAILABLE if _database_refuses(error) else None
     if isinstance(error, errors.UnacceptablePassword):
         return replace(PROBLEMS[errors.UnacceptablePassword], detail=str(error))
     if isinstance(error, errors.TooManyAttempts):
         wait = {"Retry-After": str(max(1, math.ceil(error.wait.total_seconds())))}
         return replace(PROBLEMS[errors.TooManyAttempts], headers=wait)
     return next((PROBLEMS[kind] for kind in type(error).__mro__ if kind in PROBLEMS), None)
-
-
-def reason_of(error: Exception) -> str:
-    """Say, for the log, why something is unavailable: never with what a client or a query held."""
-    if isinstance(error, DBAPIError):
-        return f"{type(error).__name__}, SQLSTATE {getattr(error.orig, 'sqlstate', None)}"
-    return f"{type(error).__name__}: {error}"
-
-
-def _database_refuses(error: DBAPIError) -> bool:
-    """Tell a database that is away, busy or read-only from a statement that is wrong."""
-    code = getattr(error.orig, "sqlstate", None) or ""
-    # PostgreSQL, appendix A. 08: connection; 25006: read-only; 40: rolled back, try again;
-    # 53: out of resources; 55P03: lock not available; 57: shut down or cancelled; 25P03: the
-    # transaction was idle for too long, because this process was frozen.
-    refusals = ("08", "25006", "25P03", "40", "53", "55P03", "57")
-    return error.connection_invalidated or code.startswith(refusals)
 
 
 def schema_name(status: int) -> str:

@@ -7,6 +7,8 @@ from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 
+from app.api.state import state_of
+
 
 class FieldError(BaseModel):
     """One fault: where it is, what is wrong, and a name for the kind of fault."""
@@ -59,8 +61,8 @@ def _message(fault: dict[str, Any]) -> str:
 
 def _declared_names(app: FastAPI) -> frozenset[str]:
     """Collect every name of a field or parameter in the OpenAPI document; made once."""
-    names: frozenset[str] | None = getattr(app.state, "declared_names", None)
-    if names is None:
+    state = state_of(app)
+    if state.declared_names is None:
         document = app.openapi()
         schemas = document.get("components", {}).get("schemas", {}).values()
         fields = {name for schema in schemas for name in schema.get("properties", {})}
@@ -70,6 +72,7 @@ def _declared_names(app: FastAPI) -> frozenset[str]:
             for operation in path.values()
             for parameter in operation.get("parameters", [])
         }
-        names = frozenset(fields | parameters | {"body", "query", "path", "header", "cookie"})
-        app.state.declared_names = names
-    return names
+        state.declared_names = frozenset(
+            fields | parameters | {"body", "query", "path", "header", "cookie"}
+        )
+    return state.declared_names

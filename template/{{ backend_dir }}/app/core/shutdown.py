@@ -6,12 +6,17 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Protocol
 
-from starlette.datastructures import State
+
+class Drainable(Protocol):
+    """What notes that a process receives no new requests any more."""
+
+    draining: bool
 
 
 @contextmanager
-def delay_shutdown(state: State, seconds: float) -> Iterator[None]:
+def delay_shutdown(state: Drainable, seconds: float) -> Iterator[None]:
     """On SIGTERM, set `state.draining` and pass the signal on to the server only after a while.
 
     Uvicorn closes its listeners at once, but a load balancer goes on sending until it has noticed

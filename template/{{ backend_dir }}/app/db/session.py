@@ -20,7 +20,6 @@ from sqlalchemy.ext.asyncio import (
     create_async_engine,
 )
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
-from starlette.requests import HTTPConnection
 
 from app.core.database_url import DatabaseAddress
 from app.core.settings import Settings
@@ -33,84 +32,91 @@ CONNECT_ERRORS: Final = (
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
 )
-CHANGED_TABLE: Final = "a migration has changed a table that a statement reads"
+# PostgreSQL, appendix A. 08: connection; 25006: read-only; 25P03: the transaction was idle long;
+# 40: rolled back, try again; 53: out of resources; 55P03: lock not available; 57: shut down or
+# cancelled.
+UNAVAILABLE_STATES: Final = ("08", "25006", "25P03", "40", "53", "55P03", "57")
 
 
 class DatabaseUnavailable(Exception):
-    """The database can not be reached, or has not answered in time."""
+    """The database cannot be reached, does not respond in time, or asks to try again later.
+
+    The message names the reason and contains no secret and no value of a statement.
+    """
 
 
 @dataclass(frozen=True)
 class Database:
-    """The pool of connections of one process, and the two ways to use it.
+    """The connection pool of one process, and the ways to use it.
 
-    sessions: makes `AsyncSession`s, for everything that writes. A session takes a connection at
-        its first statement, and gives it back when its transaction ends.
-    reads: for a single SELECT; without BEGIN and COMMIT it costs one round trip, not three.
-    pooled: a transaction pooler stands in between.
-    timeout_seconds: how long to wait for a connection, or for a place.
-    places: see `place_for_locking`.
-    address: where it connects, for error messages.
+    A transaction that may wait for a lock begins with `transaction()`. A single SELECT runs on a
+    connection of `reads`: without BEGIN and COMMIT it costs one round trip, not three. `sessions`
+    makes an `AsyncSession` for everything else.
+
+    timeout_seconds: how long to wait for a lock slot.
+    lock_slots: there are fewer of them than connections; see `lock_slot`.
     """
 
     engine: AsyncEngine
     sessions: async_sessionmaker[AsyncSession]
     reads: AsyncEngine
-    pooled: bool
     timeout_seconds: float
-    places: asyncio.Semaphore
-    address: DatabaseAddress
+    lock_slots: asyncio.Semaphore
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
-        """Make the pool. Connects to nothing yet."""
+        """Create the pool. It opens no connection yet."""
         address = settings.database
         pool_size = settings.database_pool_size + settings.database_max_overflow
         engine = create_async_engine(
             DRIVER,
             connect_args=_connect_args(address, settings.database_timeout_seconds),
-            # All that may be opened is kept. SQLAlchemy's pool closes what is over its size as soon
-            # as it comes back: under load, every few queries pay for a new connection.
+            # The pool keeps every connection that it has opened. SQLAlchemy closes a connection of
+            # the overflow as soon as it comes back, and under load opens another one.
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=settings.database_timeout_seconds,
             pool_use_lifo=True,
-            hide_parameters=True,  # an error in the log must not show what a statement was given
+            hide_parameters=True,  # an error in the log must not show the values of a statement
         )
-        event.listen(engine.sync_engine, "checkout", _refuse_closed_connection)
-        event.listen(engine.sync_engine, "handle_error", partial(_hang_up, address), retval=True)
-        event.listen(engine.sync_engine, "handle_error", _excuse_changed_table, retval=True)
-        # Through a transaction pooler two round trips of one statement may reach two servers
-        # unless they stand in a transaction.
+        event.listen(engine.sync_engine, "checkout", _replace_closed_connection)
+        event.listen(engine.sync_engine, "handle_error", partial(_translate, address), retval=True)
+        # Through a transaction pooler, two round trips of one statement may reach two servers
+        # unless they are in a transaction.
         reads = engine if address.pooled else engine.execution_options(isolation_level="AUTOCOMMIT")
-        sessions = async_sessionmaker(engine, expire_on_commit=False)
         return cls(
             engine,
-            sessions,
+            async_sessionmaker(engine, expire_on_commit=False),
             reads,
-            address.pooled,
             settings.database_timeout_seconds,
             asyncio.Semaphore(max(1, pool_size * 2 // 3)),
-            address,
         )
 
     @asynccontextmanager
-    async def place_for_locking(self) -> AsyncIterator[None]:
-        """Hold one of the places for transactions that may wait for another's lock.
+    async def transaction(self) -> AsyncIterator[AsyncSession]:
+        """Begin a transaction that may wait for a lock, and commit it at the end.
 
-        There are fewer places than connections. However many requests wait for one row, a request
-        that waits for nobody always finds a connection. Take the place before the transaction
-        begins. Raise `DatabaseUnavailable` if no place is free within `timeout_seconds`.
+        Raise `DatabaseUnavailable`.
+        """
+        async with self.lock_slot(), self.sessions.begin() as db:
+            yield db
+
+    @asynccontextmanager
+    async def lock_slot(self) -> AsyncIterator[None]:
+        """Wait for one of the slots for transactions that may wait for a lock, and hold it.
+
+        However many requests wait for the same row, a request that waits for none always finds a
+        connection. Raise `DatabaseUnavailable` if no slot is free within `timeout_seconds`.
         """
         try:
             async with asyncio.timeout(self.timeout_seconds):
-                await self.places.acquire()
+                await self.lock_slots.acquire()
         except TimeoutError:
             raise DatabaseUnavailable("too many transactions wait for locks") from None
         try:
             yield
         finally:
-            self.places.release()
+            self.lock_slots.release()
 
     async def close(self) -> None:
         """Close every connection."""
@@ -125,19 +131,8 @@ def create_migration_engine(settings: Settings) -> AsyncEngine:
     engine = create_async_engine(
         DRIVER, connect_args=args, poolclass=NullPool, hide_parameters=True
     )
-    event.listen(engine.sync_engine, "handle_error", partial(_hang_up, address), retval=True)
+    event.listen(engine.sync_engine, "handle_error", partial(_translate, address), retval=True)
     return engine
-
-
-async def get_db(connection: HTTPConnection) -> AsyncIterator[AsyncSession]:
-    """Give an endpoint a session. Whoever writes commits, with `async with db.begin():`.
-
-    Nothing is committed here: what stands behind a dependency's `yield` runs after the answer has
-    been sent.
-    """
-    database: Database = connection.app.state.database
-    async with database.sessions() as session:
-        yield session
 
 
 def _connect_args(
@@ -187,10 +182,10 @@ def unavailable(address: DatabaseAddress, error: BaseException) -> DatabaseUnava
     return DatabaseUnavailable(f"{address.place}: {reason}")
 
 
-def _refuse_closed_connection(
+def _replace_closed_connection(
     connection: DBAPIConnection, _entry: ConnectionPoolEntry, _proxy: object
 ) -> None:
-    """Replace a connection that the server has closed meanwhile.
+    """Replace a connection that the server has closed while it was idle.
 
     asyncpg notices a closed socket by itself, so this needs no round trip, unlike a ping.
     """
@@ -198,35 +193,25 @@ def _refuse_closed_connection(
         raise DisconnectionError
 
 
-def lost_connection(error: BaseException, address: DatabaseAddress) -> DatabaseUnavailable | None:
-    """Tell a connection that is of no use any more from an answer of the server's, for which: None.
+def _translate(address: DatabaseAddress, context: ExceptionContext) -> DatabaseUnavailable | None:
+    """Return the error to raise in place of one that is no fault of a statement, or None.
 
-    The driver's internal error is what a connection gives between the server's last word and its
-    end.
+    A connection that is lost, or on which a response is missing, is terminated: a server that hangs
+    cannot be asked to roll back.
     """
+    error = context.original_exception
     if isinstance(error, OSError | asyncpg.InterfaceError | asyncpg.InternalClientError):
+        if context.connection:
+            context.is_disconnect = True
+            dbapi_connection = context.connection.connection.dbapi_connection
+            if dbapi_connection is not None:
+                dbapi_connection.driver_connection.terminate()
         return unavailable(address, error)
-    return None
-
-
-def _hang_up(address: DatabaseAddress, context: ExceptionContext) -> DatabaseUnavailable | None:
-    """Don't ask a server to roll back that may hang, or be gone: hang up, and say so."""
-    lost = lost_connection(context.original_exception, address)
-    if lost and context.connection:
-        context.is_disconnect = True
-        dbapi_connection = context.connection.connection.dbapi_connection
-        if dbapi_connection is not None:
-            dbapi_connection.driver_connection.terminate()
-        return lost
-    return None
-
-
-def _excuse_changed_table(context: ExceptionContext) -> DatabaseUnavailable | None:
-    """After a migration changed a column's type, what was prepared before fails once: try again.
-
-    The driver has forgotten all prepared statements by now. Rare, and no fault of this program.
-    """
-    cause = getattr(context.original_exception, "__cause__", None)
-    if isinstance(cause, asyncpg.InvalidCachedStatementError):
-        return DatabaseUnavailable(CHANGED_TABLE)
+    # A migration has changed a column's type, and a prepared statement fails once. The driver has
+    # forgotten all prepared statements by now.
+    if isinstance(error.__cause__, asyncpg.InvalidCachedStatementError):
+        return unavailable(address, error.__cause__)
+    state = str(getattr(error, "sqlstate", None) or "")
+    if context.is_disconnect or state.startswith(UNAVAILABLE_STATES):
+        return DatabaseUnavailable(f"{address.place}: {type(error).__name__}, SQLSTATE {state}")
     return None

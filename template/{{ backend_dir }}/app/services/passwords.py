@@ -1,11 +1,10 @@
-"""New passwords: what is accepted, and that a change ends every session, whoever holds it."""
+"""New passwords: what is accepted, and how a user changes theirs."""
 
 import uuid
 from dataclasses import dataclass, field
-from datetime import datetime
 
 import structlog
-from sqlalchemy import Row, bindparam, func, select, update
+from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from app.core.devices import Device
@@ -14,23 +13,18 @@ from app.core.password_policy import password_problem
 from app.core.security import HashingUnavailable
 from app.core.settings import Settings
 from app.models import Session, User
-from app.services.errors import (
-    NotSignedIn,
-    TooManyAttempts,
-    UnacceptablePassword,
-    WrongPassword,
-)
-from app.services.gate import MAX_CHECKS, PasswordGate
+from app.services.errors import NotSignedIn, TooManyAttempts, UnacceptablePassword, WrongPassword
+from app.services.resources import Resources
 from app.services.sessions.ending import end_sessions
 from app.services.sessions.grant import Grant, open_session
-from app.services.sessions.lock import lock_users
-from app.services.throttle import Limit, current_password_limits, password_change_limits
+from app.services.throttle import current_password_limits, password_change_limits
 from app.services.users import SignedIn
+from app.services.verification import StoredUser, verified_user
 
 log = structlog.stdlib.get_logger(__name__)
 
-LOCKED_USER = (
-    select(User.password_hash, func.clock_timestamp().label("now"))
+USER_OF_SESSION = (
+    select(User.id, User.password_hash)
     .join(Session, Session.user_id == User.id)
     .where(
         User.is_active,
@@ -43,7 +37,7 @@ LOCKED_USER = (
 
 @dataclass(frozen=True)
 class Change:
-    """Who wants another password, and by which one they prove that it is them."""
+    """A request for another password, with the current one as the proof of identity."""
 
     signed_in: SignedIn
     current: str = field(repr=False)
@@ -64,64 +58,58 @@ async def set_password(db: AsyncSession, user_id: uuid.UUID, new_hash: str) -> N
     await end_sessions(db, Session.user_id == user_id)
 
 
-async def change_password(gate: PasswordGate, change: Change) -> Grant:
+async def change_password(resources: Resources, change: Change) -> Grant:
     """Change the password of who is signed in, end all their sessions, and open a new one.
 
-    Raises `UnacceptablePassword`, `WrongPassword`, `TooManyAttempts`, `HashingUnavailable`, and
+    Raise `UnacceptablePassword`, `WrongPassword`, `TooManyAttempts`, `HashingUnavailable`, and
     `NotSignedIn` when the session has ended meanwhile.
     """
     user, session_id = change.signed_in.user, change.signed_in.session_id
-    check_password(gate.settings, Email(user.email), change.new)
+    names = {"user_id": str(user.id), "session_id": str(session_id)}
+    throttle, database = resources.throttle, resources.database
+    check_password(resources.settings, Email(user.email), change.new)
     limits = current_password_limits(str(user.id))
+    changes = password_change_limits(str(user.id))
     try:
-        async with gate.reading() as driver:
-            changes = password_change_limits(str(user.id))
-            await gate.throttle.check(driver, limits + changes)
-        async with gate.database.reads.connect() as connection:
-            # Of the active session only: another change may have revoked it, and replaced the hash.
-            stored = await _read_hash(connection, session_id)
-        async with gate.transaction() as db:
-            await gate.throttle.count(db, limits)
+        async with database.lock_slot(), database.reads.connect() as connection:
+            await throttle.check(connection, limits + changes)
+            stored = await _stored_user(connection, session_id)
+        async with database.transaction() as db:
+            await throttle.count(db, limits)
     except TooManyAttempts:
-        log.warning("password_change_throttled", user_id=str(user.id), session_id=str(session_id))
+        log.warning("password_change_throttled", **names)
         raise
-    # `NotSignedIn` is raised only after the current password has proved right.
-    async with gate.take_back_on((HashingUnavailable, NotSignedIn), limits):
-        return await _check_and_change(gate, change, stored.password_hash, limits)
+    is_known = change.device is not None and change.device.user_id == user.id
+    requester = throttle.requester(f"user {user.id}", is_known=is_known)
+    try:
+        # `NotSignedIn` is raised only after the current password has proved right.
+        async with (
+            throttle.take_back_on((HashingUnavailable, NotSignedIn), database, limits),
+            verified_user(
+                resources,
+                stored,
+                change.current,
+                requester,
+                session_id=session_id,
+                new_password=change.new,
+            ) as verified,
+        ):
+            await end_sessions(verified.db, Session.user_id == user.id)
+            grant = await open_session(
+                verified.db, resources.settings, user.id, verified.now, change.user_agent
+            )
+            await throttle.take_back(verified.db, limits)
+            await throttle.count(verified.db, changes)
+    except WrongPassword:
+        log.info("password_change_failed", **names)
+        raise
+    log.info("password_changed", user_id=str(user.id), session_id=str(grant.session_id))
+    return grant
 
 
-async def _read_hash(
-    db: AsyncConnection | AsyncSession, session_id: uuid.UUID
-) -> Row[str, datetime]:
-    """Return the password hash of an active session's user. Raise `NotSignedIn`."""
-    row = (await db.execute(LOCKED_USER, {"session_id": session_id})).one_or_none()
+async def _stored_user(connection: AsyncConnection, session_id: uuid.UUID) -> StoredUser:
+    """Return the user of an active session. Raise `NotSignedIn`."""
+    row = (await connection.execute(USER_OF_SESSION, {"session_id": session_id})).one_or_none()
     if row is None:
         raise NotSignedIn
-    return row
-
-
-async def _check_and_change(
-    gate: PasswordGate, change: Change, password_hash: str, limits: list[Limit]
-) -> Grant:
-    user_id, session_id = change.signed_in.user.id, change.signed_in.session_id
-    is_known = change.device is not None and change.device.user_id == user_id
-    requester = gate.requester(f"user {user_id}", is_known=is_known)
-    new_hash = None
-    for _ in range(MAX_CHECKS):
-        if not (await gate.hasher.verify(change.current, password_hash, requester))[0]:
-            break
-        new_hash = new_hash or await gate.hasher.hash(change.new, requester)
-        async with gate.transaction() as db:
-            await lock_users(db, [user_id])
-            current = await _read_hash(db, session_id)
-            if current.password_hash != password_hash:
-                password_hash = current.password_hash
-                continue
-            await set_password(db, user_id, new_hash)
-            grant = await open_session(db, gate.settings, user_id, current.now, change.user_agent)
-            await gate.throttle.take_back(db, limits)
-            await gate.throttle.count(db, password_change_limits(str(user_id)))
-        log.info("password_changed", user_id=str(user_id), session_id=str(grant.session_id))
-        return grant
-    log.info("password_change_failed", user_id=str(user_id), session_id=str(session_id))
-    raise WrongPassword
+    return StoredUser(id=row.id, password_hash=row.password_hash)

@@ -6,13 +6,13 @@ removed from their count. A few limit how often something may succeed.
 """
 
 import hmac
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Final
 
-import asyncpg
 from sqlalchemy import (
     ARRAY,
     Integer,
@@ -27,11 +27,12 @@ from sqlalchemy import (
     type_coerce,
 )
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from app.core.devices import Device
+from app.core.security import Requester
 from app.core.settings import Settings
-from app.db.driver import Query
+from app.db.session import Database
 from app.models import AttemptCount
 from app.services.errors import TooManyAttempts
 
@@ -57,8 +58,7 @@ LIMITS: Final = (
     .table_valued(column("key", LargeBinary), column("attempts", Integer), name="limits")
     .render_derived()
 )
-# A Query, because an abuser repeats it without end.
-WAIT: Final = Query(
+WAIT: Final = (
     select(type_coerce(func.max(AttemptCount.window_ends_at - NOW), Interval))
     .join(LIMITS, LIMITS.c.key == AttemptCount.key)
     .where(AttemptCount.attempts >= LIMITS.c.attempts, AttemptCount.window_ends_at > NOW)
@@ -133,7 +133,7 @@ class Throttle:
         ]
         self.enabled: Final = settings.login_throttle_enabled
 
-    async def check(self, driver: asyncpg.Connection, limits: Iterable[Limit]) -> None:
+    async def check(self, connection: AsyncConnection, limits: Iterable[Limit]) -> None:
         """Raise `TooManyAttempts` if one of the limits is reached.
 
         It only reads: a client that is over a limit never waits for a lock, however many requests
@@ -143,9 +143,9 @@ class Throttle:
             return
         by_key = self._by_key(limits)
         attempts = [limit.attempts for limit in by_key.values()]
-        row = await WAIT.fetch(driver, keys=list(by_key), attempts=attempts)
-        if row and row[0] is not None:
-            raise TooManyAttempts(row[0])
+        wait = await connection.scalar(WAIT, {"keys": list(by_key), "attempts": attempts})
+        if wait is not None:
+            raise TooManyAttempts(wait)
 
     async def count(self, db: AsyncSession, limits: Iterable[Limit]) -> None:
         """Count an attempt, in the caller's transaction.
@@ -159,6 +159,25 @@ class Throttle:
     async def take_back(self, db: AsyncSession, limits: Iterable[Limit]) -> None:
         """Remove an attempt that succeeded from the counts."""
         await self._add(db, limits, -1)
+
+    @asynccontextmanager
+    async def take_back_on(
+        self,
+        errors: type[Exception] | tuple[type[Exception], ...],
+        database: Database,
+        limits: Iterable[Limit],
+    ) -> AsyncIterator[None]:
+        """Remove an attempt from the counts if it ends in an error that is no wrong guess."""
+        try:
+            yield
+        except errors:
+            async with database.transaction() as db:
+                await self.take_back(db, limits)
+            raise
+
+    def requester(self, *keys: str, is_known: bool = False) -> Requester:
+        """Return who asks for a hash. Without rate limits, nobody's share is bounded."""
+        return Requester(frozenset(keys if self.enabled else ()), is_known)
 
     async def _add(self, db: AsyncSession, limits: Iterable[Limit], change: int) -> None:
         if not self.enabled:

@@ -4,13 +4,12 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import Row, bindparam, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.emails import Email
 from app.core.tokens import AccessClaims
-from app.db.driver import Query, driver_connection
 from app.db.session import Database
 from app.models import Session, User
 from app.services.errors import EmailTaken, NotSignedIn
@@ -36,7 +35,7 @@ class SignedIn:
 
 PUBLIC_COLUMNS = (User.id, User.email, User.is_active, User.created_at)
 
-SIGNED_IN_USER = Query(
+SIGNED_IN_USER = (
     select(*PUBLIC_COLUMNS)
     .join(Session, Session.user_id == User.id)
     .where(
@@ -50,18 +49,23 @@ SIGNED_IN_USER = Query(
 
 
 async def get_signed_in(database: Database, claims: AccessClaims) -> SignedIn:
-    """Load the user of an access token, if the token's session is still alive: one round trip.
+    """Load the user of an access token if the token's session is active, in one round trip.
 
-    Raises `NotSignedIn`.
+    Raise `NotSignedIn`.
     """
-    # Behind a pooler even one statement needs a transaction around it; see `Database`.
-    async with driver_connection(database, transaction=database.pooled) as driver:
-        row = await SIGNED_IN_USER.fetch(
-            driver, user_id=claims.user_id, session_id=claims.session_id
-        )
-    if row is None:
+    values = {"user_id": claims.user_id, "session_id": claims.session_id}
+    async with database.reads.connect() as connection:
+        user = (await connection.execute(SIGNED_IN_USER, values)).one_or_none()
+    if user is None:
         raise NotSignedIn
-    return SignedIn(PublicUser(*row), claims.session_id)
+    return SignedIn(public_user(user), claims.session_id)
+
+
+def public_user(user: User | Row[uuid.UUID, str, bool, datetime]) -> PublicUser:
+    """Return what may be told of a user, who is an entity or a row of `PUBLIC_COLUMNS`."""
+    return PublicUser(
+        id=user.id, email=user.email, is_active=user.is_active, created_at=user.created_at
+    )
 
 
 async def create_user(db: AsyncSession, email: Email, password_hash: str) -> PublicUser:
@@ -75,4 +79,4 @@ async def create_user(db: AsyncSession, email: Email, password_hash: str) -> Pub
     row = rows.one_or_none()
     if row is None:
         raise EmailTaken
-    return PublicUser(*row)
+    return public_user(row)

@@ -6,6 +6,7 @@ import pytest
 from fastapi import FastAPI
 
 from app.api.health import READY_WITHIN_SECONDS
+from app.api.state import state_of
 from tests.conftest import HANG_SECONDS, AppFactory, ClientFactory
 
 
@@ -21,7 +22,7 @@ async def test_a_load_balancer_may_ask_with_head(
     app: FastAPI, client: httpx.AsyncClient, path: str
 ) -> None:
     assert (await client.head(path)).status_code == 200
-    app.state.draining = True
+    state_of(app).draining = True
     assert (await client.head(path)).status_code == (200 if path == "/health" else 503)
 
 
@@ -61,7 +62,7 @@ async def test_an_older_known_revision_is_behind(
 
     current = await db.fetchval("SELECT version_num FROM alembic_version")
     newer = Revisions(known=frozenset({current, "next"}), heads=frozenset({"next"}))
-    client._transport.app.state.revisions = newer  # type: ignore[attr-defined]  # ASGITransport
+    state_of(client._transport.app).revisions = newer  # type: ignore[attr-defined]  # ASGITransport
 
     assert (await client.get("/health/ready")).status_code == 503
 
@@ -96,7 +97,7 @@ async def test_not_ready_while_shutting_down(
     make_app: AppFactory, make_client: ClientFactory
 ) -> None:
     async with make_app() as app:
-        app.state.draining = True
+        state_of(app).draining = True
         response = await make_client(app).get("/health/ready")
         health = await make_client(app).get("/health")
 

@@ -5,6 +5,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from app.api.state import state_of
 from app.services.users import PublicUser
 from tests.conftest import PASSWORD, ClientFactory, cookie, log_in
 
@@ -81,25 +82,30 @@ async def test_who_is_not_signed_in_changes_nothing(client: httpx.AsyncClient) -
     ids=["session ended", "session expired", "user disabled", "hash upgraded", "password changed"],
 )
 async def test_what_changes_while_the_password_is_hashed_counts(
-    app: FastAPI, signed_in: httpx.AsyncClient, db: asyncpg.Connection, meanwhile: str, status: int
+    app: FastAPI,
+    signed_in: httpx.AsyncClient,
+    db: asyncpg.Connection,
+    meanwhile: str,
+    status: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    hasher = app.state.hasher
+    hasher = state_of(app).hasher
     hashes = {"$1": await hasher.hash(PASSWORD), "$2": await hasher.hash("someone else's words")}
-    (argument,) = [hashes[name] for name in hashes if name in meanwhile] or [None]
+    arguments = [hashes[name] for name in hashes if name in meanwhile]
     verify = hasher.verify
     done: list[bool] = []
 
     async def verify_and_change(
         password: str, stored: str | None, *_: object
     ) -> tuple[bool, str | None]:
-        result: tuple[bool, str | None] = await verify(password, stored)
+        result = await verify(password, stored)
         if not done:
             done.append(True)
             statement = meanwhile.replace("$2", "$1")
-            await db.execute(statement, *([argument] if argument else []))
+            await db.execute(statement, *arguments)
         return result
 
-    hasher.verify = verify_and_change
+    monkeypatch.setattr(hasher, "verify", verify_and_change)
 
     assert (await change(signed_in)).status_code == status
 
@@ -110,16 +116,16 @@ async def test_what_changes_while_the_password_is_hashed_counts(
 async def test_a_change_beside_another_is_not_signed_in_and_counts_for_nobody(
     app: FastAPI, signed_in: httpx.AsyncClient, db: asyncpg.Connection, moment: str
 ) -> None:
-    new_hash = await app.state.hasher.hash(NEW)
+    new_hash = await state_of(app).hasher.hash(NEW)
 
     async def change_meanwhile() -> None:
         await db.execute("UPDATE sessions SET revoked_at = now()")
         await db.execute("UPDATE users SET password_hash = $1", new_hash)
 
     target, name = {
-        "before the hash is read": (app.state.throttle, "check"),
-        "before it is checked": (app.state.throttle, "count"),
-        "while it is checked": (app.state.hasher, "verify"),
+        "before the hash is read": (state_of(app).throttle, "check"),
+        "before it is checked": (state_of(app).throttle, "count"),
+        "while it is checked": (state_of(app).hasher, "verify"),
     }[moment]
     original = getattr(target, name)
 

@@ -8,6 +8,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.middleware.headers import find_header
 from app.api.middleware.paths import route_path
+from app.api.state import state_of
 
 # Long enough for any tracing system's id, nothing that could forge a log line or a header.
 SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -50,7 +51,7 @@ class ContextMiddleware:
                     headers.append((b"cross-origin-resource-policy", b"same-site"))
                 if b"cache-control" not in chosen and _is_private(scope):
                     headers.append((b"cache-control", b"no-store"))
-                if scope["app"].state.draining:
+                if state_of(scope["app"]).draining:
                     # A proxy that keeps connections open opens its next one elsewhere.
                     headers.append((b"connection", b"close"))
                 message["headers"] = headers

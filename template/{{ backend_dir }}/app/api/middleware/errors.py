@@ -4,7 +4,8 @@ import structlog
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.problems import INTERNAL, problem_of, problem_response, reason_of
+from app.api.problems import INTERNAL, problem_of, problem_response
+from app.api.state import state_of
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -39,6 +40,8 @@ class ErrorMiddleware:
             if problem is None:
                 log.exception("internal_error")
             elif problem.status == 503:
-                log.warning("unavailable", reason=reason_of(error))
+                log.warning("unavailable", reason=str(error) or type(error).__name__)
             response = problem_response(Request(scope), problem or INTERNAL)
+            if problem and problem.clears_cookies:
+                state_of(scope["app"]).cookies.clear(response)
             await response(scope, receive, send)

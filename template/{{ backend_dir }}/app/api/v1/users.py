@@ -4,16 +4,7 @@ import uuid
 
 from fastapi import APIRouter, Request, Response
 
-from app.api.deps import (
-    LOCKS_USER,
-    ClientAddress,
-    Cookies,
-    CurrentSignIn,
-    Db,
-    Gate,
-    Reads,
-    UserAgent,
-)
+from app.api.deps import ClientAddress, CurrentSignIn, State, UserAgent
 from app.api.problems import problem_responses
 from app.api.schemas import PasswordChange, SessionOut, UserIn, UserOut
 from app.core.emails import Email
@@ -21,23 +12,23 @@ from app.services import passwords, sign_up
 from app.services.sessions import ending, listing
 from app.services.users import PublicUser
 
-router = APIRouter(prefix="/users", tags=["users"])
+router = APIRouter(prefix="/users", tags=["users"], responses=problem_responses(503))
 
 
 @router.post(
     "",
     status_code=201,
     response_model=UserOut,
-    responses=problem_responses(403, 409, 413, 415, 422, 429, 503),
+    responses=problem_responses(403, 409, 413, 415, 422, 429),
 )
-async def create_user(user: UserIn, gate: Gate, address: ClientAddress) -> PublicUser:
+async def create_user(user: UserIn, state: State, address: ClientAddress) -> PublicUser:
     """Create an account, where `SIGNUP_ENABLED` allows it. Does not sign in."""
     return await sign_up.sign_up(
-        gate, email=Email(user.email), password=user.password, address=address
+        state, email=Email(user.email), password=user.password, address=address
     )
 
 
-@router.get("/me", response_model=UserOut, responses=problem_responses(401, 503))
+@router.get("/me", response_model=UserOut, responses=problem_responses(401))
 async def read_me(signed_in: CurrentSignIn) -> PublicUser:
     """Tell who is signed in."""
     return signed_in.user
@@ -46,14 +37,13 @@ async def read_me(signed_in: CurrentSignIn) -> PublicUser:
 @router.put(
     "/me/password",
     status_code=204,
-    responses=problem_responses(401, 403, 413, 415, 422, 429, 503),
+    responses=problem_responses(401, 403, 413, 415, 422, 429),
 )
 async def change_password(
     change: PasswordChange,
     request: Request,
     signed_in: CurrentSignIn,
-    gate: Gate,
-    cookies: Cookies,
+    state: State,
     user_agent: UserAgent = None,
 ) -> Response:
     """Change the password. Ends every session, and opens a new one for the caller."""
@@ -62,39 +52,37 @@ async def change_password(
         current=change.current_password,
         new=change.new_password,
         user_agent=user_agent,
-        device=cookies.device(request),
+        device=state.cookies.device(request),
     )
-    grant = await passwords.change_password(gate, wanted)
+    grant = await passwords.change_password(state, wanted)
     response = Response(status_code=204)
-    cookies.set(response, grant)
+    state.cookies.set(response, grant)
     return response
 
 
-@router.get("/me/sessions", response_model=list[SessionOut], responses=problem_responses(401, 503))
-async def list_sessions(signed_in: CurrentSignIn, reads: Reads) -> list[listing.ListedSession]:
+@router.get("/me/sessions", response_model=list[SessionOut], responses=problem_responses(401))
+async def list_sessions(signed_in: CurrentSignIn, state: State) -> list[listing.ListedSession]:
     """List the devices that are signed in, the last used first."""
-    return await listing.list_sessions(reads, signed_in)
+    return await listing.list_sessions(state.database, signed_in)
 
 
 @router.delete(
     "/me/sessions/{session_id}",
     status_code=204,
     response_class=Response,
-    responses=problem_responses(401, 403, 404, 413, 422, 503),
-    dependencies=[LOCKS_USER],
+    responses=problem_responses(401, 403, 404, 413, 422),
 )
-async def end_session(session_id: uuid.UUID, signed_in: CurrentSignIn, db: Db) -> None:
+async def end_session(session_id: uuid.UUID, signed_in: CurrentSignIn, state: State) -> None:
     """Sign one device out."""
-    await ending.end_session(db, signed_in, session_id)
+    await ending.end_session(state.database, signed_in, session_id)
 
 
 @router.delete(
     "/me/sessions",
     status_code=204,
     response_class=Response,
-    responses=problem_responses(401, 403, 413, 503),
-    dependencies=[LOCKS_USER],
+    responses=problem_responses(401, 403, 413),
 )
-async def end_other_sessions(signed_in: CurrentSignIn, db: Db) -> None:
+async def end_other_sessions(signed_in: CurrentSignIn, state: State) -> None:
     """Sign every other device out."""
-    await ending.end_other_sessions(db, signed_in)
+    await ending.end_other_sessions(state.database, signed_in)

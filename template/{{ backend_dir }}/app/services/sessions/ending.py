@@ -4,10 +4,11 @@ import uuid
 from dataclasses import dataclass, field
 
 import structlog
-from sqlalchemy import ColumnElement, Row, Update, func, or_, select, update
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy import ColumnElement, Row, func, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from app.core.tokens import RawToken, hash_refresh_token
+from app.db.session import Database
 from app.models import RefreshToken, Session
 from app.services.errors import SessionNotFound
 from app.services.sessions.lock import lock_users
@@ -25,12 +26,10 @@ class Presented:
 
 
 async def end_sessions(db: AsyncSession, which: ColumnElement[bool]) -> None:
-    """End the living sessions that match; call it with their users' rows locked."""
-    await db.execute(ending_statement(which), execution_options={"synchronize_session": False})
+    """Revoke the active sessions that match, in one statement with their current tokens.
 
-
-def ending_statement(which: ColumnElement[bool]) -> Update:
-    """Give the statement that ends the living sessions that match, with their live tokens."""
+    Call it with their users' rows locked.
+    """
     now = func.clock_timestamp()
     ended = (
         update(Session)
@@ -39,21 +38,24 @@ def ending_statement(which: ColumnElement[bool]) -> Update:
         .returning(Session.id)
         .cte("ended")
     )
-    return (
+    await db.execute(
         update(RefreshToken)
         .where(
             RefreshToken.session_id.in_(select(ended.c.id)),
             or_(RefreshToken.revoked_at.is_(None), RefreshToken.child_nonce.is_not(None)),
         )
-        .values(revoked_at=func.coalesce(RefreshToken.revoked_at, now), child_nonce=None)
+        .values(revoked_at=func.coalesce(RefreshToken.revoked_at, now), child_nonce=None),
+        execution_options={"synchronize_session": False},
     )
 
 
-async def find_presented(db: AsyncSession, presented: Presented) -> list[Row[uuid.UUID, uuid.UUID]]:
-    """Find the sessions that the cookies name, as rows of session id and user id.
+async def find_presented(
+    db: AsyncConnection | AsyncSession, presented: Presented
+) -> list[Row[uuid.UUID, uuid.UUID]]:
+    """Return the ID and the user's ID of the sessions that the cookies name.
 
-    Any token of the chain names its session, a dead one too. Read without a lock: the answer says
-    whose rows to lock.
+    Any token of the family names its session, a rotated one too. It reads without a lock: the
+    result says whose rows to lock, and neither of the two ever changes.
     """
     names = []
     if presented.session_id is not None:
@@ -72,9 +74,9 @@ async def find_presented(db: AsyncSession, presented: Presented) -> list[Row[uui
     return list(rows)
 
 
-async def log_out(db: AsyncSession, presented: Presented) -> None:
+async def log_out(database: Database, presented: Presented) -> None:
     """End the sessions that the cookies name; without any, do nothing."""
-    async with db.begin():
+    async with database.transaction() as db:
         found = await find_presented(db, presented)
         if not found:
             return
@@ -84,9 +86,9 @@ async def log_out(db: AsyncSession, presented: Presented) -> None:
         log.info("logged_out", user_id=str(row.user_id), session_id=str(row.id))
 
 
-async def end_session(db: AsyncSession, signed_in: SignedIn, session_id: uuid.UUID) -> None:
-    """End one session of a user. Raises `SessionNotFound`, also for someone else's."""
-    async with db.begin():
+async def end_session(database: Database, signed_in: SignedIn, session_id: uuid.UUID) -> None:
+    """End one session of a user. Raise `SessionNotFound`, also for another user's session."""
+    async with database.transaction() as db:
         await lock_users(db, [signed_in.user.id])
         found = await db.scalar(
             select(Session.id).where(
@@ -101,9 +103,9 @@ async def end_session(db: AsyncSession, signed_in: SignedIn, session_id: uuid.UU
     log.info("logged_out", user_id=str(signed_in.user.id), session_id=str(session_id))
 
 
-async def end_other_sessions(db: AsyncSession, signed_in: SignedIn) -> None:
-    """End every session of a user but the one that asks."""
-    async with db.begin():
+async def end_other_sessions(database: Database, signed_in: SignedIn) -> None:
+    """End every session of a user except the one that asks."""
+    async with database.transaction() as db:
         await lock_users(db, [signed_in.user.id])
         await end_sessions(
             db, (Session.user_id == signed_in.user.id) & (Session.id != signed_in.session_id)

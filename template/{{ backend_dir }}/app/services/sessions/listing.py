@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import func, select
-from sqlalchemy.ext.asyncio import AsyncEngine
 
+from app.db.session import Database
 from app.models import RefreshToken, Session
 from app.services.users import SignedIn
 
@@ -23,16 +23,16 @@ class ListedSession:
     current: bool
 
 
-async def list_sessions(reads: AsyncEngine, signed_in: SignedIn) -> list[ListedSession]:
-    """Give the living sessions of a user, the last used first."""
-    alive = (
+async def list_sessions(database: Database, signed_in: SignedIn) -> list[ListedSession]:
+    """Return the active sessions of a user, the last used first."""
+    active = (
         select(
             Session.id,
             Session.created_at,
             Session.last_used_at,
             Session.expires_at,
             Session.user_agent,
-            Session.id == signed_in.session_id,
+            (Session.id == signed_in.session_id).label("current"),
         )
         .join(RefreshToken, RefreshToken.session_id == Session.id)
         .where(
@@ -44,5 +44,6 @@ async def list_sessions(reads: AsyncEngine, signed_in: SignedIn) -> list[ListedS
         )
         .order_by(Session.last_used_at.desc())
     )
-    async with reads.connect() as connection:
-        return [ListedSession(*row) for row in await connection.execute(alive)]
+    async with database.reads.connect() as connection:
+        rows = (await connection.execute(active)).mappings()
+        return [ListedSession(**row) for row in rows]

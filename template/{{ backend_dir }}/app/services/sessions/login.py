@@ -6,40 +6,37 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import structlog
-from sqlalchemy import Text, bindparam, func, select, update
+from sqlalchemy import Row, bindparam, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.core.devices import Device
 from app.core.emails import Email, normalize_email
 from app.core.security import HashingUnavailable, Requester
-from app.db.driver import Query
 from app.models import Session, User
-from app.services.errors import InvalidCredentials, TooManyAttempts
-from app.services.gate import MAX_CHECKS, PasswordGate
+from app.services.errors import (
+    InvalidCredentials,
+    NotSignedIn,
+    TooManyAttempts,
+    WrongPassword,
+)
+from app.services.resources import Resources
 from app.services.sessions.ending import Presented, end_sessions, find_presented
 from app.services.sessions.grant import Grant, open_session
-from app.services.sessions.lock import lock_users
 from app.services.throttle import (
     Limit,
+    Throttle,
     address_limits,
     device_limits,
     login_limits,
     networks,
     success_limits,
 )
-from app.services.users import PublicUser
+from app.services.users import PublicUser, public_user
+from app.services.verification import StoredUser, verified_user
 
 log = structlog.stdlib.get_logger(__name__)
 
-CREDENTIALS = Query(
-    select(User.id, User.password_hash).where(User.email == bindparam("email", type_=Text))
-)
-LOCKED_USER = select(
-    User.email,
-    User.password_hash,
-    User.is_active,
-    User.created_at,
-    func.clock_timestamp().label("now"),
-).where(User.id == bindparam("user_id"))
+STORED_USER = select(User.id, User.password_hash).where(User.email == bindparam("email"))
 
 
 @dataclass(frozen=True)
@@ -70,25 +67,19 @@ class Login:
 
 
 @dataclass(frozen=True)
-class StoredUser:
-    """The user with an email, as far as a login reads it before it locks the row."""
-
-    id: uuid.UUID
-    password_hash: str
-
-
-@dataclass(frozen=True)
 class Attempt:
     """An attempt to sign in, and what bounds it.
 
     user: with the stored hash; None if there is no such user.
     device: a device on which this user has signed in before; None for any other device.
+    presented: the IDs and users of the sessions that this login revokes.
     account_limits, address_limits: on guesses.
     """
 
     credentials: Credentials
     user: StoredUser | None
     device: Device | None
+    presented: list[Row[uuid.UUID, uuid.UUID]]
     account_limits: list[Limit]
     address_limits: list[Limit]
     requester: Requester
@@ -112,25 +103,23 @@ class Attempt:
         }
 
 
-async def log_in(gate: PasswordGate, credentials: Credentials) -> Login:
+async def log_in(resources: Resources, credentials: Credentials) -> Login:
     """Check a password and open a session.
 
     A failed login revokes nothing. Raise `InvalidCredentials`, after the same time whatever the
     reason, `TooManyAttempts` and `HashingUnavailable`.
     """
-    email = _email(credentials.username)
-    async with gate.reading() as driver:
-        row = await CREDENTIALS.fetch(driver, email=email)
-        user = StoredUser(*row) if row else None
-        attempt = _attempt(gate, credentials, email or credentials.username, user)
+    database, throttle = resources.database, resources.throttle
+    async with database.lock_slot(), database.reads.connect() as connection:
+        attempt = await _attempt(throttle, connection, credentials)
         with _rejection_logged(attempt):
-            await gate.throttle.check(driver, attempt.guess_limits + attempt.success_limits)
+            await throttle.check(connection, attempt.guess_limits + attempt.success_limits)
     with _rejection_logged(attempt):
-        async with gate.transaction() as db:
-            await gate.throttle.count(db, attempt.guess_limits)
+        async with database.transaction() as db:
+            await throttle.count(db, attempt.guess_limits)
         # A client that fills the queue for hashing uses up its own limits, and not the account's.
-        async with gate.take_back_on(HashingUnavailable, attempt.account_limits):
-            return await _check_and_open(gate, attempt)
+        async with throttle.take_back_on(HashingUnavailable, database, attempt.account_limits):
+            return await _verify_and_open(resources, attempt)
 
 
 @contextmanager
@@ -142,62 +131,50 @@ def _rejection_logged(attempt: Attempt) -> Iterator[None]:
         raise
 
 
-def _attempt(
-    gate: PasswordGate,
-    credentials: Credentials,
-    username: str,
-    user: StoredUser | None,
+async def _attempt(
+    throttle: Throttle, connection: AsyncConnection, credentials: Credentials
 ) -> Attempt:
+    email = _email(credentials.username)
+    row = (await connection.execute(STORED_USER, {"email": email})).one_or_none()
+    user = StoredUser(id=row.id, password_hash=row.password_hash) if row else None
+    presented = await find_presented(connection, credentials.presented)
     device, address = credentials.device, credentials.address
     if device and user and device.user_id == user.id:
-        requester = gate.requester(f"device {device.id}", is_known=True)
-        return Attempt(credentials, user, device, device_limits(device), [], requester)
-    requester = gate.requester(networks(address)[-1], f"account {username}")
+        requester = throttle.requester(f"device {device.id}", is_known=True)
+        limits = device_limits(device)
+        return Attempt(credentials, user, device, presented, limits, [], requester)
+    username = email or credentials.username
     return Attempt(
         credentials,
         user,
         None,
+        presented,
         login_limits(username, address),
         address_limits(address),
-        requester,
+        throttle.requester(networks(address)[-1], f"account {username}"),
     )
 
 
-async def _check_and_open(gate: PasswordGate, attempt: Attempt) -> Login:
-    user, credentials = attempt.user, attempt.credentials
-    password_hash = user.password_hash if user else None
-    for _ in range(MAX_CHECKS):
-        # No connection is held while hashing: it takes longer than all the rest.
-        correct, better_hash = await gate.hasher.verify(
-            credentials.password, password_hash, attempt.requester
-        )
-        if user is None or not correct:
-            break
-        async with gate.transaction() as db:
-            others = await find_presented(db, credentials.presented)
-            await lock_users(db, [user.id, *(row.user_id for row in others)])
-            current = (await db.execute(LOCKED_USER, {"user_id": user.id})).one_or_none()
-            if current is None or not current.is_active:
-                break
-            if current.password_hash != password_hash:
-                password_hash = current.password_hash
-                continue
-            if better_hash:
-                await db.execute(
-                    update(User).where(User.id == user.id).values(password_hash=better_hash)
-                )
-            if others:
-                await end_sessions(db, Session.id.in_([row.id for row in others]))
+async def _verify_and_open(resources: Resources, attempt: Attempt) -> Login:
+    credentials, presented = attempt.credentials, attempt.presented
+    also_lock = [row.user_id for row in presented]
+    try:
+        async with verified_user(
+            resources, attempt.user, credentials.password, attempt.requester, also_lock=also_lock
+        ) as verified:
+            db, user = verified.db, verified.user
+            if presented:
+                await end_sessions(db, Session.id.in_([row.id for row in presented]))
             grant = await open_session(
-                db, gate.settings, user.id, current.now, credentials.user_agent
+                db, resources.settings, user.id, verified.now, credentials.user_agent
             )
-            await gate.throttle.take_back(db, attempt.guess_limits)
-            await gate.throttle.count(db, attempt.success_limits)
-        log.info("login_succeeded", user_id=str(user.id), session_id=str(grant.session_id))
-        public = PublicUser(user.id, current.email, current.is_active, current.created_at)
-        return Login(public, grant, attempt.device or Device.new(user.id))
-    log.info("login_failed", **attempt.names)
-    raise InvalidCredentials
+            await resources.throttle.take_back(db, attempt.guess_limits)
+            await resources.throttle.count(db, attempt.success_limits)
+    except (WrongPassword, NotSignedIn):
+        log.info("login_failed", **attempt.names)
+        raise InvalidCredentials from None
+    log.info("login_succeeded", user_id=str(user.id), session_id=str(grant.session_id))
+    return Login(public_user(user), grant, attempt.device or Device.new(user.id))
 
 
 def _email(username: str) -> Email | None:

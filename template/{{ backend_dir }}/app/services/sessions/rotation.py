@@ -9,7 +9,6 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-import asyncpg
 import structlog
 from sqlalchemy import (
     DateTime,
@@ -23,15 +22,15 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from app.core.settings import Settings
 from app.core.tokens import NONCE_BYTES, RawToken, child_refresh_token, hash_refresh_token
-from app.db.driver import Query, driver_connection
 from app.db.session import Database
 from app.models import RefreshToken, Session, User
 from app.services.errors import ReusedRefreshToken, SessionOver, UnknownRefreshToken
-from app.services.sessions.ending import ending_statement
+from app.services.sessions.ending import end_sessions
 from app.services.sessions.grant import Grant, make_link
 
 log = structlog.stdlib.get_logger(__name__)
@@ -40,7 +39,7 @@ LiveToken = aliased(RefreshToken, name="live_token")
 RotatedToken = aliased(RefreshToken, name="rotated_token")
 
 # A statement of its own, before any other: see `lock_users`. A token's user never changes.
-LOCK_OWNER = Query(
+LOCK_OWNER = (
     select(User.id)
     .where(
         User.id
@@ -51,17 +50,17 @@ LOCK_OWNER = Query(
     .with_for_update(key_share=True)
 )
 
-CHAIN = Query(
+CHAIN = (
     select(
-        RefreshToken.id,
+        RefreshToken.id.label("token_id"),
         RefreshToken.child_nonce,
-        Session.id,
-        Session.expires_at,
+        Session.id.label("session_id"),
+        Session.expires_at.label("session_expires_at"),
         Session.user_id,
-        LiveToken.id,
-        LiveToken.expires_at,
-        RotatedToken.revoked_at,
-        func.clock_timestamp(),
+        LiveToken.id.label("live_id"),
+        LiveToken.expires_at.label("live_expires_at"),
+        RotatedToken.revoked_at.label("rotated_at"),
+        func.clock_timestamp().label("now"),
     )
     .join(Session, Session.id == RefreshToken.session_id)
     .join(User, User.id == Session.user_id)
@@ -83,7 +82,7 @@ NOW = bindparam("now", type_=DateTime(timezone=True))
 
 # The grandparent's nonce goes as the parent gets one: only the last rotation can be repeated. That
 # the session was used is written in the same round trip.
-REVOKE = Query(
+REVOKE = (
     update(RefreshToken)
     .where(
         RefreshToken.session_id == bindparam("this_session"),
@@ -102,11 +101,6 @@ REVOKE = Query(
         .values(last_used_at=NOW)
         .cte("touched")
     )
-)
-
-ADD = Query(
-    insert(RefreshToken),
-    columns=("id", "user_id", "session_id", "token_hash", "expires_at", "created_at"),
 )
 
 
@@ -158,9 +152,9 @@ async def refresh(
     """
     if token is None:
         raise UnknownRefreshToken
-    async with driver_connection(database, transaction=True) as driver:
-        chain = await _lock_chain(driver, token)
-        grant = await _answer(driver, settings, token, chain)
+    async with database.transaction() as db:
+        chain = await _lock_chain(db, token)
+        grant = await _answer(db, settings, token, chain)
     # Only now: an exception inside the transaction would undo the end of the session.
     names = {"user_id": str(chain.user_id), "session_id": str(chain.session_id)}
     if grant is None:
@@ -170,39 +164,40 @@ async def refresh(
     return grant
 
 
-async def _lock_chain(driver: asyncpg.Connection, token: RawToken) -> Chain:
-    token_hash = hash_refresh_token(token)
-    if await LOCK_OWNER.fetch(driver, token_hash=token_hash) is None:
+async def _lock_chain(db: AsyncSession, token: RawToken) -> Chain:
+    values = {"token_hash": hash_refresh_token(token)}
+    if await db.scalar(LOCK_OWNER, values) is None:
         raise UnknownRefreshToken
-    row = await CHAIN.fetch(driver, token_hash=token_hash)
+    row = (await db.execute(CHAIN, values)).mappings().one_or_none()
     if row is None:
         raise SessionOver
-    return Chain(*row)
+    return Chain(**row)
 
 
 async def _answer(
-    driver: asyncpg.Connection, settings: Settings, token: RawToken, chain: Chain
+    db: AsyncSession, settings: Settings, token: RawToken, chain: Chain
 ) -> Grant | None:
     """Decide; None is theft. The five cases are the rows of the table in `docs/security.md`."""
     in_window = chain.in_window(timedelta(seconds=settings.refresh_grace_seconds))
     if chain.token_id == chain.live_id:
-        return chain.repeat(token) if in_window else await _rotate(driver, settings, token, chain)
+        return chain.repeat(token) if in_window else await _rotate(db, settings, token, chain)
     if in_window and chain.child_nonce is not None:
         return chain.repeat(child_refresh_token(token, chain.child_nonce))
-    await Query(ending_statement(Session.id == chain.session_id)).fetch(driver)
+    await end_sessions(db, Session.id == chain.session_id)
     return None
 
 
-async def _rotate(
-    driver: asyncpg.Connection, settings: Settings, parent: RawToken, chain: Chain
-) -> Grant:
+async def _rotate(db: AsyncSession, settings: Settings, parent: RawToken, chain: Chain) -> Grant:
     nonce = secrets.token_bytes(NONCE_BYTES)
-    await REVOKE.fetch(
-        driver,
-        this_session=chain.session_id,
-        now=chain.now,
-        parent=chain.token_id,
-        nonce=nonce,
+    await db.execute(
+        REVOKE,
+        {
+            "this_session": chain.session_id,
+            "now": chain.now,
+            "parent": chain.token_id,
+            "nonce": nonce,
+        },
+        execution_options={"synchronize_session": False},
     )
     row, grant = make_link(
         settings,
@@ -212,5 +207,5 @@ async def _rotate(
         chain.now,
         chain.session_expires_at,
     )
-    await ADD.fetch(driver, **row)
+    await db.execute(insert(RefreshToken), row)
     return grant

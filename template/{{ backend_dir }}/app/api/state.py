@@ -1,0 +1,51 @@
+"""The state of the application."""
+
+from dataclasses import dataclass
+from typing import Self
+
+from fastapi import FastAPI
+
+from app.api.cookies import AuthCookies
+from app.core.security import PasswordHasher
+from app.core.settings import Settings
+from app.db.revisions import Revisions
+from app.db.session import Database
+from app.services.resources import Resources
+from app.services.throttle import Throttle
+
+
+@dataclass(kw_only=True)
+class AppState(Resources):
+    """What all requests of a process share, and whether it is shutting down.
+
+    declared_names: of all fields and parameters, once the OpenAPI document has been generated.
+    draining: the process receives no new requests any more; `/health/ready` says so.
+    """
+
+    cookies: AuthCookies
+    revisions: Revisions
+    declared_names: frozenset[str] | None = None
+    draining: bool = False
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """Create the state. It opens no connection yet."""
+        return cls(
+            settings=settings,
+            database=Database.from_settings(settings),
+            hasher=PasswordHasher(settings.bcrypt_rounds),
+            throttle=Throttle(settings),
+            cookies=AuthCookies(settings),
+            revisions=Revisions.load(),
+        )
+
+    async def close(self) -> None:
+        """Close every connection, and stop the threads."""
+        self.hasher.close()
+        await self.database.close()
+
+
+def state_of(app: FastAPI) -> AppState:
+    """Return the state of an application that `create_app` built."""
+    state: AppState = app.state.shared
+    return state

@@ -1,0 +1,18 @@
+"""What services share."""
+
+from dataclasses import dataclass
+
+from app.core.security import PasswordHasher
+from app.core.settings import Settings
+from app.db.session import Database
+from app.services.throttle import Throttle
+
+
+@dataclass(kw_only=True)
+class Resources:
+    """What all requests of a process share; a service takes it as its first argument."""
+
+    settings: Settings
+    database: Database
+    hasher: PasswordHasher
+    throttle: Throttle
