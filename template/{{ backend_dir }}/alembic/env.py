@@ -13,11 +13,11 @@ from sqlalchemy.types import UserDefinedType
 from app import models
 from app.core.settings import Settings
 from app.core.startup import load_or_exit
-from app.db.agreement import explain, require_every_model
 from app.db.embedded import EmbeddedPostgresError
 from app.db.local import use_local_database
+from app.db.schema_check import explain, require_model_imports
 from app.db.session import DatabaseUnavailable, create_migration_engine
-from app.db.waiting import WAIT_SECONDS, MigrationLocked, connect_patiently, lock_migrations
+from app.db.waiting import WAIT_SECONDS, MigrationLocked, connect_with_retries, lock_migrations
 
 wait_seconds: float = context.config.attributes.get("wait_seconds", WAIT_SECONDS)
 
@@ -36,7 +36,7 @@ def run_migrations(connection: Connection) -> None:
         target_metadata=models.Base.metadata,
         compare_server_default=True,
         render_item=import_type,
-        process_revision_directives=lambda *_: require_every_model(models),
+        process_revision_directives=lambda *_: require_model_imports(models),
     )
     with context.begin_transaction():
         lock_migrations(connection, wait_seconds)
@@ -47,7 +47,7 @@ async def main(settings: Settings) -> None:
     """Connect as the settings say, directly where the application goes through a pooler."""
     engine = create_migration_engine(settings)
     try:
-        connection = await connect_patiently(engine, settings.migration_database, wait_seconds)
+        connection = await connect_with_retries(engine, settings.migration_database, wait_seconds)
         async with aclosing(connection):
             await connection.run_sync(run_migrations)
     finally:

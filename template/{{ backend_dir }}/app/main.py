@@ -15,11 +15,11 @@ from app.api.handlers import handle_http_exception, handle_validation_error
 from app.api.health import add_health
 from app.api.middleware.access_log import AccessLogMiddleware
 from app.api.middleware.body_limit import BodyLimitMiddleware
-from app.api.middleware.context import ContextMiddleware
-from app.api.middleware.cross_site import CrossSiteMiddleware
 from app.api.middleware.errors import ErrorMiddleware
+from app.api.middleware.origin_check import OriginCheckMiddleware
 from app.api.middleware.origin_hint import OriginHintMiddleware
-from app.api.middleware.proxy import ProxyHintMiddleware
+from app.api.middleware.proxy_hint import ProxyHintMiddleware
+from app.api.middleware.request_id import RequestIdMiddleware
 from app.api.state import AppState, state_of
 from app.core.settings import PROJECT_NAME, Settings
 from app.core.shutdown import delay_shutdown
@@ -52,7 +52,7 @@ def create_app(settings: Settings) -> FastAPI:
             RequestValidationError: handle_validation_error,
         },
         middleware=[
-            Middleware(ContextMiddleware, hsts=settings.environment == "production"),
+            Middleware(RequestIdMiddleware, hsts=settings.environment == "production"),
             Middleware(AccessLogMiddleware),
             *(hints if settings.environment == "local" else []),
             Middleware(
@@ -67,7 +67,7 @@ def create_app(settings: Settings) -> FastAPI:
             Middleware(ProxyHintMiddleware),
             Middleware(BodyLimitMiddleware),
             Middleware(
-                CrossSiteMiddleware,
+                OriginCheckMiddleware,
                 origins=settings.cors_origins,
                 scheme=scheme,
             ),

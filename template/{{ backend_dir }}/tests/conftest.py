@@ -19,7 +19,7 @@ from app.core.emails import normalize_email
 from app.core.logging import configure_logging
 from app.core.settings import ExplicitSettings, Settings
 from app.db import revisions
-from app.db.agreement import find_disagreement
+from app.db.schema_check import find_schema_mismatch
 from app.main import create_app
 from app.services import users
 from tests.postgres import database_url
@@ -53,7 +53,7 @@ def migrate_and_compare(settings: Settings) -> str | None:
     """Migrate a database of the tests; return the line about what does not agree, if any."""
     try:
         revisions.migrate(settings)
-        return find_disagreement(settings)
+        return find_schema_mismatch(settings)
     except CommandError as error:
         return str(error)
 

@@ -11,10 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.api.state import AppState, state_of
 from app.core.addresses import normalize_address
 from app.core.settings import Settings
-from app.services.errors import NotSignedIn
+from app.services.errors import NotAuthenticated
 from app.services.rag import DocumentIndex
 from app.services.storage import Storage
-from app.services.users import PublicUser, SignedIn, get_signed_in
+from app.services.users import AuthContext, PublicUser, authenticate
 
 
 async def get_state(request: Request) -> AppState:
@@ -68,24 +68,24 @@ class AccessCookie(SecurityBase):
             }
         )
 
-    async def __call__(self, request: Request) -> SignedIn:
-        """Return the user and the session. Raise `NotSignedIn`, also for an ended session."""
+    async def __call__(self, request: Request) -> AuthContext:
+        """Return the user and the session. Raise `NotAuthenticated`, also for an ended session."""
         state = state_of(request.app)
-        claims = state.cookies.claims(request)
+        claims = state.cookies.access_claims(request)
         if claims is None:
-            raise NotSignedIn
-        signed_in = await get_signed_in(state.database, claims)
-        request.state.user_id = str(signed_in.user.id)  # for the access log
-        return signed_in
+            raise NotAuthenticated
+        auth = await authenticate(state.database, claims)
+        request.state.user_id = str(auth.user.id)  # for the access log
+        return auth
 
 
 ACCESS_COOKIE = AccessCookie()
-CurrentSignIn = Annotated[SignedIn, Security(ACCESS_COOKIE)]
+CurrentAuth = Annotated[AuthContext, Security(ACCESS_COOKIE)]
 
 
-async def get_current_user(signed_in: CurrentSignIn) -> PublicUser:
-    """Return the authenticated user. Raise `NotSignedIn`."""
-    return signed_in.user
+async def get_current_user(auth: CurrentAuth) -> PublicUser:
+    """Return the authenticated user. Raise `NotAuthenticated`."""
+    return auth.user
 
 
 CurrentUser = Annotated[PublicUser, Depends(get_current_user)]

@@ -29,7 +29,7 @@ class Problem:
     """
 
     status: int
-    name: str
+    code: str
     title: str
     detail: str
     headers: dict[str, str] = field(default_factory=dict, compare=False)
@@ -38,7 +38,7 @@ class Problem:
     @property
     def type(self) -> str:
         """The `type` in the document: a URI reference, as RFC 9457 3.1.1 requires."""
-        return f"/problems/{self.name}"
+        return f"/problems/{self.code}"
 
 
 def _without_default(schema: dict[str, Any]) -> None:
@@ -91,7 +91,7 @@ PROBLEMS: Final[dict[type[Exception], Problem]] = {
     errors.InvalidCredentials: Problem(
         401, "invalid-credentials", "Wrong credentials", "Email or password is wrong.", CHALLENGE
     ),
-    errors.NotSignedIn: Problem(
+    errors.NotAuthenticated: Problem(
         401, "not-signed-in", "Not signed in", "Sign in, or refresh the session.", CHALLENGE
     ),
     errors.UnknownRefreshToken: Problem(
@@ -110,7 +110,9 @@ PROBLEMS: Final[dict[type[Exception], Problem]] = {
         CHALLENGE,
         clears_cookies=True,
     ),
-    errors.SessionOver: Problem(401, "session-over", "Session over", "Sign in again.", CHALLENGE),
+    errors.SessionNotActive: Problem(
+        401, "session-over", "Session over", "Sign in again.", CHALLENGE
+    ),
     errors.SignupDisabled: Problem(
         403, "signup-disabled", "Sign-up disabled", "Ask the operator for an account."
     ),

@@ -10,8 +10,8 @@ from app.core.security import PasswordHasher
 from app.core.settings import Settings
 from app.db.revisions import Revisions
 from app.db.session import Database
+from app.services.rate_limits import RateLimiter
 from app.services.resources import Resources
-from app.services.throttle import Throttle
 
 
 @dataclass(kw_only=True)
@@ -34,7 +34,7 @@ class AppState(Resources):
             settings=settings,
             database=Database.from_settings(settings),
             hasher=PasswordHasher(settings.bcrypt_rounds),
-            throttle=Throttle(settings),
+            rate_limiter=RateLimiter(settings),
             cookies=AuthCookies(settings),
             revisions=Revisions.load(),
         )

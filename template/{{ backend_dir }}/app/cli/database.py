@@ -9,10 +9,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.core.settings import Settings
 from app.core.startup import load_or_exit
 from app.db import revisions
-from app.db.agreement import find_disagreement
 from app.db.local import use_local_database
+from app.db.schema_check import find_schema_mismatch
 from app.db.session import Database
-from app.services import operations
+from app.services import administration
 
 
 def prepare() -> Settings:
@@ -44,7 +44,7 @@ def migrate() -> None:
 
 def warn_of_disagreement(settings: Settings) -> None:
     """On a developer's machine, print what models, migrations and database do not agree on."""
-    if settings.environment == "local" and (problem := find_disagreement(settings)):
+    if settings.environment == "local" and (problem := find_schema_mismatch(settings)):
         print(problem, file=sys.stderr)
 
 
@@ -52,7 +52,7 @@ def purge() -> None:
     """Delete what is over."""
 
     async def work(db: AsyncSession) -> None:
-        purged = await operations.purge(db, settings)
+        purged = await administration.purge(db, settings)
         print(
             f"Deleted {purged.sessions} sessions, {purged.tokens} refresh tokens "
             f"and {purged.attempt_counts} rate-limit rows."

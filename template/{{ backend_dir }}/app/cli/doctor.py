@@ -8,10 +8,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.core.security import BrokenPasslib, PasswordHasher
 from app.core.settings import Settings
 from app.core.startup import ConfigurationError, load_settings, misspelled_names
-from app.db.agreement import find_disagreement
 from app.db.embedded import EmbeddedPostgresError
 from app.db.local import use_local_database
 from app.db.revisions import Revisions, is_up_to_date
+from app.db.schema_check import find_schema_mismatch
 from app.db.session import Database, DatabaseUnavailable, create_migration_engine
 
 
@@ -70,7 +70,7 @@ async def _check_database(settings: Settings) -> bool:
         await database.close()
     _report("database", None, "answers")
     if settings.environment == "local":
-        return False  # find_disagreement tells more
+        return False  # find_schema_mismatch tells more
     behind = None if up_to_date else "behind this code; run: python -m app migrate"
     return _report("migrations", behind, "up to date")
 
@@ -78,7 +78,7 @@ async def _check_database(settings: Settings) -> bool:
 def _check_agreement(settings: Settings) -> bool:
     """On a developer's machine alone; elsewhere a database may be newer than the code."""
     try:
-        problem = find_disagreement(settings)
+        problem = find_schema_mismatch(settings)
     except AlembicError as error:
         problem = _first_line(error)
     return _report("migrations", problem, "up to date, and the models agree")

@@ -12,7 +12,7 @@ from app.cli.errors import CommandError
 from app.core.emails import Email, normalize_email
 from app.core.security import PasswordHasher
 from app.core.settings import Settings
-from app.services import operations, users
+from app.services import administration, users
 from app.services.passwords import check_password
 
 
@@ -35,7 +35,7 @@ def set_password(email: str, *, from_stdin: bool) -> None:
     new_hash = _read_new_password(settings, address, from_stdin=from_stdin)
 
     async def work(db: AsyncSession) -> None:
-        await operations.set_password_of(db, address, new_hash)
+        await administration.replace_password(db, address, new_hash)
         print(f"Changed the password of {address} and ended their sessions.")
 
     run(settings, work)
@@ -46,7 +46,7 @@ def deactivate_user(email: str) -> None:
     address = _parse(email)
 
     async def work(db: AsyncSession) -> None:
-        await operations.deactivate_user(db, address)
+        await administration.deactivate_user(db, address)
         print(f"Deactivated {address} and ended their sessions.")
 
     run(prepare(), work)
@@ -58,10 +58,10 @@ def end_sessions(email: str | None) -> None:
 
     async def work(db: AsyncSession) -> None:
         if address is None:
-            count = await operations.end_every_session(db)
+            count = await administration.revoke_all_sessions(db)
             print(f"Ended the sessions of {count} users.")
         else:
-            await operations.end_sessions_of(db, address)
+            await administration.revoke_sessions_of(db, address)
             print(f"Ended the sessions of {address}.")
 
     run(prepare(), work)

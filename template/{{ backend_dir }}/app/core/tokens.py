@@ -1,4 +1,4 @@
-"""Access and refresh tokens: what they are made of, and how they are checked."""
+"""Access tokens and refresh tokens: how the server issues and verifies them."""
 
 import base64
 import hashlib
@@ -15,50 +15,53 @@ import jwt
 from app.core.settings import PROJECT_SLUG, Settings
 
 RawToken = NewType("RawToken", str)
-"""A refresh token as the client holds it: 256 bits, base64url, 43 characters. Never stored."""
+"""A refresh token as the client has it: 256 bits, base64url, 43 characters. It is never stored."""
 TokenHash = NewType("TokenHash", bytes)
-"""SHA-256 of a refresh token, 32 bytes: what the database holds."""
+"""The SHA-256 of a refresh token, 32 bytes, which the database stores."""
 
 REFRESH_TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 NONCE_BYTES: Final = 32
 CLOCK_SKEW_SECONDS: Final = 30
 
 
-def new_refresh_token() -> RawToken:
-    """Make the first token of a session."""
+def generate_refresh_token() -> RawToken:
+    """Return the first refresh token of a session."""
     return RawToken(secrets.token_urlsafe(32))
 
 
-def child_refresh_token(parent: RawToken, nonce: bytes) -> RawToken:
-    """Derive the token that replaces `parent`.
+def derive_successor(predecessor: RawToken, nonce: bytes) -> RawToken:
+    """Return the token that replaces a token.
 
-    nonce: 32 random bytes, written beside the dead parent. Only who holds the parent can make the
-    child again, so a lost answer can be repeated although nothing plain is stored.
+    nonce: 32 random bytes, which are stored next to the rotated token. A client that presents the
+    rotated token can receive the same successor again, although no token is stored in plaintext.
     """
-    digest = hmac.digest(parent.encode(), nonce, "sha256")
+    digest = hmac.digest(predecessor.encode(), nonce, "sha256")
     return RawToken(base64.urlsafe_b64encode(digest).rstrip(b"=").decode())
 
 
 def hash_refresh_token(raw: RawToken) -> TokenHash:
-    """Give what the database knows of a token. A fast hash will do: 256 bits can't be guessed."""
+    """Return the hash of a token. A fast hash is enough, because nobody can guess 256 bits."""
     return TokenHash(hashlib.sha256(raw.encode()).digest())
 
 
 def parse_refresh_token(text: str | None) -> RawToken | None:
-    """Give a cookie's value as a token, or None when it can't be one."""
+    """Return a cookie's value as a token, or None if it is not well-formed."""
     return RawToken(text) if text and REFRESH_TOKEN.fullmatch(text) else None
 
 
 @dataclass(frozen=True)
 class AccessClaims:
-    """What a valid access token says: whose it is, and of which session."""
+    """The claims of a valid access token: its user and its session."""
 
     user_id: uuid.UUID
     session_id: uuid.UUID
 
 
 class AccessTokens:
-    """Signs and checks access tokens: RFC 9068 in shape, HS256, no personal data."""
+    """Issues and verifies access tokens: JWTs after RFC 9068, signed with HS256.
+
+    They contain no personal data.
+    """
 
     def __init__(self, settings: Settings) -> None:
         secret = settings.jwt_secret.get_secret_value()
@@ -68,7 +71,7 @@ class AccessTokens:
         self._ttl = settings.jwt_access_ttl_seconds
 
     def issue(self, claims: AccessClaims, session_seconds_left: float) -> tuple[str, int]:
-        """Sign a token. Gives it with its lifetime in seconds, which never outlasts the session."""
+        """Return a signed token and its lifetime in seconds, which never exceeds the session's."""
         now = int(time.time())
         ttl = min(self._ttl, int(session_seconds_left))
         payload = {
@@ -83,14 +86,14 @@ class AccessTokens:
         headers = {"typ": "at+jwt", "kid": self._key_id}
         return jwt.encode(payload, self._keys[self._key_id], "HS256", headers), ttl
 
-    def check(self, token: str | None, *, even_expired: bool = False) -> AccessClaims | None:
-        """Give the claims of a token, or None for anything but a valid one.
+    def verify(self, token: str | None, *, allow_expired: bool = False) -> AccessClaims | None:
+        """Return the claims of a token, or None if it is not valid.
 
-        even_expired: accept a token past its end, to name the session that a logout ends.
+        allow_expired: accept an expired token, to find the session that a sign-out revokes.
         """
         if not token:
             return None
-        # Each key in turn: to read the header first, for the key's name, would cost as much again.
+        # Try each key: to read the key ID from the header first would take as long again.
         for key_id, key in self._keys.items():
             try:
                 whole = jwt.decode_complete(
@@ -101,7 +104,7 @@ class AccessTokens:
                     audience=PROJECT_SLUG,
                     options={
                         "require": ["iss", "aud", "sub", "sid", "jti", "iat", "exp"],
-                        "verify_exp": not even_expired,
+                        "verify_exp": not allow_expired,
                         # PyJWT's leeway would also stretch exp; two replicas' clocks concern iat
                         # only.
                         "verify_iat": False,
@@ -122,6 +125,6 @@ class AccessTokens:
 
 
 def _key_id(secret: str) -> str:
-    """Name a secret so that a token says which one signed it; tells nothing of the secret."""
+    """Return a name of a secret, for the header of tokens. It reveals nothing about the secret."""
     digest = hmac.digest(secret.encode(), b"kid", "sha256")
     return base64.urlsafe_b64encode(digest[:6]).decode()

@@ -68,7 +68,7 @@ def migrate(settings: Settings, wait_seconds: float = WAIT_SECONDS) -> None:
 
     A database whose revision this code does not know is newer, and stays as it is: a platform that
     migrates before each release does so before a rollback too. On a developer's machine it comes
-    from another branch, which `find_disagreement` tells.
+    from another branch, which `find_schema_mismatch` tells.
     """
     config = alembic_config(settings)
     config.attributes["wait_seconds"] = wait_seconds

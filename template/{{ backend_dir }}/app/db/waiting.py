@@ -29,7 +29,7 @@ class MigrationLocked(Exception):
     """Another process has held the migration lock for too long."""
 
 
-async def connect_patiently(
+async def connect_with_retries(
     engine: AsyncEngine, address: DatabaseAddress, seconds: float
 ) -> AsyncConnection:
     """Connect, and try again for some seconds while the database is not there yet.

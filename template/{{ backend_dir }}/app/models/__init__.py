@@ -3,13 +3,13 @@
 from app.db.base import Base
 from app.models.attempt_count import AttemptCount
 from app.models.refresh_token import RefreshToken
-from app.models.session import Session
+from app.models.session import UserSession
 from app.models.user import User
 
 __all__ = [
     "AttemptCount",
     "Base",
     "RefreshToken",
-    "Session",
     "User",
+    "UserSession",
 ]

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from app.db.base import Base
 
 
-class Session(Base):
+class UserSession(Base):
     """A login. It is alive until `expires_at`, however busy, or until `revoked_at` is set."""
 
     __tablename__ = "sessions"

@@ -11,7 +11,7 @@ class InvalidCredentials(ServiceError):
     """Wrong password, unknown user or disabled user: one answer for all three."""
 
 
-class NotSignedIn(ServiceError):
+class NotAuthenticated(ServiceError):
     """No access token, or one that is no longer valid."""
 
 
@@ -23,7 +23,7 @@ class ReusedRefreshToken(ServiceError):
     """A token that was rotated away came back: the session has been ended."""
 
 
-class SessionOver(ServiceError):
+class SessionNotActive(ServiceError):
     """The session has been logged out, has expired, or its user is disabled."""
 
 

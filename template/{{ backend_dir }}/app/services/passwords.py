@@ -12,25 +12,30 @@ from app.core.emails import Email
 from app.core.password_policy import password_problem
 from app.core.security import HashingUnavailable
 from app.core.settings import Settings
-from app.models import Session, User
-from app.services.errors import NotSignedIn, TooManyAttempts, UnacceptablePassword, WrongPassword
+from app.models import User, UserSession
+from app.services.errors import (
+    NotAuthenticated,
+    TooManyAttempts,
+    UnacceptablePassword,
+    WrongPassword,
+)
+from app.services.rate_limits import current_password_limits, password_change_limits
 from app.services.resources import Resources
-from app.services.sessions.ending import end_sessions
-from app.services.sessions.grant import Grant, open_session
-from app.services.throttle import current_password_limits, password_change_limits
-from app.services.users import SignedIn
+from app.services.sessions.creation import IssuedTokens, create_session
+from app.services.sessions.revocation import revoke_sessions
+from app.services.users import AuthContext
 from app.services.verification import StoredUser, verified_user
 
 log = structlog.stdlib.get_logger(__name__)
 
 USER_OF_SESSION = (
     select(User.id, User.password_hash)
-    .join(Session, Session.user_id == User.id)
+    .join(UserSession, UserSession.user_id == User.id)
     .where(
         User.is_active,
-        Session.id == bindparam("session_id"),
-        Session.revoked_at.is_(None),
-        Session.expires_at > func.clock_timestamp(),
+        UserSession.id == bindparam("session_id"),
+        UserSession.revoked_at.is_(None),
+        UserSession.expires_at > func.clock_timestamp(),
     )
 )
 
@@ -39,7 +44,7 @@ USER_OF_SESSION = (
 class Change:
     """A request for another password, with the current one as the proof of identity."""
 
-    signed_in: SignedIn
+    auth: AuthContext
     current: str = field(repr=False)
     new: str = field(repr=False)
     user_agent: str | None
@@ -53,38 +58,38 @@ def check_password(settings: Settings, email: Email, password: str) -> None:
 
 
 async def set_password(db: AsyncSession, user_id: uuid.UUID, new_hash: str) -> None:
-    """Replace the hash and end every session; call it with the user's row locked."""
+    """Replace the hash and revoke every session; call it with the user's row locked."""
     await db.execute(update(User).where(User.id == user_id).values(password_hash=new_hash))
-    await end_sessions(db, Session.user_id == user_id)
+    await revoke_sessions(db, UserSession.user_id == user_id)
 
 
-async def change_password(resources: Resources, change: Change) -> Grant:
-    """Change the password of who is signed in, end all their sessions, and open a new one.
+async def change_password(resources: Resources, change: Change) -> IssuedTokens:
+    """Change a user's password, revoke all sessions of the user, and create a new one.
 
     Raise `UnacceptablePassword`, `WrongPassword`, `TooManyAttempts`, `HashingUnavailable`, and
-    `NotSignedIn` when the session has ended meanwhile.
+    `NotAuthenticated` if another request has revoked the session.
     """
-    user, session_id = change.signed_in.user, change.signed_in.session_id
+    user, session_id = change.auth.user, change.auth.session_id
     names = {"user_id": str(user.id), "session_id": str(session_id)}
-    throttle, database = resources.throttle, resources.database
+    limiter, database = resources.rate_limiter, resources.database
     check_password(resources.settings, Email(user.email), change.new)
     limits = current_password_limits(str(user.id))
     changes = password_change_limits(str(user.id))
     try:
         async with database.lock_slot(), database.reads.connect() as connection:
-            await throttle.check(connection, limits + changes)
+            await limiter.check(connection, limits + changes)
             stored = await _stored_user(connection, session_id)
         async with database.transaction() as db:
-            await throttle.count(db, limits)
+            await limiter.hit(db, limits)
     except TooManyAttempts:
         log.warning("password_change_throttled", **names)
         raise
     is_known = change.device is not None and change.device.user_id == user.id
-    requester = throttle.requester(f"user {user.id}", is_known=is_known)
+    requester = limiter.requester(f"user {user.id}", is_known=is_known)
     try:
-        # `NotSignedIn` is raised only after the current password has proved right.
+        # `verified_user` raises `NotAuthenticated` only after the password has proved right.
         async with (
-            throttle.take_back_on((HashingUnavailable, NotSignedIn), database, limits),
+            limiter.refund_on((HashingUnavailable, NotAuthenticated), database, limits),
             verified_user(
                 resources,
                 stored,
@@ -94,22 +99,22 @@ async def change_password(resources: Resources, change: Change) -> Grant:
                 new_password=change.new,
             ) as verified,
         ):
-            await end_sessions(verified.db, Session.user_id == user.id)
-            grant = await open_session(
+            await revoke_sessions(verified.db, UserSession.user_id == user.id)
+            tokens = await create_session(
                 verified.db, resources.settings, user.id, verified.now, change.user_agent
             )
-            await throttle.take_back(verified.db, limits)
-            await throttle.count(verified.db, changes)
+            await limiter.refund(verified.db, limits)
+            await limiter.hit(verified.db, changes)
     except WrongPassword:
         log.info("password_change_failed", **names)
         raise
-    log.info("password_changed", user_id=str(user.id), session_id=str(grant.session_id))
-    return grant
+    log.info("password_changed", user_id=str(user.id), session_id=str(tokens.session_id))
+    return tokens
 
 
 async def _stored_user(connection: AsyncConnection, session_id: uuid.UUID) -> StoredUser:
-    """Return the user of an active session. Raise `NotSignedIn`."""
+    """Return the user of an active session. Raise `NotAuthenticated`."""
     row = (await connection.execute(USER_OF_SESSION, {"session_id": session_id})).one_or_none()
     if row is None:
-        raise NotSignedIn
+        raise NotAuthenticated
     return StoredUser(id=row.id, password_hash=row.password_hash)

@@ -23,7 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.settings import Settings
 from app.core.tokens import CLOCK_SKEW_SECONDS
-from app.models import AttemptCount, RefreshToken, Session
+from app.models import AttemptCount, RefreshToken, UserSession
 
 # Rows that one statement deletes or reads. It takes a few milliseconds for that.
 BATCH: Final = 1000
@@ -54,14 +54,16 @@ async def purge(db: AsyncSession, settings: Settings) -> Purged:
     async with db.begin():
         # As a value, because no index helps to compare with a function that is volatile.
         now = (await db.execute(select(func.clock_timestamp()))).scalar_one()
-    obsolete = or_(Session.expires_at <= now, Session.revoked_at <= revoked_before(settings, now))
+    obsolete = or_(
+        UserSession.expires_at <= now, UserSession.revoked_at <= revoked_before(settings, now)
+    )
     sessions = tokens = 0
     async for ids in _obsolete_sessions(db, obsolete):
         of_sessions = any_(literal(ids, ARRAY(Uuid)))
         tokens += await _delete(db, RefreshToken, RefreshToken.session_id == of_sessions)
         # Never with tokens: the cascade would delete any number of them in one statement.
-        has_tokens = exists().where(RefreshToken.session_id == Session.id)
-        sessions += await _delete(db, Session, (Session.id == of_sessions) & ~has_tokens)
+        has_tokens = exists().where(RefreshToken.session_id == UserSession.id)
+        sessions += await _delete(db, UserSession, (UserSession.id == of_sessions) & ~has_tokens)
     rows = await _delete(db, AttemptCount, AttemptCount.window_ends_at <= now)
     return Purged(sessions, tokens, rows)
 
@@ -79,9 +81,11 @@ async def delete_revoked_sessions(
 
     Each login calls it, so that one account cannot fill the table before the next `purge`.
     """
-    old = select(Session.id).where(Session.user_id == user_id, Session.revoked_at <= before)
+    old = select(UserSession.id).where(
+        UserSession.user_id == user_id, UserSession.revoked_at <= before
+    )
     await db.execute(
-        delete(Session).where(Session.id.in_(old.limit(limit))),
+        delete(UserSession).where(UserSession.id.in_(old.limit(limit))),
         execution_options={"synchronize_session": False},
     )
 
@@ -92,7 +96,9 @@ async def _obsolete_sessions(
     """Yield the ids of the sessions that match, few at a time, in one pass over all sessions."""
     last = uuid.UUID(int=0)
     while True:
-        page = select(Session.id, obsolete).where(Session.id > last).order_by(Session.id)
+        page = (
+            select(UserSession.id, obsolete).where(UserSession.id > last).order_by(UserSession.id)
+        )
         async with db.begin():
             rows = (await db.execute(page.limit(BATCH))).all()
         if not rows:
@@ -105,7 +111,7 @@ async def _obsolete_sessions(
 
 async def _delete(
     db: AsyncSession,
-    table: type[Session | RefreshToken | AttemptCount],
+    table: type[UserSession | RefreshToken | AttemptCount],
     which: ColumnElement[bool],
 ) -> int:
     (key,) = table.__table__.primary_key

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from app.core.security import PasswordHasher
 from app.core.settings import Settings
 from app.db.session import Database
-from app.services.throttle import Throttle
+from app.services.rate_limits import RateLimiter
 
 
 @dataclass(kw_only=True)
@@ -15,4 +15,4 @@ class Resources:
     settings: Settings
     database: Database
     hasher: PasswordHasher
-    throttle: Throttle
+    rate_limiter: RateLimiter

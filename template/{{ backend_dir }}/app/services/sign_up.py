@@ -5,8 +5,8 @@ import structlog
 from app.core.emails import Email
 from app.services.errors import SignupDisabled, TooManyAttempts
 from app.services.passwords import check_password
+from app.services.rate_limits import networks, sign_up_limits
 from app.services.resources import Resources
-from app.services.throttle import networks, sign_up_limits
 from app.services.users import PublicUser, create_user
 
 log = structlog.stdlib.get_logger(__name__)
@@ -27,13 +27,13 @@ async def sign_up(
     database = resources.database
     try:
         async with database.lock_slot(), database.reads.connect() as connection:
-            await resources.throttle.check(connection, limits)
+            await resources.rate_limiter.check(connection, limits)
         async with database.transaction() as db:
-            await resources.throttle.count(db, limits)
+            await resources.rate_limiter.hit(db, limits)
     except TooManyAttempts:
         log.warning("sign_up_throttled", client_address=address)
         raise
-    requester = resources.throttle.requester(networks(address)[-1])
+    requester = resources.rate_limiter.requester(networks(address)[-1])
     password_hash = await resources.hasher.hash(password, requester)
     async with database.transaction() as db:
         user = await create_user(db, email, password_hash)

@@ -1,4 +1,4 @@
-"""Users: creating them, and who is signed in."""
+"""Users: creating them, and authenticating a request."""
 
 import uuid
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.core.emails import Email
 from app.core.tokens import AccessClaims
 from app.db.session import Database
-from app.models import Session, User
-from app.services.errors import EmailTaken, NotSignedIn
+from app.models import User, UserSession
+from app.services.errors import EmailTaken, NotAuthenticated
 
 
 @dataclass(frozen=True)
 class PublicUser:
-    """What may be told of a user."""
+    """A user as responses show it."""
 
     id: uuid.UUID
     email: str
@@ -26,8 +26,8 @@ class PublicUser:
 
 
 @dataclass(frozen=True)
-class SignedIn:
-    """Who calls, and by which session."""
+class AuthContext:
+    """The authenticated user of a request, and the session."""
 
     user: PublicUser
     session_id: uuid.UUID
@@ -35,34 +35,34 @@ class SignedIn:
 
 PUBLIC_COLUMNS = (User.id, User.email, User.is_active, User.created_at)
 
-SIGNED_IN_USER = (
+AUTHENTICATED_USER = (
     select(*PUBLIC_COLUMNS)
-    .join(Session, Session.user_id == User.id)
+    .join(UserSession, UserSession.user_id == User.id)
     .where(
         User.id == bindparam("user_id"),
         User.is_active,
-        Session.id == bindparam("session_id"),
-        Session.revoked_at.is_(None),
-        Session.expires_at > func.clock_timestamp(),
+        UserSession.id == bindparam("session_id"),
+        UserSession.revoked_at.is_(None),
+        UserSession.expires_at > func.clock_timestamp(),
     )
 )
 
 
-async def get_signed_in(database: Database, claims: AccessClaims) -> SignedIn:
-    """Load the user of an access token if the token's session is active, in one round trip.
+async def authenticate(database: Database, claims: AccessClaims) -> AuthContext:
+    """Return the user of an access token whose session is active, in one round trip.
 
-    Raise `NotSignedIn`.
+    Raise `NotAuthenticated`.
     """
     values = {"user_id": claims.user_id, "session_id": claims.session_id}
     async with database.reads.connect() as connection:
-        user = (await connection.execute(SIGNED_IN_USER, values)).one_or_none()
+        user = (await connection.execute(AUTHENTICATED_USER, values)).one_or_none()
     if user is None:
-        raise NotSignedIn
-    return SignedIn(public_user(user), claims.session_id)
+        raise NotAuthenticated
+    return AuthContext(public_user(user), claims.session_id)
 
 
 def public_user(user: User | Row[uuid.UUID, str, bool, datetime]) -> PublicUser:
-    """Return what may be told of a user, who is an entity or a row of `PUBLIC_COLUMNS`."""
+    """Return a user, from an entity or from a row of `PUBLIC_COLUMNS`, as responses show it."""
     return PublicUser(
         id=user.id, email=user.email, is_active=user.is_active, created_at=user.created_at
     )

@@ -11,8 +11,8 @@ from sqlalchemy import bindparam, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.security import Requester
-from app.models import Session, User
-from app.services.errors import NotSignedIn, WrongPassword
+from app.models import User, UserSession
+from app.services.errors import NotAuthenticated, WrongPassword
 from app.services.resources import Resources
 from app.services.sessions.lock import lock_users
 
@@ -22,8 +22,10 @@ MAX_CHECKS: Final = 3
 
 NOW: Final = func.clock_timestamp()
 LOCKED_USER: Final = select(User, NOW.label("now")).where(User.id == bindparam("user_id"))
-ACTIVE_SESSION: Final = select(Session.id).where(
-    Session.id == bindparam("session_id"), Session.revoked_at.is_(None), Session.expires_at > NOW
+ACTIVE_SESSION: Final = select(UserSession.id).where(
+    UserSession.id == bindparam("session_id"),
+    UserSession.revoked_at.is_(None),
+    UserSession.expires_at > NOW,
 )
 
 
@@ -68,8 +70,8 @@ async def verified_user(
 
     The server hashes while it holds no connection, because a hash takes longer than everything
     else. If another request has replaced the stored hash by the time of the lock, the password is
-    verified again. Raise `WrongPassword`, `HashingUnavailable`, and `NotSignedIn` if the user or
-    the session is no longer active.
+    verified again. Raise `WrongPassword`, `HashingUnavailable`, and `NotAuthenticated` if the user
+    or the session is no longer active.
     """
     current = stored.password_hash if stored else None
     new_hash = None
@@ -83,9 +85,9 @@ async def verified_user(
             await lock_users(db, [stored.id, *also_lock])
             row = (await db.execute(LOCKED_USER, {"user_id": stored.id})).one_or_none()
             if row is None or not row.User.is_active:
-                raise NotSignedIn
+                raise NotAuthenticated
             if session_id and not await db.scalar(ACTIVE_SESSION, {"session_id": session_id}):
-                raise NotSignedIn
+                raise NotAuthenticated
             if row.User.password_hash == current:
                 row.User.password_hash = new_hash or upgraded or current
                 yield VerifiedUser(db, row.User, row.now)

@@ -123,8 +123,8 @@ async def test_a_change_beside_another_is_not_signed_in_and_counts_for_nobody(
         await db.execute("UPDATE users SET password_hash = $1", new_hash)
 
     target, name = {
-        "before the hash is read": (state_of(app).throttle, "check"),
-        "before it is checked": (state_of(app).throttle, "count"),
+        "before the hash is read": (state_of(app).rate_limiter, "check"),
+        "before it is checked": (state_of(app).rate_limiter, "hit"),
         "while it is checked": (state_of(app).hasher, "verify"),
     }[moment]
     original = getattr(target, name)

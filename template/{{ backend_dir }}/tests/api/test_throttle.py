@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from app.api.state import state_of
-from app.services.throttle import HOUR, Limit, address_limits
+from app.services.rate_limits import HOUR, RateLimit, address_limits
 from app.services.users import PublicUser
 from tests.conftest import (
     PASSWORD,
@@ -154,7 +154,7 @@ async def test_success_is_not_counted_as_a_guess(
 async def test_successful_logins_of_an_account_are_limited(
     client: httpx.AsyncClient, ada: PublicUser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    few = [Limit("successful login", str(ada.id), 3, HOUR)]
+    few = [RateLimit("successful login", str(ada.id), 3, HOUR)]
     monkeypatch.setattr("app.services.sessions.login.success_limits", lambda _: few)
     statuses = [(await log_in(client, ada.email)).status_code for _ in range(5)]
 
@@ -164,7 +164,7 @@ async def test_successful_logins_of_an_account_are_limited(
 async def test_successful_password_changes_are_limited(
     signed_in: httpx.AsyncClient, ada: PublicUser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    few = [Limit("password change", str(ada.id), 2, HOUR)]
+    few = [RateLimit("password change", str(ada.id), 2, HOUR)]
     monkeypatch.setattr("app.services.passwords.password_change_limits", lambda _: few)
     body = {"current_password": PASSWORD, "new_password": PASSWORD}
     url = "/api/v1/users/me/password"

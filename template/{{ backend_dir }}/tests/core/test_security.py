@@ -16,7 +16,7 @@ from app.core.security import (
     Requester,
 )
 from app.core.startup import load_or_exit
-from app.core.tokens import child_refresh_token, hash_refresh_token, new_refresh_token
+from app.core.tokens import derive_successor, generate_refresh_token, hash_refresh_token
 
 
 @pytest.fixture
@@ -138,18 +138,18 @@ def test_a_broken_installation_ends_the_start_with_one_line(
 
 
 def test_refresh_tokens_are_opaque_and_all_different() -> None:
-    tokens = {new_refresh_token() for _ in range(1000)}
+    tokens = {generate_refresh_token() for _ in range(1000)}
 
     assert len(tokens) == 1000
     assert all(len(token) == 43 and "." not in token for token in tokens)
 
 
 def test_the_same_parent_and_nonce_make_the_same_child() -> None:
-    parent, nonce = new_refresh_token(), b"n" * 32
-    child = child_refresh_token(parent, nonce)
+    parent, nonce = generate_refresh_token(), b"n" * 32
+    child = derive_successor(parent, nonce)
 
     assert len(child) == 43
-    assert child == child_refresh_token(parent, nonce)
-    assert child != child_refresh_token(parent, b"m" * 32)
-    assert child != child_refresh_token(new_refresh_token(), nonce)
+    assert child == derive_successor(parent, nonce)
+    assert child != derive_successor(parent, b"m" * 32)
+    assert child != derive_successor(generate_refresh_token(), nonce)
     assert len(hash_refresh_token(child)) == 32

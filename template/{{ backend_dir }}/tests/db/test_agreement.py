@@ -12,8 +12,8 @@ from sqlalchemy import Column, Integer, Table
 
 from app.cli import main
 from app.db import revisions
-from app.db.agreement import BEHIND, find_disagreement
 from app.db.base import Base
+from app.db.schema_check import BEHIND, find_schema_mismatch
 from tests.conftest import SECRET, migrate_and_compare, settings_for
 from tests.postgres import database_url
 from tests.processes import ROOT, START_SECONDS, process
@@ -133,7 +133,7 @@ def test_a_database_of_another_branch_is_named_with_the_way_back(
     revisions.migrate(settings_for(url))
     execute(url, NEWER)
 
-    problem = find_disagreement(settings_for(url))
+    problem = find_schema_mismatch(settings_for(url))
 
     assert problem is not None
     assert "revision of_another_branch, which this branch does not know" in problem
@@ -147,7 +147,7 @@ def test_a_database_of_another_branch_is_named_with_the_way_back(
 def test_a_database_that_is_behind_is_told_with_the_command(
     url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert find_disagreement(settings_for(url)) == BEHIND
+    assert find_schema_mismatch(settings_for(url)) == BEHIND
     assert main(["doctor"]) == 1
     assert f"wrong  migrations: {BEHIND}\n" in capsys.readouterr().out
 

@@ -16,7 +16,7 @@ from fastapi import FastAPI
 
 from app.api.state import state_of
 from app.core.emails import normalize_email
-from app.services.operations import deactivate_user
+from app.services.administration import deactivate_user
 from tests.conftest import (
     HANG_SECONDS,
     PASSWORD,

@@ -8,8 +8,8 @@ from app.api.deps import ClientAddress, State, UserAgent
 from app.api.problems import problem_responses
 from app.api.schemas import LoginForm, UserOut
 from app.api.validation import require_media_type
-from app.services.sessions.ending import log_out
-from app.services.sessions.login import Credentials, log_in
+from app.services.sessions.login import Credentials, sign_in
+from app.services.sessions.revocation import sign_out
 from app.services.sessions.rotation import refresh as refresh_session
 from app.services.users import PublicUser
 
@@ -36,11 +36,11 @@ async def login(
         password=form.password,
         address=address,
         user_agent=user_agent,
-        presented=state.cookies.presented(request),
+        presented=state.cookies.presented_tokens(request),
         device=state.cookies.device(request),
     )
-    login = await log_in(state, credentials)
-    state.cookies.set(response, login.grant)
+    login = await sign_in(state, credentials)
+    state.cookies.set(response, login.tokens)
     state.cookies.set_device(response, login.device)
     return login.user
 
@@ -49,16 +49,16 @@ async def login(
 async def refresh(request: Request, state: State, address: ClientAddress) -> Response:
     """Exchange the refresh cookie; sets both cookies. Repeating it within seconds does no harm."""
     token = state.cookies.refresh_token(request)
-    grant = await refresh_session(state.database, state.settings, token, address)
+    tokens = await refresh_session(state.database, state.settings, token, address)
     response = Response(status_code=204)
-    state.cookies.set(response, grant)
+    state.cookies.set(response, tokens)
     return response
 
 
 @router.post("/logout", status_code=204)
 async def logout(request: Request, state: State) -> Response:
     """End the session and clear both cookies, with or without a session."""
-    await log_out(state.database, state.cookies.presented(request))
+    await sign_out(state.database, state.cookies.presented_tokens(request))
     response = Response(status_code=204)
     state.cookies.clear(response)
     return response

@@ -4,12 +4,12 @@ import uuid
 
 from fastapi import APIRouter, Request, Response
 
-from app.api.deps import ClientAddress, CurrentSignIn, State, UserAgent
+from app.api.deps import ClientAddress, CurrentAuth, State, UserAgent
 from app.api.problems import problem_responses
 from app.api.schemas import PasswordChange, SessionOut, UserIn, UserOut
 from app.core.emails import Email
 from app.services import passwords, sign_up
-from app.services.sessions import ending, listing
+from app.services.sessions import listing, revocation
 from app.services.users import PublicUser
 
 router = APIRouter(prefix="/users", tags=["users"], responses=problem_responses(503))
@@ -29,9 +29,9 @@ async def create_user(user: UserIn, state: State, address: ClientAddress) -> Pub
 
 
 @router.get("/me", response_model=UserOut, responses=problem_responses(401))
-async def read_me(signed_in: CurrentSignIn) -> PublicUser:
+async def read_me(auth: CurrentAuth) -> PublicUser:
     """Tell who is signed in."""
-    return signed_in.user
+    return auth.user
 
 
 @router.put(
@@ -42,28 +42,28 @@ async def read_me(signed_in: CurrentSignIn) -> PublicUser:
 async def change_password(
     change: PasswordChange,
     request: Request,
-    signed_in: CurrentSignIn,
+    auth: CurrentAuth,
     state: State,
     user_agent: UserAgent = None,
 ) -> Response:
     """Change the password. Ends every session, and opens a new one for the caller."""
     wanted = passwords.Change(
-        signed_in=signed_in,
+        auth=auth,
         current=change.current_password,
         new=change.new_password,
         user_agent=user_agent,
         device=state.cookies.device(request),
     )
-    grant = await passwords.change_password(state, wanted)
+    tokens = await passwords.change_password(state, wanted)
     response = Response(status_code=204)
-    state.cookies.set(response, grant)
+    state.cookies.set(response, tokens)
     return response
 
 
 @router.get("/me/sessions", response_model=list[SessionOut], responses=problem_responses(401))
-async def list_sessions(signed_in: CurrentSignIn, state: State) -> list[listing.ListedSession]:
+async def list_sessions(auth: CurrentAuth, state: State) -> list[listing.ListedSession]:
     """List the devices that are signed in, the last used first."""
-    return await listing.list_sessions(state.database, signed_in)
+    return await listing.list_sessions(state.database, auth)
 
 
 @router.delete(
@@ -72,9 +72,9 @@ async def list_sessions(signed_in: CurrentSignIn, state: State) -> list[listing.
     response_class=Response,
     responses=problem_responses(401, 403, 404, 413, 422),
 )
-async def end_session(session_id: uuid.UUID, signed_in: CurrentSignIn, state: State) -> None:
+async def end_session(session_id: uuid.UUID, auth: CurrentAuth, state: State) -> None:
     """Sign one device out."""
-    await ending.end_session(state.database, signed_in, session_id)
+    await revocation.revoke_session(state.database, auth, session_id)
 
 
 @router.delete(
@@ -83,6 +83,6 @@ async def end_session(session_id: uuid.UUID, signed_in: CurrentSignIn, state: St
     response_class=Response,
     responses=problem_responses(401, 403, 413),
 )
-async def end_other_sessions(signed_in: CurrentSignIn, state: State) -> None:
+async def end_other_sessions(auth: CurrentAuth, state: State) -> None:
     """Sign every other device out."""
-    await ending.end_other_sessions(state.database, signed_in)
+    await revocation.revoke_other_sessions(state.database, auth)

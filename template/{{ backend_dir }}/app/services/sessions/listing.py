@@ -7,8 +7,8 @@ from datetime import datetime
 from sqlalchemy import func, select
 
 from app.db.session import Database
-from app.models import RefreshToken, Session
-from app.services.users import SignedIn
+from app.models import RefreshToken, UserSession
+from app.services.users import AuthContext
 
 
 @dataclass(frozen=True)
@@ -23,26 +23,26 @@ class ListedSession:
     current: bool
 
 
-async def list_sessions(database: Database, signed_in: SignedIn) -> list[ListedSession]:
+async def list_sessions(database: Database, auth: AuthContext) -> list[ListedSession]:
     """Return the active sessions of a user, the last used first."""
     active = (
         select(
-            Session.id,
-            Session.created_at,
-            Session.last_used_at,
-            Session.expires_at,
-            Session.user_agent,
-            (Session.id == signed_in.session_id).label("current"),
+            UserSession.id,
+            UserSession.created_at,
+            UserSession.last_used_at,
+            UserSession.expires_at,
+            UserSession.user_agent,
+            (UserSession.id == auth.session_id).label("current"),
         )
-        .join(RefreshToken, RefreshToken.session_id == Session.id)
+        .join(RefreshToken, RefreshToken.session_id == UserSession.id)
         .where(
-            Session.user_id == signed_in.user.id,
-            Session.revoked_at.is_(None),
-            Session.expires_at > func.clock_timestamp(),
+            UserSession.user_id == auth.user.id,
+            UserSession.revoked_at.is_(None),
+            UserSession.expires_at > func.clock_timestamp(),
             RefreshToken.revoked_at.is_(None),
             RefreshToken.expires_at > func.clock_timestamp(),
         )
-        .order_by(Session.last_used_at.desc())
+        .order_by(UserSession.last_used_at.desc())
     )
     async with database.reads.connect() as connection:
         rows = (await connection.execute(active)).mappings()

@@ -19,10 +19,11 @@ LOCK = (
 async def lock_users(db: AsyncSession, user_ids: Iterable[uuid.UUID]) -> None:
     """Lock the rows of some users until the transaction ends.
 
-    A statement of its own, on purpose: what is read in the statement that waits for a lock is what
-    stood there before the wait. Read tokens, sessions and hashes after it, and take times from
-    `clock_timestamp()`: `now()` is the time before the wait too. `FOR NO KEY UPDATE` lets rows that
-    refer to the user still be inserted. In the order of the ids, so that two users' rows, locked
-    when signing in as one while signed in as the other, never wait for each other in a circle.
+    The lock is a statement of its own: a statement that waits for a lock reads what was there
+    before the wait. Read tokens, sessions and hashes after it, and take times from
+    `clock_timestamp()`, because `now()` is the time before the wait too. `FOR NO KEY UPDATE` allows
+    other transactions to insert rows that refer to the user. The statement locks in the order of
+    the IDs. When a client signs in as one user while signed in as another, two transactions with
+    the same two users therefore never wait for each other.
     """
     await db.execute(LOCK, {"user_ids": list(set(user_ids))})

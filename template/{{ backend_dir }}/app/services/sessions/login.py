@@ -12,25 +12,20 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.core.devices import Device
 from app.core.emails import Email, normalize_email
 from app.core.security import HashingUnavailable, Requester
-from app.models import Session, User
-from app.services.errors import (
-    InvalidCredentials,
-    NotSignedIn,
-    TooManyAttempts,
-    WrongPassword,
-)
-from app.services.resources import Resources
-from app.services.sessions.ending import Presented, end_sessions, find_presented
-from app.services.sessions.grant import Grant, open_session
-from app.services.throttle import (
-    Limit,
-    Throttle,
+from app.models import User, UserSession
+from app.services.errors import InvalidCredentials, NotAuthenticated, TooManyAttempts, WrongPassword
+from app.services.rate_limits import (
+    RateLimit,
+    RateLimiter,
     address_limits,
     device_limits,
     login_limits,
     networks,
     success_limits,
 )
+from app.services.resources import Resources
+from app.services.sessions.creation import IssuedTokens, create_session
+from app.services.sessions.revocation import PresentedTokens, find_sessions, revoke_sessions
 from app.services.users import PublicUser, public_user
 from app.services.verification import StoredUser, verified_user
 
@@ -45,15 +40,15 @@ class Credentials:
 
     username: the email as the user typed it.
     address: the client's.
-    presented: the sessions that the client is signed in to; a login revokes them.
-    device: the device that the client claims to be, with a valid signature.
+    presented: the tokens of the request; a login revokes their sessions.
+    device: the device of the request's device token, which is valid.
     """
 
     username: str
     password: str = field(repr=False)
     address: str | None
     user_agent: str | None
-    presented: Presented
+    presented: PresentedTokens
     device: Device | None = None
 
 
@@ -62,7 +57,7 @@ class Login:
     """A successful login: the user, the tokens of the new session, and the device."""
 
     user: PublicUser
-    grant: Grant
+    tokens: IssuedTokens
     device: Device
 
 
@@ -80,17 +75,17 @@ class Attempt:
     user: StoredUser | None
     device: Device | None
     presented: list[Row[uuid.UUID, uuid.UUID]]
-    account_limits: list[Limit]
-    address_limits: list[Limit]
+    account_limits: list[RateLimit]
+    address_limits: list[RateLimit]
     requester: Requester
 
     @property
-    def guess_limits(self) -> list[Limit]:
+    def guess_limits(self) -> list[RateLimit]:
         """Return all limits on guesses."""
         return self.account_limits + self.address_limits
 
     @property
-    def success_limits(self) -> list[Limit]:
+    def success_limits(self) -> list[RateLimit]:
         """Return the limits on what may succeed."""
         return success_limits(str(self.user.id)) if self.user else []
 
@@ -103,23 +98,23 @@ class Attempt:
         }
 
 
-async def log_in(resources: Resources, credentials: Credentials) -> Login:
+async def sign_in(resources: Resources, credentials: Credentials) -> Login:
     """Check a password and open a session.
 
     A failed login revokes nothing. Raise `InvalidCredentials`, after the same time whatever the
     reason, `TooManyAttempts` and `HashingUnavailable`.
     """
-    database, throttle = resources.database, resources.throttle
+    database, limiter = resources.database, resources.rate_limiter
     async with database.lock_slot(), database.reads.connect() as connection:
-        attempt = await _attempt(throttle, connection, credentials)
+        attempt = await _attempt(limiter, connection, credentials)
         with _rejection_logged(attempt):
-            await throttle.check(connection, attempt.guess_limits + attempt.success_limits)
+            await limiter.check(connection, attempt.guess_limits + attempt.success_limits)
     with _rejection_logged(attempt):
         async with database.transaction() as db:
-            await throttle.count(db, attempt.guess_limits)
+            await limiter.hit(db, attempt.guess_limits)
         # A client that fills the queue for hashing uses up its own limits, and not the account's.
-        async with throttle.take_back_on(HashingUnavailable, database, attempt.account_limits):
-            return await _verify_and_open(resources, attempt)
+        async with limiter.refund_on(HashingUnavailable, database, attempt.account_limits):
+            return await _verify_and_create(resources, attempt)
 
 
 @contextmanager
@@ -132,15 +127,15 @@ def _rejection_logged(attempt: Attempt) -> Iterator[None]:
 
 
 async def _attempt(
-    throttle: Throttle, connection: AsyncConnection, credentials: Credentials
+    limiter: RateLimiter, connection: AsyncConnection, credentials: Credentials
 ) -> Attempt:
     email = _email(credentials.username)
     row = (await connection.execute(STORED_USER, {"email": email})).one_or_none()
     user = StoredUser(id=row.id, password_hash=row.password_hash) if row else None
-    presented = await find_presented(connection, credentials.presented)
+    presented = await find_sessions(connection, credentials.presented)
     device, address = credentials.device, credentials.address
     if device and user and device.user_id == user.id:
-        requester = throttle.requester(f"device {device.id}", is_known=True)
+        requester = limiter.requester(f"device {device.id}", is_known=True)
         limits = device_limits(device)
         return Attempt(credentials, user, device, presented, limits, [], requester)
     username = email or credentials.username
@@ -151,11 +146,11 @@ async def _attempt(
         presented,
         login_limits(username, address),
         address_limits(address),
-        throttle.requester(networks(address)[-1], f"account {username}"),
+        limiter.requester(networks(address)[-1], f"account {username}"),
     )
 
 
-async def _verify_and_open(resources: Resources, attempt: Attempt) -> Login:
+async def _verify_and_create(resources: Resources, attempt: Attempt) -> Login:
     credentials, presented = attempt.credentials, attempt.presented
     also_lock = [row.user_id for row in presented]
     try:
@@ -164,17 +159,17 @@ async def _verify_and_open(resources: Resources, attempt: Attempt) -> Login:
         ) as verified:
             db, user = verified.db, verified.user
             if presented:
-                await end_sessions(db, Session.id.in_([row.id for row in presented]))
-            grant = await open_session(
+                await revoke_sessions(db, UserSession.id.in_([row.id for row in presented]))
+            tokens = await create_session(
                 db, resources.settings, user.id, verified.now, credentials.user_agent
             )
-            await resources.throttle.take_back(db, attempt.guess_limits)
-            await resources.throttle.count(db, attempt.success_limits)
-    except (WrongPassword, NotSignedIn):
+            await resources.rate_limiter.refund(db, attempt.guess_limits)
+            await resources.rate_limiter.hit(db, attempt.success_limits)
+    except (WrongPassword, NotAuthenticated):
         log.info("login_failed", **attempt.names)
         raise InvalidCredentials from None
-    log.info("login_succeeded", user_id=str(user.id), session_id=str(grant.session_id))
-    return Login(public_user(user), grant, attempt.device or Device.new(user.id))
+    log.info("login_succeeded", user_id=str(user.id), session_id=str(tokens.session_id))
+    return Login(public_user(user), tokens, attempt.device or Device.new(user.id))
 
 
 def _email(username: str) -> Email | None:

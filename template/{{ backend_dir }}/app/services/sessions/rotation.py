@@ -1,7 +1,8 @@
-"""Rotation: each refresh kills the live token and makes its child.
+"""Rotation: a refresh replaces the current refresh token of a session by its successor.
 
-Within a window after a rotation the same answer can be had again: by a second tab, or by a client
-that lost the first answer. After it, a dead token that comes back was stolen (RFC 9700 4.14.2).
+Within a grace period after a rotation, a client can repeat the refresh and gets the same successor:
+a second tab, or a client that lost the first response. After it, the presentation of a rotated
+token is reuse, and the server revokes the session (RFC 9700 4.14.2).
 """
 
 import secrets
@@ -26,20 +27,20 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from app.core.settings import Settings
-from app.core.tokens import NONCE_BYTES, RawToken, child_refresh_token, hash_refresh_token
+from app.core.tokens import NONCE_BYTES, RawToken, derive_successor, hash_refresh_token
 from app.db.session import Database
-from app.models import RefreshToken, Session, User
-from app.services.errors import ReusedRefreshToken, SessionOver, UnknownRefreshToken
-from app.services.sessions.ending import end_sessions
-from app.services.sessions.grant import Grant, make_link
+from app.models import RefreshToken, User, UserSession
+from app.services.errors import ReusedRefreshToken, SessionNotActive, UnknownRefreshToken
+from app.services.sessions.creation import IssuedTokens, issue_refresh_token
+from app.services.sessions.revocation import revoke_sessions
 
 log = structlog.stdlib.get_logger(__name__)
 
-LiveToken = aliased(RefreshToken, name="live_token")
+CurrentToken = aliased(RefreshToken, name="current_token")
 RotatedToken = aliased(RefreshToken, name="rotated_token")
 
 # A statement of its own, before any other: see `lock_users`. A token's user never changes.
-LOCK_OWNER = (
+LOCK_USER = (
     select(User.id)
     .where(
         User.id
@@ -50,39 +51,42 @@ LOCK_OWNER = (
     .with_for_update(key_share=True)
 )
 
-CHAIN = (
+TOKEN_FAMILY = (
     select(
         RefreshToken.id.label("token_id"),
         RefreshToken.child_nonce,
-        Session.id.label("session_id"),
-        Session.expires_at.label("session_expires_at"),
-        Session.user_id,
-        LiveToken.id.label("live_id"),
-        LiveToken.expires_at.label("live_expires_at"),
+        UserSession.id.label("session_id"),
+        UserSession.expires_at.label("session_expires_at"),
+        UserSession.user_id,
+        CurrentToken.id.label("current_id"),
+        CurrentToken.expires_at.label("current_expires_at"),
         RotatedToken.revoked_at.label("rotated_at"),
         func.clock_timestamp().label("now"),
     )
-    .join(Session, Session.id == RefreshToken.session_id)
-    .join(User, User.id == Session.user_id)
-    .join(LiveToken, and_(LiveToken.session_id == Session.id, LiveToken.revoked_at.is_(None)))
+    .join(UserSession, UserSession.id == RefreshToken.session_id)
+    .join(User, User.id == UserSession.user_id)
+    .join(
+        CurrentToken,
+        and_(CurrentToken.session_id == UserSession.id, CurrentToken.revoked_at.is_(None)),
+    )
     .outerjoin(
         RotatedToken,
-        and_(RotatedToken.session_id == Session.id, RotatedToken.child_nonce.is_not(None)),
+        and_(RotatedToken.session_id == UserSession.id, RotatedToken.child_nonce.is_not(None)),
     )
     .where(
         RefreshToken.token_hash == bindparam("token_hash"),
-        Session.revoked_at.is_(None),
-        Session.expires_at > func.clock_timestamp(),
-        LiveToken.expires_at > func.clock_timestamp(),
+        UserSession.revoked_at.is_(None),
+        UserSession.expires_at > func.clock_timestamp(),
+        CurrentToken.expires_at > func.clock_timestamp(),
         User.is_active,
     )
 )
 
 NOW = bindparam("now", type_=DateTime(timezone=True))
 
-# The grandparent's nonce goes as the parent gets one: only the last rotation can be repeated. That
-# the session was used is written in the same round trip.
-REVOKE = (
+# Mark the current token as rotated. Its predecessor loses its nonce, because only the last rotation
+# can be repeated. The same round trip updates the session's last use.
+ROTATE = (
     update(RefreshToken)
     .where(
         RefreshToken.session_id == bindparam("this_session"),
@@ -91,25 +95,25 @@ REVOKE = (
     .values(
         revoked_at=func.coalesce(RefreshToken.revoked_at, NOW),
         child_nonce=case(
-            (RefreshToken.id == bindparam("parent"), bindparam("nonce", type_=LargeBinary)),
+            (RefreshToken.id == bindparam("rotated"), bindparam("nonce", type_=LargeBinary)),
             else_=None,
         ),
     )
     .add_cte(
-        update(Session)
-        .where(Session.id == bindparam("this_session"))
+        update(UserSession)
+        .where(UserSession.id == bindparam("this_session"))
         .values(last_used_at=NOW)
-        .cte("touched")
+        .cte("used_session")
     )
 )
 
 
 @dataclass(frozen=True)
-class Chain:
-    """The presented token, and the two ends that matter of the chain it belongs to.
+class TokenFamily:
+    """The presented token, and the current token of the family that it belongs to.
 
-    child_nonce: of the presented token; set if its child is the live token.
-    rotated_at: when the live token was made by a rotation; None if by a login.
+    child_nonce: of the presented token; None unless its successor is the current token.
+    rotated_at: when a rotation created the current token; None if a login created it.
     """
 
     token_id: uuid.UUID
@@ -117,95 +121,99 @@ class Chain:
     session_id: uuid.UUID
     session_expires_at: datetime
     user_id: uuid.UUID
-    live_id: uuid.UUID
-    live_expires_at: datetime
+    current_id: uuid.UUID
+    current_expires_at: datetime
     rotated_at: datetime | None
     now: datetime
 
-    def in_window(self, grace: timedelta) -> bool:
-        """Whether the last rotation is so recent that its answer may be repeated.
+    def in_grace_period(self, grace: timedelta) -> bool:
+        """Return whether the last rotation was so recently that a client can repeat the refresh.
 
-        By a clock that has been put back far, the rotation is in the future: that is not recent.
+        If the clock has been put back far, the rotation is in the future, which is not recently.
         """
         return self.rotated_at is not None and abs(self.now - self.rotated_at) < grace
 
-    def repeat(self, token: RawToken) -> Grant:
-        """Grant the live token once more."""
-        return Grant(
+    def reissue(self, token: RawToken) -> IssuedTokens:
+        """Return the current token once more. token: the current token."""
+        return IssuedTokens(
             user_id=self.user_id,
             session_id=self.session_id,
             refresh_token=token,
-            refresh_seconds_left=(self.live_expires_at - self.now).total_seconds(),
+            refresh_seconds_left=(self.current_expires_at - self.now).total_seconds(),
             session_seconds_left=(self.session_expires_at - self.now).total_seconds(),
         )
 
 
 async def refresh(
     database: Database, settings: Settings, token: RawToken | None, address: str | None = None
-) -> Grant:
-    """Exchange a refresh token, in six round trips.
+) -> IssuedTokens:
+    """Exchange a refresh token for its successor.
 
-    address: the client's, for the log.
+    token: None if the request has no well-formed one. address: the client's, for the log.
 
-    Raises `UnknownRefreshToken`, `SessionOver`, or `ReusedRefreshToken`: then the token was stolen
-    and its session has been ended, which stays so although the call fails.
+    Raise `UnknownRefreshToken`, `SessionNotActive`, or `ReusedRefreshToken`. In the last case the
+    session has been revoked, and the revocation is committed.
     """
     if token is None:
         raise UnknownRefreshToken
     async with database.transaction() as db:
-        chain = await _lock_chain(db, token)
-        grant = await _answer(db, settings, token, chain)
-    # Only now: an exception inside the transaction would undo the end of the session.
-    names = {"user_id": str(chain.user_id), "session_id": str(chain.session_id)}
-    if grant is None:
+        family = await _lock_token_family(db, token)
+        tokens = await _refresh(db, settings, token, family)
+    names = {"user_id": str(family.user_id), "session_id": str(family.session_id)}
+    if tokens is None:
+        # Only now: an exception inside the transaction would undo the revocation.
         log.warning("refresh_token_reuse", **names, client_address=address)
         raise ReusedRefreshToken
     log.debug("session_refreshed", **names)
-    return grant
+    return tokens
 
 
-async def _lock_chain(db: AsyncSession, token: RawToken) -> Chain:
+async def _lock_token_family(db: AsyncSession, token: RawToken) -> TokenFamily:
     values = {"token_hash": hash_refresh_token(token)}
-    if await db.scalar(LOCK_OWNER, values) is None:
+    if await db.scalar(LOCK_USER, values) is None:
         raise UnknownRefreshToken
-    row = (await db.execute(CHAIN, values)).mappings().one_or_none()
+    row = (await db.execute(TOKEN_FAMILY, values)).mappings().one_or_none()
     if row is None:
-        raise SessionOver
-    return Chain(**row)
+        raise SessionNotActive
+    return TokenFamily(**row)
 
 
-async def _answer(
-    db: AsyncSession, settings: Settings, token: RawToken, chain: Chain
-) -> Grant | None:
-    """Decide; None is theft. The five cases are the rows of the table in `docs/security.md`."""
-    in_window = chain.in_window(timedelta(seconds=settings.refresh_grace_seconds))
-    if chain.token_id == chain.live_id:
-        return chain.repeat(token) if in_window else await _rotate(db, settings, token, chain)
-    if in_window and chain.child_nonce is not None:
-        return chain.repeat(child_refresh_token(token, chain.child_nonce))
-    await end_sessions(db, Session.id == chain.session_id)
+async def _refresh(
+    db: AsyncSession, settings: Settings, token: RawToken, family: TokenFamily
+) -> IssuedTokens | None:
+    """Return the tokens, or None for reuse; docs/security.md has the table of all cases."""
+    in_grace_period = family.in_grace_period(timedelta(seconds=settings.refresh_grace_seconds))
+    if family.token_id == family.current_id:
+        if in_grace_period:
+            return family.reissue(token)
+        return await _rotate(db, settings, token, family)
+    if in_grace_period and family.child_nonce is not None:
+        return family.reissue(derive_successor(token, family.child_nonce))
+    await revoke_sessions(db, UserSession.id == family.session_id)
     return None
 
 
-async def _rotate(db: AsyncSession, settings: Settings, parent: RawToken, chain: Chain) -> Grant:
+async def _rotate(
+    db: AsyncSession, settings: Settings, token: RawToken, family: TokenFamily
+) -> IssuedTokens:
     nonce = secrets.token_bytes(NONCE_BYTES)
     await db.execute(
-        REVOKE,
+        ROTATE,
         {
-            "this_session": chain.session_id,
-            "now": chain.now,
-            "parent": chain.token_id,
+            "this_session": family.session_id,
+            "now": family.now,
+            "rotated": family.token_id,
             "nonce": nonce,
         },
         execution_options={"synchronize_session": False},
     )
-    row, grant = make_link(
+    row, tokens = issue_refresh_token(
         settings,
-        chain.user_id,
-        chain.session_id,
-        child_refresh_token(parent, nonce),
-        chain.now,
-        chain.session_expires_at,
+        family.user_id,
+        family.session_id,
+        derive_successor(token, nonce),
+        family.now,
+        family.session_expires_at,
     )
     await db.execute(insert(RefreshToken), row)
-    return grant
+    return tokens

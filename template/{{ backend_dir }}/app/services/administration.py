@@ -7,19 +7,19 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.emails import Email
-from app.models import Session, User
+from app.models import User, UserSession
 from app.services.errors import UserNotFound
 from app.services.passwords import set_password
 from app.services.purging import purge as purge
-from app.services.sessions.ending import end_sessions
 from app.services.sessions.lock import lock_users
+from app.services.sessions.revocation import revoke_sessions
 
 log = structlog.stdlib.get_logger(__name__)
 
 BATCH = 1000
 
 
-async def set_password_of(db: AsyncSession, email: Email, new_hash: str) -> None:
+async def replace_password(db: AsyncSession, email: Email, new_hash: str) -> None:
     """Replace a user's password; ends their sessions. Raises `UserNotFound`."""
     async with db.begin():
         user_id = await _lock(db, email)
@@ -32,33 +32,35 @@ async def deactivate_user(db: AsyncSession, email: Email) -> None:
     async with db.begin():
         user_id = await _lock(db, email)
         await db.execute(update(User).where(User.id == user_id).values(is_active=False))
-        await end_sessions(db, Session.user_id == user_id)
+        await revoke_sessions(db, UserSession.user_id == user_id)
     log.info("user_deactivated", user_id=str(user_id))
 
 
-async def end_sessions_of(db: AsyncSession, email: Email) -> None:
+async def revoke_sessions_of(db: AsyncSession, email: Email) -> None:
     """End a user's sessions. Raises `UserNotFound`."""
     async with db.begin():
         user_id = await _lock(db, email)
-        await end_sessions(db, Session.user_id == user_id)
+        await revoke_sessions(db, UserSession.user_id == user_id)
     log.info("sessions_ended", user_id=str(user_id))
 
 
-async def end_every_session(db: AsyncSession) -> int:
+async def revoke_all_sessions(db: AsyncSession) -> int:
     """End all sessions that there are, a batch of users at a time. Gives how many users had any."""
     # In the order of the users, and not by time, which a clock that is put back would upset.
     last = uuid.UUID(int=0)
     count = 0
     while True:
         async with db.begin():
-            users = select(Session.user_id).where(
-                Session.revoked_at.is_(None), Session.user_id > last
+            users = select(UserSession.user_id).where(
+                UserSession.revoked_at.is_(None), UserSession.user_id > last
             )
-            batch = list(await db.scalars(users.distinct().order_by(Session.user_id).limit(BATCH)))
+            batch = list(
+                await db.scalars(users.distinct().order_by(UserSession.user_id).limit(BATCH))
+            )
             if not batch:
                 break
             await lock_users(db, batch)
-            await end_sessions(db, Session.user_id.in_(batch))
+            await revoke_sessions(db, UserSession.user_id.in_(batch))
             last = batch[-1]
             count += len(batch)
     log.info("every_session_ended", users=count)

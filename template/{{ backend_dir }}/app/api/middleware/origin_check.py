@@ -12,7 +12,7 @@ from app.api.problems import CROSS_SITE, problem_response
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 
 
-class CrossSiteMiddleware:
+class OriginCheckMiddleware:
     """Refuses unsafe requests that a page of another origin makes with the user's cookies.
 
     SameSite alone does not do it: it lets sibling subdomains through, and `none` everybody.

@@ -11,12 +11,12 @@ from app.api.middleware.paths import route_path
 from app.api.state import state_of
 
 # Long enough for any tracing system's id, nothing that could forge a log line or a header.
-SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 # A browser or a proxy must not show what one user gets to the next one.
 PRIVATE_PATHS = "/api/"
 
 
-class ContextMiddleware:
+class RequestIdMiddleware:
     """Gives each request an id, for the answer, the log lines and the problem documents.
 
     An endpoint may set `Cache-Control` and `Cross-Origin-Resource-Policy` itself. Otherwise nothing
@@ -37,7 +37,7 @@ class ContextMiddleware:
             await self.app(scope, receive, send)
             return
         proposed = find_header(scope, b"x-request-id") or ""
-        request_id = proposed if SANE_REQUEST_ID.fullmatch(proposed) else secrets.token_hex(16)
+        request_id = proposed if REQUEST_ID.fullmatch(proposed) else secrets.token_hex(16)
         scope.setdefault("state", {})["request_id"] = request_id
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)

@@ -38,13 +38,13 @@ from app.services.errors import TooManyAttempts
 
 
 @dataclass(frozen=True)
-class Limit:
+class RateLimit:
     """At most `attempts` of one `subject` within `window`, counted from the first."""
 
     kind: str
     subject: str
     attempts: int
-    window: timedelta
+    period: timedelta
 
 
 QUARTER_HOUR: Final = timedelta(minutes=15)
@@ -69,58 +69,60 @@ WAIT: Final = (
 IPV6_NETWORKS: Final = {64: 1, 56: 4, 48: 16}
 
 
-def login_limits(username: str, address: str | None) -> list[Limit]:
+def login_limits(username: str, address: str | None) -> list[RateLimit]:
     """Return the limits on guesses at one account; they are the same for an unknown user."""
     return [
-        Limit("login by email and address", f"{username} {networks(address)[0]}", 5, QUARTER_HOUR),
-        Limit("login by email", username, 100, HOUR),
+        RateLimit(
+            "login by email and address", f"{username} {networks(address)[0]}", 5, QUARTER_HOUR
+        ),
+        RateLimit("login by email", username, 100, HOUR),
     ]
 
 
-def address_limits(address: str | None) -> list[Limit]:
+def address_limits(address: str | None) -> list[RateLimit]:
     """Return the limits on guesses that one client makes at all accounts together."""
     return [
-        Limit("login by address", network, 50 * factor, QUARTER_HOUR)
+        RateLimit("login by address", network, 50 * factor, QUARTER_HOUR)
         for network, factor in zip(networks(address), IPV6_NETWORKS.values(), strict=False)
     ]
 
 
-def device_limits(device: Device) -> list[Limit]:
+def device_limits(device: Device) -> list[RateLimit]:
     """Return the limits on guesses from devices on which the user has signed in before.
 
     They replace all other limits on guesses. The second limit is for someone who has collected
     devices with a password that has been changed since.
     """
     return [
-        Limit("login by device", device.id, 5, QUARTER_HOUR),
-        Limit("login by known devices", str(device.user_id), 100, HOUR),
+        RateLimit("login by device", device.id, 5, QUARTER_HOUR),
+        RateLimit("login by known devices", str(device.user_id), 100, HOUR),
     ]
 
 
-def success_limits(user_id: str) -> list[Limit]:
+def success_limits(user_id: str) -> list[RateLimit]:
     """Return the limit on successful logins of one account."""
-    return [Limit("successful login", user_id, 300, HOUR)]
+    return [RateLimit("successful login", user_id, 300, HOUR)]
 
 
-def sign_up_limits(address: str | None) -> list[Limit]:
+def sign_up_limits(address: str | None) -> list[RateLimit]:
     """Return the limits on sign-ups, whether they succeed or not."""
     return [
-        Limit("sign-up by address", network, 50 * factor, HOUR)
+        RateLimit("sign-up by address", network, 50 * factor, HOUR)
         for network, factor in zip(networks(address), IPV6_NETWORKS.values(), strict=False)
     ]
 
 
-def current_password_limits(user_id: str) -> list[Limit]:
+def current_password_limits(user_id: str) -> list[RateLimit]:
     """Return the limit on guesses at the current password by a user who is signed in."""
-    return [Limit("current password", user_id, 5, QUARTER_HOUR)]
+    return [RateLimit("current password", user_id, 5, QUARTER_HOUR)]
 
 
-def password_change_limits(user_id: str) -> list[Limit]:
+def password_change_limits(user_id: str) -> list[RateLimit]:
     """Return the limit on successful password changes."""
-    return [Limit("password change", user_id, 20, HOUR)]
+    return [RateLimit("password change", user_id, 20, HOUR)]
 
 
-class Throttle:
+class RateLimiter:
     """Counts attempts; with `LOGIN_THROTTLE_ENABLED=false` it counts nothing."""
 
     def __init__(self, settings: Settings) -> None:
@@ -133,7 +135,7 @@ class Throttle:
         ]
         self.enabled: Final = settings.login_throttle_enabled
 
-    async def check(self, connection: AsyncConnection, limits: Iterable[Limit]) -> None:
+    async def check(self, connection: AsyncConnection, limits: Iterable[RateLimit]) -> None:
         """Raise `TooManyAttempts` if one of the limits is reached.
 
         It only reads: a client that is over a limit never waits for a lock, however many requests
@@ -147,7 +149,7 @@ class Throttle:
         if wait is not None:
             raise TooManyAttempts(wait)
 
-    async def count(self, db: AsyncSession, limits: Iterable[Limit]) -> None:
+    async def hit(self, db: AsyncSession, limits: Iterable[RateLimit]) -> None:
         """Count an attempt, in the caller's transaction.
 
         Raise `TooManyAttempts` if it is over a limit. Let the exception end the transaction: a
@@ -156,30 +158,30 @@ class Throttle:
         """
         await self._add(db, limits, 1)
 
-    async def take_back(self, db: AsyncSession, limits: Iterable[Limit]) -> None:
+    async def refund(self, db: AsyncSession, limits: Iterable[RateLimit]) -> None:
         """Remove an attempt that succeeded from the counts."""
         await self._add(db, limits, -1)
 
     @asynccontextmanager
-    async def take_back_on(
+    async def refund_on(
         self,
         errors: type[Exception] | tuple[type[Exception], ...],
         database: Database,
-        limits: Iterable[Limit],
+        limits: Iterable[RateLimit],
     ) -> AsyncIterator[None]:
         """Remove an attempt from the counts if it ends in an error that is no wrong guess."""
         try:
             yield
         except errors:
             async with database.transaction() as db:
-                await self.take_back(db, limits)
+                await self.refund(db, limits)
             raise
 
     def requester(self, *keys: str, is_known: bool = False) -> Requester:
         """Return who asks for a hash. Without rate limits, nobody's share is bounded."""
         return Requester(frozenset(keys if self.enabled else ()), is_known)
 
-    async def _add(self, db: AsyncSession, limits: Iterable[Limit], change: int) -> None:
+    async def _add(self, db: AsyncSession, limits: Iterable[RateLimit], change: int) -> None:
         if not self.enabled:
             return
         by_key = self._by_key(limits)
@@ -189,7 +191,7 @@ class Throttle:
                 {
                     "key": key,
                     "attempts": max(change, 0),
-                    "window_ends_at": NOW + cast(by_key[key].window, Interval),
+                    "window_ends_at": NOW + cast(by_key[key].period, Interval),
                 }
                 for key in sorted(by_key)
             ]
@@ -218,11 +220,11 @@ class Throttle:
         if waits and change > 0:
             raise TooManyAttempts(max(waits))
 
-    def _by_key(self, limits: Iterable[Limit]) -> dict[bytes, Limit]:
+    def _by_key(self, limits: Iterable[RateLimit]) -> dict[bytes, RateLimit]:
         return {self._key(key, limit): limit for limit in limits for key in self._keys}
 
     @staticmethod
-    def _key(key: bytes, limit: Limit) -> bytes:
+    def _key(key: bytes, limit: RateLimit) -> bytes:
         return hmac.digest(key, f"{limit.kind}\0{limit.subject}".encode(), "sha256")
 
 

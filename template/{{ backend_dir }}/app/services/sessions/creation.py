@@ -1,4 +1,4 @@
-"""What a client gets for a login or a refresh."""
+"""Creating a session, and issuing a refresh token."""
 
 import uuid
 from dataclasses import dataclass, field
@@ -9,10 +9,10 @@ from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.settings import Settings
-from app.core.tokens import RawToken, hash_refresh_token, new_refresh_token
-from app.models import RefreshToken, Session
+from app.core.tokens import RawToken, generate_refresh_token, hash_refresh_token
+from app.models import RefreshToken, UserSession
 from app.services.purging import delete_revoked_sessions, revoked_before
-from app.services.sessions.ending import end_sessions
+from app.services.sessions.revocation import revoke_sessions
 
 MAX_SESSIONS = 20
 # More than a login adds, and few enough for their tokens to go with them quickly.
@@ -21,8 +21,8 @@ MAX_USER_AGENT = 255
 
 
 @dataclass(frozen=True)
-class Grant:
-    """The live refresh token of a session, and how long token and session can still live."""
+class IssuedTokens:
+    """The current refresh token of a session, and how long the two remain valid."""
 
     user_id: uuid.UUID
     session_id: uuid.UUID
@@ -31,27 +31,33 @@ class Grant:
     session_seconds_left: float
 
 
-async def open_session(
+async def create_session(
     db: AsyncSession, settings: Settings, user_id: uuid.UUID, now: datetime, user_agent: str | None
-) -> Grant:
-    """Open a session with its first refresh token; call it with the user's row locked.
+) -> IssuedTokens:
+    """Create a session with its first refresh token; call it with the user's row locked.
 
-    now: the database's clock, read after the lock. A user has at most 20 active sessions: the
-        oldest is revoked. Some sessions that were revoked long ago are deleted.
+    now: the database's clock, read after the lock.
+
+    A user has at most 20 active sessions; beyond that, the oldest is revoked. Some of the user's
+    sessions that were revoked long ago are deleted.
     """
     surplus = (
-        select(Session.id)
-        .where(Session.user_id == user_id, Session.revoked_at.is_(None), Session.expires_at > now)
-        .order_by(Session.created_at.desc())
+        select(UserSession.id)
+        .where(
+            UserSession.user_id == user_id,
+            UserSession.revoked_at.is_(None),
+            UserSession.expires_at > now,
+        )
+        .order_by(UserSession.created_at.desc())
         .offset(MAX_SESSIONS - 1)
     )
-    await end_sessions(db, Session.id.in_(surplus))
+    await revoke_sessions(db, UserSession.id.in_(surplus))
     await delete_revoked_sessions(db, user_id, revoked_before(settings, now), DELETED_AT_ONCE)
 
     session_id = uuid.uuid4()
     session_ttl = timedelta(seconds=settings.session_ttl_seconds)
     await db.execute(
-        insert(Session).values(
+        insert(UserSession).values(
             id=session_id,
             user_id=user_id,
             created_at=now,
@@ -60,24 +66,24 @@ async def open_session(
             user_agent=user_agent[:MAX_USER_AGENT] if user_agent else None,
         )
     )
-    row, grant = make_link(
-        settings, user_id, session_id, new_refresh_token(), now, now + session_ttl
+    row, tokens = issue_refresh_token(
+        settings, user_id, session_id, generate_refresh_token(), now, now + session_ttl
     )
     await db.execute(insert(RefreshToken), row)
-    return grant
+    return tokens
 
 
-def make_link(
+def issue_refresh_token(
     settings: Settings,
     user_id: uuid.UUID,
     session_id: uuid.UUID,
     token: RawToken,
     now: datetime,
     session_expires_at: datetime,
-) -> tuple[dict[str, Any], Grant]:
-    """Give a session's new live token, as a row to be written and as what the client gets.
+) -> tuple[dict[str, Any], IssuedTokens]:
+    """Return a session's new current token, as a row to insert and as the client receives it.
 
-    It idles out, and never outlives the session.
+    It expires when it has not been used for the idle lifetime, and never after its session.
     """
     expires_at = min(now + timedelta(seconds=settings.jwt_refresh_ttl_seconds), session_expires_at)
     row = {
@@ -88,7 +94,7 @@ def make_link(
         "expires_at": expires_at,
         "created_at": now,
     }
-    return row, Grant(
+    return row, IssuedTokens(
         user_id=user_id,
         session_id=session_id,
         refresh_token=token,
