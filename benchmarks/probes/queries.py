@@ -12,7 +12,6 @@ import time
 from collections import defaultdict
 from typing import Any
 
-import asyncpg
 import httpx
 from sqlalchemy import event
 
@@ -30,7 +29,7 @@ def note(statement: str, seconds: float) -> None:
 
 
 def watch(engine: Any) -> None:
-    """Note what goes through SQLAlchemy."""
+    """Note every statement and how long it takes."""
 
     def before(connection: Any, *_: Any) -> None:
         connection.info["started"] = time.perf_counter()
@@ -40,19 +39,6 @@ def watch(engine: Any) -> None:
 
     event.listen(engine, "before_cursor_execute", before)
     event.listen(engine, "after_cursor_execute", after)
-
-
-def watch_driver() -> None:
-    """Note what goes to the driver itself."""
-    fetchrow = asyncpg.Connection.fetchrow
-
-    async def timed(self: Any, query: str, *values: Any, **options: Any) -> Any:
-        started = time.perf_counter()
-        row = await fetchrow(self, query, *values, **options)
-        note(query, time.perf_counter() - started)
-        return row
-
-    asyncpg.Connection.fetchrow = timed
 
 
 async def live(client: httpx.AsyncClient, elsewhere: httpx.AsyncClient, user: int) -> None:
@@ -84,7 +70,6 @@ async def main(users: int, callers: int) -> None:
     app = create_app(Settings(environment="test", login_throttle_enabled=True))
     async with app.router.lifespan_context(app):
         watch(app.state.database.engine.sync_engine)
-        watch_driver()
         who = random.sample(range(1, users + 1), callers)
         for _ in range(2):
             noted.append(defaultdict(lambda: defaultdict(list)))

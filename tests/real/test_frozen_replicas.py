@@ -15,15 +15,15 @@ PATIENCE_SECONDS = 90
 
 SHOW_KEEPALIVES = """
 import asyncio
+from sqlalchemy import text
 from app.core.startup import load_settings
-from app.db.driver import driver_connection
 from app.db.session import Database
 
 async def main():
     database = Database.from_settings(load_settings())
-    async with driver_connection(database, transaction=False) as driver:
+    async with database.reads.connect() as connection:
         for name in ("idle", "interval", "count"):
-            print(await driver.fetchval(f"SHOW tcp_keepalives_{name}"))
+            print(await connection.scalar(text(f"SHOW tcp_keepalives_{name}")))
     await database.close()
 
 asyncio.run(main())

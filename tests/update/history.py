@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from packaging.version import Version
+
 from hooks.check_template import BACKEND, ROOT, TEMPLATE
+from template_update.codemods.registry import load
 from template_update.releases import releases, version_in
 from tests.commands import commit, git
 from tests.rendering import copy_work_tree
@@ -22,7 +25,7 @@ PREVIOUS: Final = "v0.0.0"
 NEXT: Final = "v9999.0.0"
 # Synthetic: the work tree with a router, a model, a setting and an error more.
 FEATURES: Final = "v9000.0.0"
-# Synthetic: the work tree with five names changed.
+# Synthetic: the work tree with a class and a setting renamed.
 MAJOR: Final = "v8000.0.0"
 
 # A line of the generated workflow, and what two who both change it make of it.
@@ -54,8 +57,9 @@ def make_history(repository: Path) -> History:
     git(repository, "rm", "-r", "--quiet", ".")
     copy_work_tree(repository)
     version = version_in((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    # After the release of this version, before any other.
-    current = f"v{version}.post1"
+    # After the release of this version, and after the next one if it renames something.
+    newest = max([version, *load()], key=Version)
+    current = f"v{newest}.post1"
     git(repository, "add", "--all")
     git(repository, "commit", "--quiet", "--allow-empty", "--message", "The work tree")
     git(repository, "tag", current)
@@ -149,9 +153,8 @@ def make_features(backend: Path) -> None:
 
 
 def make_major(repository: Path) -> None:
-    """Change a class, a module, a method, a parameter and a setting, and register them."""
+    """Rename a class, which 1.0.0 renamed too, and a setting, and register them."""
     backend = repository / TEMPLATE / BACKEND
-    git(backend, "mv", "app/services/throttle.py", "app/services/rate_limits.py")
     texts = [
         file
         for file in backend.rglob("*")
@@ -170,19 +173,13 @@ def make_major(repository: Path) -> None:
 
 
 NEW_NAMES: Final = {
-    r"\bNotSignedIn\b": "NotAuthenticated",
-    r"\bapp\.services\.throttle\b": "app.services.rate_limits",
-    r"\beven_expired\b": "allow_expired",
-    r"\btake_back\b": "refund",
+    r"\bNotAuthenticated\b": "Unauthenticated",
     r"\bLOGIN_THROTTLE_ENABLED\b": "RATE_LIMITS_ENABLED",
     r"\blogin_throttle_enabled\b": "rate_limits_enabled",
 }
 REGISTERED: Final = """
 ["8000.0.0".names]
-"app.services.errors.NotSignedIn" = "app.services.errors.NotAuthenticated"
-"app.services.throttle" = "app.services.rate_limits"
-"app.services.throttle.Throttle.take_back" = "app.services.rate_limits.Throttle.refund"
-"app.core.tokens.AccessTokens.check(even_expired)" = "allow_expired"
+"app.services.errors.NotAuthenticated" = "app.services.errors.Unauthenticated"
 
 ["8000.0.0".settings]
 "LOGIN_THROTTLE_ENABLED" = "RATE_LIMITS_ENABLED"

@@ -1,4 +1,4 @@
-"""A major version that changes names: the project's own code follows."""
+"""Versions that change names: the project's own code follows."""
 
 import subprocess
 from pathlib import Path
@@ -42,10 +42,10 @@ TAKE_BACK = throttle.Throttle.take_back
 EXPECTED: Final = (
     ("from app.services import errors, throttle", "from app.services import errors, rate_limits"),
     ("login_throttle_enabled", "rate_limits_enabled"),
-    ("throttle.Throttle", "rate_limits.Throttle"),
-    ("even_expired", "allow_expired"),
-    ("errors.NotSignedIn", "errors.NotAuthenticated"),
-    ("Throttle.take_back", "Throttle.refund"),
+    ("throttle.Throttle", "rate_limits.RateLimiter"),
+    ("tokens.check(text, even_expired", "tokens.verify(text, allow_expired"),
+    ("errors.NotSignedIn", "errors.Unauthenticated"),  # by way of NotAuthenticated, in 1.0.0
+    ("RateLimiter.take_back", "RateLimiter.refund"),
 )
 
 
@@ -54,7 +54,7 @@ def test_own_code_follows_new_names(
     history: History, project_from: ProjectFrom, python: Path, tmp_path: Path, name: str
 ) -> None:
     profile = PROFILES[name]
-    project = project_from(history.current, {**PYTHON, **profile.answers})
+    project = project_from("v0.3.0", {**PYTHON, **profile.answers})
     (backend(project) / "app/core/acme.py").write_text(OWN)
     (backend(project) / "acme.env").write_text("LOGIN_THROTTLE_ENABLED=false\n")
     profile.change(project)

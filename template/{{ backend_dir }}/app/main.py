@@ -74,7 +74,7 @@ def create_app(settings: Settings) -> FastAPI:
         ],
         telemetry=telemetry_config(enabled=settings.telemetry_enabled),
     )
-    app.state.shared = AppState.from_settings(settings)
+    app.state = AppState.from_settings(settings)  # type: ignore[assignment]  # it needs no State
     add_health(app)
     app.include_router(v1.router)
     describe(app)

@@ -13,7 +13,6 @@ import pytest
 from alembic.util import CommandError
 from fastapi import FastAPI
 
-from app.api.state import state_of
 from app.core.database_url import parse_database_url
 from app.core.emails import normalize_email
 from app.core.logging import configure_logging
@@ -155,9 +154,9 @@ async def signed_in(client: httpx.AsyncClient, ada: users.PublicUser) -> httpx.A
 
 async def add_user(app: FastAPI, email: str, password: str = PASSWORD) -> users.PublicUser:
     """Create a user as the command does."""
-    async with state_of(app).database.sessions() as db, db.begin():
+    async with app.state.database.sessions() as db, db.begin():
         return await users.create_user(
-            db, normalize_email(email), await state_of(app).hasher.hash(password)
+            db, normalize_email(email), await app.state.hasher.hash(password)
         )
 
 

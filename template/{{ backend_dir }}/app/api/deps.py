@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import Depends, Header, Request, Security
 from fastapi.openapi.models import APIKey, APIKeyIn
 from fastapi.security.base import SecurityBase
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from app.api.state import AppState, state_of
 from app.core.addresses import normalize_address
@@ -45,10 +45,16 @@ async def get_db(state: State) -> AsyncIterator[AsyncSession]:
         yield session
 
 
+async def get_reads(state: State) -> AsyncEngine:
+    """Return the engine for a single SELECT, which costs one round trip; see `Database`."""
+    return state.database.reads
+
+
 CurrentSettings = Annotated[Settings, Depends(get_settings)]
 ClientAddress = Annotated[str | None, Depends(get_client_address)]
 UserAgent = Annotated[str | None, Header(include_in_schema=False)]
 Db = Annotated[AsyncSession, Depends(get_db)]
+Reads = Annotated[AsyncEngine, Depends(get_reads)]
 
 
 class AccessCookie(SecurityBase):
@@ -91,23 +97,21 @@ async def get_current_user(auth: CurrentAuth) -> PublicUser:
 CurrentUser = Annotated[PublicUser, Depends(get_current_user)]
 
 
-async def get_storage(request: Request) -> Storage:
+async def get_storage(state: State) -> Storage:
     """Return the storage for files. Raise `RuntimeError` if the project has none."""
-    storage: Storage | None = getattr(request.app.state, "storage", None)
-    if storage is None:
+    if state.storage is None:
         raise RuntimeError("app.state.storage is not set: see app/services/storage/__init__.py")
-    return storage
+    return state.storage
 
 
 CurrentStorage = Annotated[Storage, Depends(get_storage)]
 
 
-async def get_document_index(request: Request) -> DocumentIndex:
+async def get_document_index(state: State) -> DocumentIndex:
     """Return the index to retrieve from. Raise `RuntimeError` if the project has none."""
-    index: DocumentIndex | None = getattr(request.app.state, "document_index", None)
-    if index is None:
+    if state.document_index is None:
         raise RuntimeError("app.state.document_index is not set: see app/services/rag/__init__.py")
-    return index
+    return state.document_index
 
 
 CurrentDocumentIndex = Annotated[DocumentIndex, Depends(get_document_index)]

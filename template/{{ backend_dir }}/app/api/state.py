@@ -10,20 +10,25 @@ from app.core.security import PasswordHasher
 from app.core.settings import Settings
 from app.db.revisions import Revisions
 from app.db.session import Database
+from app.services.rag import DocumentIndex
 from app.services.rate_limits import RateLimiter
 from app.services.resources import Resources
+from app.services.storage import Storage
 
 
 @dataclass(kw_only=True)
 class AppState(Resources):
     """What all requests of a process share, and whether it is shutting down.
 
+    storage, document_index: the extension points; None until a project sets them.
     declared_names: of all fields and parameters, once the OpenAPI document has been generated.
     draining: the process receives no new requests any more; `/health/ready` says so.
     """
 
     cookies: AuthCookies
     revisions: Revisions
+    storage: Storage | None = None
+    document_index: DocumentIndex | None = None
     declared_names: frozenset[str] | None = None
     draining: bool = False
 
@@ -47,5 +52,5 @@ class AppState(Resources):
 
 def state_of(app: FastAPI) -> AppState:
     """Return the state of an application that `create_app` built."""
-    state: AppState = app.state.shared
+    state: AppState = app.state  # type: ignore[assignment]  # see `create_app`
     return state

@@ -7,7 +7,6 @@ import jwt
 import pytest
 from fastapi import FastAPI
 
-from app.api.state import state_of
 from app.core.devices import DEVICE_TTL_SECONDS, Device, DeviceTokens
 from app.services.users import PublicUser
 from tests.conftest import (
@@ -77,7 +76,7 @@ async def test_guesses_on_a_known_device_are_limited(
 async def test_all_known_devices_of_an_account_have_a_limit_together(
     app: FastAPI, make_client: ClientFactory, ada: PublicUser
 ) -> None:
-    tokens = DeviceTokens(state_of(app).settings)
+    tokens = DeviceTokens(app.state.settings)
 
     def on_new_device() -> httpx.AsyncClient:
         return make_client(app, cookies={"__Host-device": tokens.issue(Device.new(ada.id))})
@@ -103,11 +102,11 @@ async def test_device_cookie_lasts_90_days_and_keeps_its_device(
     (line,) = [it for it in response.headers.get_list("set-cookie") if "device" in it]
     assert f"Max-Age={90 * 24 * 3600}" in line
     assert "HttpOnly" in line
-    first = state_of(app).cookies._devices.verify(cookie(client, "device"))
+    first = app.state.cookies._devices.verify(cookie(client, "device"))
     await client.post("/api/v1/auth/logout")
     await log_in(client, ada.email)
 
-    assert state_of(app).cookies._devices.verify(cookie(client, "device")) == first
+    assert app.state.cookies._devices.verify(cookie(client, "device")) == first
 
 
 async def test_device_cookie_is_no_session(

@@ -6,7 +6,6 @@ import pytest
 from fastapi import FastAPI
 
 from app.api.health import READY_WITHIN_SECONDS
-from app.api.state import state_of
 from tests.conftest import HANG_SECONDS, AppFactory, ClientFactory
 
 
@@ -22,7 +21,7 @@ async def test_a_load_balancer_may_ask_with_head(
     app: FastAPI, client: httpx.AsyncClient, path: str
 ) -> None:
     assert (await client.head(path)).status_code == 200
-    state_of(app).draining = True
+    app.state.draining = True
     assert (await client.head(path)).status_code == (200 if path == "/health" else 503)
 
 
@@ -62,7 +61,7 @@ async def test_an_older_known_revision_is_behind(
 
     current = await db.fetchval("SELECT version_num FROM alembic_version")
     newer = Revisions(known=frozenset({current, "next"}), heads=frozenset({"next"}))
-    state_of(client._transport.app).revisions = newer  # type: ignore[attr-defined]  # ASGITransport
+    client._transport.app.state.revisions = newer  # type: ignore[attr-defined]  # ASGITransport
 
     assert (await client.get("/health/ready")).status_code == 503
 
@@ -97,7 +96,7 @@ async def test_not_ready_while_shutting_down(
     make_app: AppFactory, make_client: ClientFactory
 ) -> None:
     async with make_app() as app:
-        state_of(app).draining = True
+        app.state.draining = True
         response = await make_client(app).get("/health/ready")
         health = await make_client(app).get("/health")
 

@@ -8,7 +8,6 @@ import pytest
 from fastapi import FastAPI
 from passlib.hash import bcrypt
 
-from app.api.state import state_of
 from app.core import security
 from app.services.users import PublicUser
 from tests.conftest import PASSWORD, AppFactory, ClientFactory, add_user, cookie, log_in
@@ -56,7 +55,7 @@ async def test_cookies_have_the_names_and_attributes_of_the_settings(
         for morsel in cookies.values():
             assert morsel["httponly"]
             assert bool(morsel["secure"]) is settings.get("cookie_secure", True)
-            assert morsel["samesite"] == state_of(app).settings.cookie_samesite
+            assert morsel["samesite"] == app.state.settings.cookie_samesite
             assert morsel["path"] == "/"
             assert morsel["domain"] == settings.get("cookie_domain", "")
         assert int(cookies[f"{prefix}access"]["max-age"]) == 900
@@ -220,44 +219,37 @@ async def test_the_twenty_first_session_ends_the_oldest(
 
 
 async def test_a_hash_that_changes_during_login_is_checked_once_more(
-    app: FastAPI,
-    client: httpx.AsyncClient,
-    ada: PublicUser,
-    db: asyncpg.Connection,
-    monkeypatch: pytest.MonkeyPatch,
+    app: FastAPI, client: httpx.AsyncClient, ada: PublicUser, db: asyncpg.Connection
 ) -> None:
-    verify = state_of(app).hasher.verify
-    other = await state_of(app).hasher.hash("another passphrase")
+    verify = app.state.hasher.verify
+    other = await app.state.hasher.hash("another passphrase")
 
     async def change_meanwhile(
         password: str, hashed: str | None, *_: object
     ) -> tuple[bool, str | None]:
-        result = await verify(password, hashed)
+        result: tuple[bool, str | None] = await verify(password, hashed)
         await db.execute("UPDATE users SET password_hash = $1", other)
         return result
 
-    monkeypatch.setattr(state_of(app).hasher, "verify", change_meanwhile)
+    app.state.hasher.verify = change_meanwhile
 
     assert (await log_in(client, ada.email)).status_code == 401
     assert await db.fetchval("SELECT count(*) FROM sessions") == 0
 
 
 async def test_a_user_deactivated_during_login_gets_no_session(
-    app: FastAPI,
-    client: httpx.AsyncClient,
-    ada: PublicUser,
-    db: asyncpg.Connection,
-    monkeypatch: pytest.MonkeyPatch,
+    app: FastAPI, client: httpx.AsyncClient, ada: PublicUser, db: asyncpg.Connection
 ) -> None:
-    verify = state_of(app).hasher.verify
+    verify = app.state.hasher.verify
 
     async def deactivate_meanwhile(
         password: str, hashed: str | None, *_: object
     ) -> tuple[bool, str | None]:
         await db.execute("UPDATE users SET is_active = false")
-        return await verify(password, hashed)
+        result: tuple[bool, str | None] = await verify(password, hashed)
+        return result
 
-    monkeypatch.setattr(state_of(app).hasher, "verify", deactivate_meanwhile)
+    app.state.hasher.verify = deactivate_meanwhile
 
     assert (await log_in(client, ada.email)).status_code == 401
     assert await db.fetchval("SELECT count(*) FROM sessions") == 0

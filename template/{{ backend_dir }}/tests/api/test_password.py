@@ -5,7 +5,6 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from app.api.state import state_of
 from app.services.users import PublicUser
 from tests.conftest import PASSWORD, ClientFactory, cookie, log_in
 
@@ -82,30 +81,25 @@ async def test_who_is_not_signed_in_changes_nothing(client: httpx.AsyncClient) -
     ids=["session ended", "session expired", "user disabled", "hash upgraded", "password changed"],
 )
 async def test_what_changes_while_the_password_is_hashed_counts(
-    app: FastAPI,
-    signed_in: httpx.AsyncClient,
-    db: asyncpg.Connection,
-    meanwhile: str,
-    status: int,
-    monkeypatch: pytest.MonkeyPatch,
+    app: FastAPI, signed_in: httpx.AsyncClient, db: asyncpg.Connection, meanwhile: str, status: int
 ) -> None:
-    hasher = state_of(app).hasher
+    hasher = app.state.hasher
     hashes = {"$1": await hasher.hash(PASSWORD), "$2": await hasher.hash("someone else's words")}
-    arguments = [hashes[name] for name in hashes if name in meanwhile]
+    (argument,) = [hashes[name] for name in hashes if name in meanwhile] or [None]
     verify = hasher.verify
     done: list[bool] = []
 
     async def verify_and_change(
         password: str, stored: str | None, *_: object
     ) -> tuple[bool, str | None]:
-        result = await verify(password, stored)
+        result: tuple[bool, str | None] = await verify(password, stored)
         if not done:
             done.append(True)
             statement = meanwhile.replace("$2", "$1")
-            await db.execute(statement, *arguments)
+            await db.execute(statement, *([argument] if argument else []))
         return result
 
-    monkeypatch.setattr(hasher, "verify", verify_and_change)
+    hasher.verify = verify_and_change
 
     assert (await change(signed_in)).status_code == status
 
@@ -116,16 +110,16 @@ async def test_what_changes_while_the_password_is_hashed_counts(
 async def test_a_change_beside_another_is_not_signed_in_and_counts_for_nobody(
     app: FastAPI, signed_in: httpx.AsyncClient, db: asyncpg.Connection, moment: str
 ) -> None:
-    new_hash = await state_of(app).hasher.hash(NEW)
+    new_hash = await app.state.hasher.hash(NEW)
 
     async def change_meanwhile() -> None:
         await db.execute("UPDATE sessions SET revoked_at = now()")
         await db.execute("UPDATE users SET password_hash = $1", new_hash)
 
     target, name = {
-        "before the hash is read": (state_of(app).rate_limiter, "check"),
-        "before it is checked": (state_of(app).rate_limiter, "hit"),
-        "while it is checked": (state_of(app).hasher, "verify"),
+        "before the hash is read": (app.state.rate_limiter, "check"),
+        "before it is checked": (app.state.rate_limiter, "hit"),
+        "while it is checked": (app.state.hasher, "verify"),
     }[moment]
     original = getattr(target, name)
 

@@ -10,7 +10,6 @@ from fastapi import FastAPI, HTTPException
 from sqlalchemy import text
 
 from app.api.deps import Db
-from app.api.state import state_of
 from app.core import security
 from app.services.users import PublicUser
 from tests.conftest import (
@@ -211,7 +210,7 @@ async def test_a_full_pool_gives_503_and_recovers(
     ) as app:
         await add_user(app, "ada@example.com")
         client = make_client(app, headers={"origin": ORIGIN})
-        async with state_of(app).database.engine.connect():
+        async with app.state.database.engine.connect():
             assert_well_formed(await log_in(client, "ada@example.com"), 503, "unavailable")
         assert (await log_in(client, "ada@example.com")).status_code == 200
 

@@ -5,7 +5,6 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from app.api.state import state_of
 from app.services.purging import Purged, purge
 from app.services.users import PublicUser
 from tests.conftest import AppFactory, ClientFactory, add_user, age, cookie, log_in, set_cookie
@@ -132,8 +131,8 @@ async def test_a_replay_is_noticed_after_a_purge_too(
     await refresh(signed_in)
     await age(db, 7 * 24 * 3600)
     await refresh(signed_in)
-    async with state_of(app).database.sessions() as session:
-        assert await purge(session, state_of(app).settings) == Purged(0, 0, 4)
+    async with app.state.database.sessions() as session:
+        assert await purge(session, app.state.settings) == Purged(0, 0, 4)
 
     response = await refresh(signed_in, stolen)
     assert response.json()["type"] == "/problems/refresh-token-reused"

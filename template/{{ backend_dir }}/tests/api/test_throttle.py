@@ -7,7 +7,6 @@ import pytest
 from fastapi import FastAPI
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from app.api.state import state_of
 from app.services.rate_limits import HOUR, RateLimit, address_limits
 from app.services.users import PublicUser
 from tests.conftest import (
@@ -40,16 +39,17 @@ async def test_the_sixth_guess_from_one_address_is_turned_away(
 
 
 async def test_of_fifty_guesses_at_once_five_are_hashed(
-    app: FastAPI, client: httpx.AsyncClient, ada: PublicUser, monkeypatch: pytest.MonkeyPatch
+    app: FastAPI, client: httpx.AsyncClient, ada: PublicUser
 ) -> None:
-    verify = state_of(app).hasher.verify
+    verify = app.state.hasher.verify
     hashed: list[str] = []
 
     async def count(password: str, stored: str | None, *_: object) -> tuple[bool, str | None]:
         hashed.append(password)
-        return await verify(password, stored)
+        result: tuple[bool, str | None] = await verify(password, stored)
+        return result
 
-    monkeypatch.setattr(state_of(app).hasher, "verify", count)
+    app.state.hasher.verify = count
     responses = await asyncio.gather(*(log_in(client, ada.email, WRONG) for _ in range(50)))
 
     statuses = sorted(response.status_code for response in responses)

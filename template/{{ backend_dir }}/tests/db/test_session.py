@@ -9,7 +9,6 @@ import trustme
 from fastapi import FastAPI
 from sqlalchemy import text
 
-from app.api.state import state_of
 from app.core.database_url import parse_database_url
 from app.core.settings import ExplicitSettings
 from app.db import revisions
@@ -54,7 +53,7 @@ async def test_every_form_of_the_url_migrates_and_starts(
 
     async with make_app(database_url=url) as app:
         assert (await make_client(app).get("/health/ready")).status_code == 200
-        async with state_of(app).database.reads.connect() as connection:
+        async with app.state.database.reads.connect() as connection:
             shown = [
                 (await connection.execute(text(f"SHOW {name}"))).scalar_one()
                 for name in ("application_name", "work_mem")

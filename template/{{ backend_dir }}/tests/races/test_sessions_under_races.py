@@ -14,7 +14,6 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from app.api.state import state_of
 from app.core.emails import normalize_email
 from app.services.administration import deactivate_user
 from tests.conftest import (
@@ -174,7 +173,7 @@ async def test_logins_beside_a_deactivation_leave_nothing_alive(
         await db.execute("UPDATE users SET is_active = true")
 
         async def deactivate() -> None:
-            async with state_of(app).database.sessions() as session:
+            async with app.state.database.sessions() as session:
                 await deactivate_user(session, normalize_email("ada@example.com"))
 
         for tab in tabs:

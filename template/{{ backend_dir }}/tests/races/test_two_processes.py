@@ -12,7 +12,6 @@ import asyncpg
 import httpx
 import pytest
 
-from app.api.state import state_of
 from app.core.emails import normalize_email
 from app.core.security import PasswordHasher
 from app.services.users import create_user
@@ -58,7 +57,7 @@ def replicas(test_database: str, db: asyncpg.Connection) -> Iterator[list[str]]:
 async def ada(make_app: AppFactory, db: asyncpg.Connection) -> None:
     """A user whose password was hashed at the real cost."""
     hasher = PasswordHasher(12)
-    async with make_app() as app, state_of(app).database.sessions() as session, session.begin():
+    async with make_app() as app, app.state.database.sessions() as session, session.begin():
         password_hash = await hasher.hash(PASSWORD)
         await create_user(session, normalize_email("ada@example.com"), password_hash)
     hasher.close()
@@ -110,7 +109,7 @@ async def test_hashing_never_stalls_the_event_loop(
     during_hashes: list[int] = []
 
     async with make_app(environment="staging", login_throttle_enabled=False) as app:
-        verify = state_of(app).hasher._verify
+        verify = app.state.hasher._verify
 
         def verify_and_count(password: str, hashed: str | None) -> object:
             before = answered
@@ -118,7 +117,7 @@ async def test_hashing_never_stalls_the_event_loop(
             during_hashes.append(answered - before)
             return result
 
-        monkeypatch.setattr(state_of(app).hasher, "_verify", verify_and_count)
+        monkeypatch.setattr(app.state.hasher, "_verify", verify_and_count)
         health = make_client(app)
         logins = [
             asyncio.create_task(log_in(make_client(app), "ada@example.com")) for _ in range(8)

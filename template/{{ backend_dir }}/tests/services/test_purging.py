@@ -7,7 +7,6 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from app.api.state import state_of
 from app.services.purging import BATCH, Purged, purge
 from app.services.users import PublicUser
 from tests.conftest import age, cookie, set_cookie
@@ -18,8 +17,8 @@ LAST_USE_SECONDS = 900 + 30 + 10
 
 
 async def run_purge(app: FastAPI) -> Purged:
-    async with state_of(app).database.sessions() as db:
-        return await purge(db, state_of(app).settings)
+    async with app.state.database.sessions() as db:
+        return await purge(db, app.state.settings)
 
 
 async def test_a_revoked_session_stays_as_long_as_an_access_token_can_name_it(
@@ -84,10 +83,10 @@ async def plan(
     database = await db.fetchval("SELECT quote_ident(current_database())")
     for method in request.param:
         await db.execute(f"ALTER DATABASE {database} SET enable_{method} = off")
-    await state_of(app).database.engine.dispose()  # new connections have the settings
+    await app.state.database.engine.dispose()  # new connections have the settings
     yield
     await db.execute(f"ALTER DATABASE {database} RESET ALL")
-    await state_of(app).database.engine.dispose()
+    await app.state.database.engine.dispose()
 
 
 @pytest.mark.parametrize(
