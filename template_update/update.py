@@ -9,7 +9,7 @@
 """
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -200,6 +200,7 @@ class _Merge:
         """Merge, and return the report. data: the answers that change."""
         self._render(data)
         names_before = {it.place for it in Names(self.backend, self.package).missing()}
+        self._take_own_places()
         self._take_new_names()
         self._merge()
         self._describe(names_before)
@@ -234,15 +235,30 @@ class _Merge:
             if name in answers and name not in asked
         }
 
+    def _take_own_places(self) -> None:
+        """Move the modules of the old render to where the project has them."""
+        rendered = self._commit("before", "Rendered")
+        self.moved_files = renamed_files(self.worktree, rendered, "HEAD")
+        self.moved = moved_modules(self.moved_files, self.project.backend, self.package)
+        codemods.apply(Renames(self.moved), self.old, self.package)
+
     def _take_new_names(self) -> None:
-        """Apply the renames of the releases to the old render and to the project; commit them."""
+        """Apply the renames of the releases to the old render and to the project; commit them.
+
+        The new render has the new names, and only takes the places of the project's modules.
+        """
         renamed: set[Path] = set()
         source, versions = self.source, self.versions
-        for renames in between(source.version(versions.before), source.version(versions.after)):
+        moved = self.moved
+        for release in between(source.version(versions.before), source.version(versions.after)):
+            release = release.in_package(self.package.name)
+            renames = release.following(moved)
+            moved = release.modules_after(moved)
             codemods.apply(renames, self.old, self.package)
             if files := codemods.apply(renames, self.backend, self.package):
                 renamed.update(files)
                 self.report.renamed_names += renames.descriptions()
+        codemods.apply(Renames(moved), self.new, self.package)
         python = sorted(it for it in renamed if it.suffix == ".py")
         Formatter.of(self.backend).format(self.backend, python)
         if self.worktree.git("status", "--porcelain"):
@@ -251,12 +267,8 @@ class _Merge:
             self.worktree.git("commit", "--quiet", "--no-verify", "--message", message)
 
     def _merge(self) -> None:
-        """Give the renders the project's places of modules and format, and merge them."""
+        """Format the renders as the project is formatted, and merge their difference."""
         self.start = self.worktree.git("rev-parse", "HEAD")
-        self.rendered = self._commit("before", "Rendered")
-        moved = moved_modules(self.worktree, self.rendered, self.project.backend, self.package)
-        for folder in (self.old, self.new):
-            codemods.apply(moved, folder, self.package)
         formatter = Formatter.of(self.backend)
         formatter.format_like(self.backend, self.old, self.new)
         self.base = self._commit("before", "Before")
@@ -275,9 +287,7 @@ class _Merge:
         report.files = worktree.git("diff", "--stat=100", "HEAD").splitlines()
         touched = worktree.names("diff", "--name-only", "--no-renames", self.base, self.changed)
         report.moved = {
-            old: new
-            for old, new in renamed_files(worktree, self.rendered, self.start)
-            if old in touched or new in touched
+            old: new for old, new in self.moved_files if old in touched or new in touched
         }
         missing = Names(self.backend, self.package).missing()
         report.missing = sorted((it for it in missing if it.place not in names_before), key=str)
@@ -286,16 +296,18 @@ class _Merge:
         report.members = uses_of_members(self.backend, _below(own, self.project.backend), members)
 
 
-def moved_modules(worktree: Repository, rendered: str, prefix: str, package: Package) -> Renames:
+def moved_modules(
+    files: Iterable[tuple[str, str]], prefix: str, package: Package
+) -> dict[str, str]:
     """Return the modules of the package that the project has moved, by their old names.
 
-    rendered: the commit of the old render. prefix: the backend's folder.
+    files: the old and the new path of each moved file. prefix: the backend's folder.
     """
     modules = {
         package.module(old.removeprefix(prefix)): package.module(new.removeprefix(prefix))
-        for old, new in renamed_files(worktree, rendered, "HEAD")
+        for old, new in files
     }
-    return Renames({old: new for old, new in modules.items() if old and new and old != new})
+    return {old: new for old, new in modules.items() if old and new and old != new}
 
 
 def renamed_files(worktree: Repository, before: str, after: str) -> list[tuple[str, str]]:

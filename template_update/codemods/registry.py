@@ -60,6 +60,27 @@ class Renames:
             self.files,
         )
 
+    def following(self, moved: Mapping[str, str]) -> "Renames":
+        """Return the same renames for a project that has moved modules to places of its own.
+
+        moved: the modules' names in the project, by their old names. A module stays where the
+        project has it, also if these renames move it.
+        """
+        targets = self.modules_after(moved)
+        names = {
+            _in_module(old, moved): _in_module(new, targets) for old, new in self.names.items()
+        }
+        return Renames(
+            {old: new for old, new in names.items() if old != new},
+            {_in_module(owner, moved): names for owner, names in self.parameters.items()},
+            self.settings,
+            self.files,
+        )
+
+    def modules_after(self, moved: Mapping[str, str]) -> dict[str, str]:
+        """Return moved modules by the names that they have in the template after these renames."""
+        return {self.names.get(old, old): new for old, new in moved.items()}
+
     def descriptions(self) -> list[str]:
         """Return one line for each renamed name."""
         lines = [f"`{old}` is now `{new}`" for old, new in self.names.items()]
@@ -68,6 +89,14 @@ class Renames:
         lines += [f"`{old}` is now `{new}`" for old, new in self.settings.items()]
         lines += [f"`{old}` is now `{new}`" for old, new in self.files.items()]
         return lines
+
+
+def _in_module(name: str, modules: Mapping[str, str]) -> str:
+    """Return a dotted name with its module replaced, if it is one of these or in one of them."""
+    for module, successor in modules.items():
+        if name == module or name.startswith(f"{module}."):
+            return successor + name.removeprefix(module)
+    return name
 
 
 def load(file: Path = REGISTRY) -> dict[str, Renames]:

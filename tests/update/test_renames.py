@@ -63,7 +63,8 @@ def test_own_code_follows_new_names(
 
     git(tmp_path, "clone", "--quiet", f"--branch={MAJOR}", history.repository, tmp_path / "code")
     said = template_update(project, f"--to={MAJOR}", code=tmp_path / "code")
-    assert "`app.services.throttle` is now `app.services.rate_limits`" in said
+    package = "shop" if (backend(project) / "shop").exists() else "app"
+    assert f"`{package}.services.throttle` is now `{package}.services.rate_limits`" in said
     assert "## Names that no longer exist" not in said
     git(project, "checkout", "--quiet", f"template/{MAJOR.removeprefix('v')}")
 
@@ -76,7 +77,6 @@ def test_own_code_follows_new_names(
         assert (project / "app/core/acme.py").read_text() == text
     if name in SUITES:
         assert suite(project, python) == ""
-    package = "shop" if (backend(project) / "shop").exists() else "app"
     mypy = ["-m", "mypy", "--no-incremental", package]
     run([python, *mypy], backend(project), project_environment())
     grep = ["git", "grep", "-nE", "even_expired|services.throttle|LOGIN_THROTTLE_ENABLED"]
