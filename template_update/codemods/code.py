@@ -53,6 +53,7 @@ class Code:
         self.modules = list(self._load())
         self._by_name = {module.name: module for module in self.modules}
         self.classes: dict[str, Class] = {}
+        self._class_names: set[str] = set()
         self.functions: dict[str, str | None] = {}
         self.aliases: dict[str, str] = {}
         self._defined: dict[str, set[str]] = {}
@@ -165,6 +166,7 @@ class Code:
                 module.names[name] = f"{module.name}.{name}"
                 self._defined.setdefault(name, set()).add(f"{module.name}.{name}")
             if isinstance(statement, ast.ClassDef):
+                self._class_names.add(f"{module.name}.{statement.name}")
                 for inner in statement.body:
                     for name in bound_names(inner):
                         full = f"{module.name}.{statement.name}.{name}"
@@ -211,7 +213,8 @@ class Code:
                 kind = parameters.get(value.id) if isinstance(value, ast.Name) else None
                 if isinstance(value, ast.Call):
                     kind = self.annotation(module, value.func)
-                    kind = kind if kind in self.classes else None
+                    # Of a module that may not have been described yet.
+                    kind = kind if kind in self._class_names else None
             else:
                 continue
             if isinstance(target, ast.Attribute) and dotted(target.value) == "self":

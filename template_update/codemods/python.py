@@ -295,8 +295,10 @@ class _Rewriter(ast.NodeVisitor):
             elif isinstance(inner, ast.AnnAssign) and isinstance(inner.target, ast.Name):
                 kind = self._code.annotation(self._module, inner.annotation)
                 scope.variables[inner.target.id] = kind
-            elif isinstance(inner, ast.Assign) and isinstance(inner.targets[0], ast.Name):
-                scope.variables.setdefault(inner.targets[0].id, self._type(inner.value))
+            elif isinstance(inner, ast.Assign):
+                for target, value in _pairs(inner.targets[0], inner.value):
+                    kind = self._type(value) if value else None
+                    scope.variables.setdefault(target.id, kind)
             elif isinstance(inner, ast.With | ast.AsyncWith):
                 for item in inner.items:
                     if isinstance(item.optional_vars, ast.Name):
@@ -393,6 +395,19 @@ class _Rewriter(ast.NodeVisitor):
 
     def _offset(self, line: int, column: int) -> int:
         return self._lines[line - 1] + column
+
+
+def _pairs(target: ast.expr, value: ast.expr | None) -> Iterator[tuple[ast.Name, ast.expr | None]]:
+    """Yield the variables that an assignment binds, each with its value, or None if unknown."""
+    if isinstance(target, ast.Name):
+        yield target, value
+    elif isinstance(target, ast.Starred):
+        yield from _pairs(target.value, None)
+    elif isinstance(target, ast.Tuple | ast.List):
+        known = isinstance(value, ast.Tuple) and len(value.elts) == len(target.elts)
+        values = value.elts if known and isinstance(value, ast.Tuple) else [None] * len(target.elts)
+        for inner, its_value in zip(target.elts, values, strict=True):
+            yield from _pairs(inner, its_value)
 
 
 def _own_statements(node: Function) -> Iterator[ast.AST]:

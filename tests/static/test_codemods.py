@@ -111,6 +111,18 @@ CASES: Final = {
         s = app.models.session.«Session|UserSession»()
         """,
     ),
+    "variables-in-a-tuple": (
+        METHOD,
+        """
+        from app.models.session import Other, Session
+
+
+        def check(mine: Session, other: Other) -> bool:
+            a, b = mine, other
+            c, d = {}
+            return a.«is_over|expired»(1) and b.is_over() and c.is_over() and d.is_over()
+        """,
+    ),
     "own-class-of-the-same-name": (
         CLASS,
         """
@@ -400,3 +412,39 @@ def test_versions_in_between_are_applied_in_their_order(tmp_path: Path) -> None:
 
 def test_registry_can_be_read() -> None:
     assert all(version.count(".") == 2 for version in load(REGISTRY))
+
+
+def test_renames_follow_modules_that_the_project_has_moved() -> None:
+    renames = Renames.read(
+        {
+            "names": {
+                "app.users": "app.accounts",
+                "app.users.User": "app.accounts.Account",
+                "app.users.find(mail)": "email",
+                "app.user_names.User": "app.user_names.Account",
+            }
+        }
+    )
+    moved = {"app.users": "app.own.people"}
+    assert renames.following(moved) == Renames(
+        {
+            "app.own.people.User": "app.own.people.Account",
+            "app.user_names.User": "app.user_names.Account",
+        },
+        {"app.own.people.find": {"mail": "email"}},
+    )
+    assert renames.modules_after(moved) == {"app.accounts": "app.own.people"}
+
+
+def test_attribute_of_an_instance_has_the_class_of_a_later_module(tmp_path: Path) -> None:
+    code = """
+    from app.models.session import Session
+
+    class Box:
+        def __init__(self) -> None:
+            self.session = Session()
+
+        def check(self) -> bool:
+            return self.session.is_over(1)
+    """
+    assert "self.session.expired(1)" in renamed(tmp_path, METHOD, code, "app/api.py")
