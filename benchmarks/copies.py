@@ -62,7 +62,7 @@ def make_static(stage: Stage) -> Path:
 
 
 def seconds_of_copy(template: Path, project: Path) -> float:
-    """Give how long a copy takes."""
+    """Return how long a copy takes."""
     started = time.perf_counter()
     render(template, project)
     seconds = time.perf_counter() - started

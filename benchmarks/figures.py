@@ -36,7 +36,7 @@ class Figure:
 
     @property
     def is_met(self) -> bool | None:
-        """Whether the median meets the target; None without one."""
+        """Return whether the median meets the target; None without one."""
         if self.target is None:
             return None
         if self.target.sign == "≥":

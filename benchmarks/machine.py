@@ -9,7 +9,7 @@ from tests.commands import run
 
 
 def describe(stage: Stage) -> dict[str, str]:
-    """Give what a figure depends on, by name."""
+    """Return what a figure depends on, by name."""
     names = dict(stage.probe("versions"))
     server = run([stage.postgres.programs / "postgres", "--version"], stage.folder)
     wrk = run(["wrk", "--version"], stage.folder, exit_code=1)  # as it ends whenever it only tells
@@ -25,6 +25,6 @@ def describe(stage: Stage) -> dict[str, str]:
 
 
 def model() -> str:
-    """Give the processor's name."""
+    """Return the processor's name."""
     found = re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text("utf-8"))
     return str(found[0]) if found else "unknown"

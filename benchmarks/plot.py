@@ -16,7 +16,7 @@ GOOD, BAD = "#2e7d32", "#c62828"
 
 
 def draw(figures: Sequence[Figure]) -> str:
-    """Give an SVG: a bar for each median, a whisker for the spread, a line for the target.
+    """Return an SVG: a bar for each median, a whisker for the spread, a line for the target.
 
     Longer is better in every row: where little is wanted, the target is divided by the figure.
     """
@@ -40,7 +40,7 @@ def draw(figures: Sequence[Figure]) -> str:
 
 
 def draw_row(figure: Figure, top: int) -> list[str]:
-    """Give one row's label, bar and whisker."""
+    """Return one row's label, bar and whisker."""
     ends = sorted(x(share(figure, it)) for it in figure.samples)
     middle = top + ROW / 2 - 8
     name = figure.name.replace("`", "")
@@ -56,12 +56,12 @@ def draw_row(figure: Figure, top: int) -> list[str]:
 
 
 def share(figure: Figure, value: float) -> float:
-    """Give how much of its target a value reaches."""
+    """Return how much of its target a value reaches."""
     assert figure.target is not None
     part = value / figure.target.value
     return part if figure.target.sign == "≥" else 1 / part
 
 
 def x(share: float) -> float:
-    """Give where a share of the target ends."""
+    """Return where a share of the target ends."""
     return LABEL + min(share, FULL) / FULL * (WIDTH - LABEL - 10)

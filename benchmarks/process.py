@@ -54,7 +54,7 @@ def measure(stage: Stage, rounds: int) -> list[Figure]:
 
 
 def imported(stage: Stage) -> list[str]:
-    """Give what `serve` imports until it has answered, but the application itself, in order."""
+    """Return what `serve` imports until it has answered, but the application itself, in order."""
     with stage.app(PYTHONPROFILEIMPORTTIME="1") as server:
         access_cookie(stage, server)
     lines = (it for it in server.output().splitlines() if it.startswith(IMPORTED))
@@ -64,7 +64,7 @@ def imported(stage: Stage) -> list[str]:
 
 @contextmanager
 def importing(stage: Stage, modules: list[str]) -> Iterator[tuple[float, subprocess.Popen[str]]]:
-    """Give a process that has imported modules, and the seconds that it took from its start."""
+    """Return a process that has imported modules, and the seconds that it took from its start."""
     started = time.perf_counter()
     with subprocess.Popen(
         [python_of(stage.project), PROBES / "imports.py"],
@@ -83,7 +83,7 @@ def importing(stage: Stage, modules: list[str]) -> Iterator[tuple[float, subproc
 
 
 def megabytes(process: subprocess.Popen[str] | subprocess.Popen[bytes]) -> float:
-    """Give what a process holds in memory."""
+    """Return what a process holds in memory."""
     with open(f"/proc/{process.pid}/status", encoding="ascii") as status:  # noqa: PTH123
         (line,) = (it for it in status if it.startswith("VmRSS:"))
     return int(line.split()[1]) / 1024

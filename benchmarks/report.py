@@ -17,7 +17,7 @@ VERDICTS: Final = {True: "met", False: "**missed**", None: ""}
 
 
 def table(figures: Sequence[Figure]) -> str:
-    """Give the figures as a table in Markdown."""
+    """Return the figures as a table in Markdown."""
     lines = [
         "| figure | target | median | spread | measured | |",
         "| --- | --- | --- | --- | --- | --- |",
@@ -31,7 +31,7 @@ def table(figures: Sequence[Figure]) -> str:
 
 
 def section(figures: Sequence[Figure], machine: Mapping[str, str], rounds: int, plot: str) -> str:
-    """Give the part of the page that the results fill. plot: the picture's path from the page."""
+    """Return the part of the page that the results fill. plot: the picture's path from the page."""
     conditions = ", ".join(f"{name} {value}" for name, value in machine.items())
     return (
         f"{BEGIN}\n\n![The figures against their targets]({plot})\n\n{table(figures)}\n\n"
@@ -59,7 +59,7 @@ def save(path: Path, groups: Groups, machine: Mapping[str, str], rounds: int) ->
 
 
 def load(path: Path, machine: Mapping[str, str]) -> Groups:
-    """Give what the last run on this machine, with these versions, has kept."""
+    """Return what the last run on this machine, with these versions, has kept."""
     if not path.exists():
         return {}
     results = json.loads(path.read_text(encoding="utf-8"))

@@ -10,22 +10,22 @@ PASSWORD: Final = "a passphrase for tests"  # noqa: S105 - of users that live as
 
 
 def live_token(session: int) -> str:
-    """Give the live refresh token of a session, by its number, from 1."""
+    """Return the live refresh token of a session, by its number, from 1."""
     return f"live-{session}-".ljust(43, "x")
 
 
 def first_session(user: int) -> int:
-    """Give the number of a user's first session."""
+    """Return the number of a user's first session."""
     return (user - 1) * SESSIONS + 1
 
 
 def email(user: int) -> str:
-    """Give the email of a user, by their number, from 1."""
+    """Return the email of a user, by their number, from 1."""
     return f"user-{user}@example.com"
 
 
 def fill(first: int, last: int, password_hash: str) -> str:
-    """Give the SQL that adds users, from one number to another, with their sessions and tokens.
+    """Return the SQL that adds users, from one number to another, with their sessions and tokens.
 
     The ids are spread as random ones are, and follow from the numbers.
     """

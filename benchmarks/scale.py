@@ -80,7 +80,7 @@ def slowest(
 
 
 def total(asked: dict[str, list[float]]) -> float:
-    """Give the seconds that a call's queries take, each as usual."""
+    """Return the seconds that a call's queries take, each as usual."""
     return sum(median(seconds) for seconds in asked.values())
 
 
@@ -145,7 +145,7 @@ def drop_indexes(stage: Stage) -> None:
 
 
 def uses_indexes(stage: Stage, statement: str) -> bool:
-    """Whether Postgres plans a statement, whatever its values, without reading a whole table."""
+    """Return whether Postgres plans a statement without reading a whole table, for all values."""
     plan = stage.postgres.query(f"EXPLAIN (GENERIC_PLAN, FORMAT JSON) {statement}", LARGE)
     return not any(
         node["Node Type"] == "Seq Scan" and node["Relation Name"] != ALWAYS_SMALL
@@ -154,5 +154,5 @@ def uses_indexes(stage: Stage, statement: str) -> bool:
 
 
 def nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
-    """Give the steps of a plan."""
+    """Return the steps of a plan."""
     return [plan, *(node for part in plan.get("Plans", []) for node in nodes(part))]

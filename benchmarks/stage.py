@@ -118,7 +118,7 @@ def render(template: Path, project: Path) -> None:
 
 
 def access_cookie(stage: Stage, server: Server) -> dict[str, str]:
-    """Give the header of somebody who is signed in."""
+    """Return the header of somebody who is signed in."""
     browser = Browser(server.port, {REFRESH_COOKIE: next(stage.tokens)})
     assert browser.post(REFRESH).status == 204
     return {"Cookie": f"{ACCESS_COOKIE}={browser.cookies[ACCESS_COOKIE]}"}

@@ -44,7 +44,7 @@ class Result:
 
 
 def command(load: Load, seconds: float) -> list[str]:
-    """Give the command line."""
+    """Return the command line."""
     return [
         "wrk",
         f"--threads={load.threads}",

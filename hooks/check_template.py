@@ -69,13 +69,13 @@ PARSERS: Final[Mapping[str, Callable[[str], object]]] = {
 
 
 def load_config(root: Path) -> dict[str, Any]:
-    """Read `copier.yml`. Raises `yaml.YAMLError`."""
+    """Read `copier.yml`. Raise `yaml.YAMLError`."""
     config = yaml.safe_load((root / "copier.yml").read_text(encoding="utf-8"))
     return dict(config or {})
 
 
 def template_files(root: Path) -> list[PurePath]:
-    """Give the paths of the template's files, relative to `template/`."""
+    """Return the paths of the template's files, relative to `template/`."""
     folder = root / TEMPLATE
     return sorted(
         path.relative_to(folder)
@@ -168,7 +168,7 @@ def check_paths(root: Path) -> Iterator[str]:
 
 
 def path_faults(paths: Iterable[PurePath]) -> Iterator[str]:
-    """Give what is wrong with paths, relative to `template/`."""
+    """Return what is wrong with paths, relative to `template/`."""
     seen: dict[str, PurePath] = {}
     for path in paths:
         for part in path.parts:
@@ -209,12 +209,12 @@ def check_files_parse(root: Path) -> Iterator[str]:
 
 
 def rendered_path(path: PurePath) -> str:
-    """Give a file's path as it comes out, whatever condition stands in it; answers stay names."""
+    """Return a file's path as it comes out, whatever condition stands in it; answers stay names."""
     return CONDITION.sub("", path.as_posix()).removesuffix(SUFFIX)
 
 
 def moved_files(root: Path) -> set[str]:
-    """Give the paths from which files have moved."""
+    """Return the paths from which files have moved."""
     return {entry["command"][-2] for entry in load_config(root).get("_migrations") or []}
 
 

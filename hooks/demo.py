@@ -69,7 +69,7 @@ def served() -> Iterator[tuple[subprocess.Popen[bytes], int]]:
 
 
 def wanted_port() -> int:
-    """Give the port to serve on. Ends the demo, in one line, when it can't be had."""
+    """Return the port to serve on. Ends the demo, in one line, when it can't be had."""
     port = os.environ.get("PORT") or "8000"
     try:
         socket.create_server(("127.0.0.1", int(port))).close()

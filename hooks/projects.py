@@ -17,14 +17,14 @@ FOREIGN: Final = re.compile(
 
 
 def python_answer() -> str:
-    """Give the answer for the Python at hand; the newest on offer for one that is newer still."""
+    """Return the answer for the Python at hand; the newest on offer for one that is newer still."""
     choices = [str(choice) for choice in load_config(ROOT)["python_version"]["choices"]]
     at_hand = f"{sys.version_info.major}.{sys.version_info.minor}"
     return at_hand if at_hand in choices else choices[-1]
 
 
 def find_python(version: str) -> Path | None:
-    """Give a Python of a version, such as 3.12: this one, one of this machine, or one that uv gets.
+    """Return a Python of a version, such as 3.12, of this machine or downloaded by uv.
 
     None when there is none to be had.
     """
@@ -51,7 +51,7 @@ def find_python(version: str) -> Path | None:
 
 
 def project_environment(python: Path | None = None, **settings: str) -> dict[str, str]:
-    """Give the environment for a project's commands: this one, with uv and a Python.
+    """Return the environment for a project's commands: this one, with uv and a Python.
 
     python: the one at hand, unless another is given.
 
@@ -75,10 +75,10 @@ def project_environment(python: Path | None = None, **settings: str) -> dict[str
 
 
 def python_of(project: Path) -> Path:
-    """Give the Python of an installed project."""
+    """Return the Python of an installed project."""
     return python_in(project / ".venv")
 
 
 def python_in(venv: Path) -> Path:
-    """Give the Python of a virtual environment."""
+    """Return the Python of a virtual environment."""
     return venv / ("Scripts" if os.name == "nt" else "bin") / "python"

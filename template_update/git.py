@@ -31,13 +31,13 @@ class Repository:
     path: Path
 
     def git(self, *arguments: str, variables: Mapping[str, str] | None = None) -> str:
-        """Run a git command and return what it printed. Raises `GitError` when it fails."""
+        """Run a git command and return what it printed. Raise `GitError` when it fails."""
         return self.raw(*arguments, variables=variables).decode("utf-8", "surrogateescape").strip()
 
     def raw(
         self, *arguments: str, variables: Mapping[str, str] | None = None, text: bytes | None = None
     ) -> bytes:
-        """Run a git command and return the bytes that it printed. Raises `GitError`."""
+        """Run a git command and return the bytes that it printed. Raise `GitError`."""
         settings = [part for item in SETTINGS.items() for part in ("-c", "=".join(item))]
         result = subprocess.run(
             ["git", *settings, *arguments],

@@ -25,7 +25,7 @@ class Package:
 
     @property
     def is_renamed(self) -> bool:
-        """Whether it is elsewhere than in the template."""
+        """Return whether it is elsewhere than in the template."""
         return self.folder != ORIGINAL
 
     def module(self, file: str) -> str | None:
@@ -60,7 +60,7 @@ def find_package(project: Iterable[str], rendered: Iterable[str]) -> Package:
 
 
 def rename_package(backend: Path, package: Package, project: Path) -> None:
-    """Give the package in a render the name and the place that it has in the project.
+    """Return the package in a render the name and the place that it has in the project.
 
     In texts the name is replaced where it can mean nothing else: before the name of one of the
     package's modules, and in the settings and commands of `_contexts`. A text in which the

@@ -28,7 +28,7 @@ class Project:
 
     @classmethod
     def find(cls, start: Path) -> "Project":
-        """Return the project that a folder is in. Raises `UpdateError` if there is none."""
+        """Return the project that a folder is in. Raise `UpdateError` if there is none."""
         start = start.resolve()
         try:
             root = Path(Repository(start).git("rev-parse", "--show-toplevel"))
@@ -81,7 +81,7 @@ class Project:
     def check_fixed_answers(self) -> None:
         """Refuse answers that were edited by hand, and that files would have to follow.
 
-        Raises `UpdateError`.
+        Raise `UpdateError`.
         """
         files = set(self.files())
         other = "backend" if self.backend != self.folder else "monorepo"

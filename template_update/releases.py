@@ -74,7 +74,7 @@ def version_in(pyproject: str) -> str:
 
 
 def notes(changelog: str, version: str) -> str:
-    """Return what a changelog says about a version. Raises `LookupError` if it says nothing."""
+    """Return what a changelog says about a version. Raise `LookupError` if it says nothing."""
     section = re.search(
         rf"^## \[{re.escape(version)}\][^\n]*\n(.*?)(?=^## \[|^\[[^\]]+\]: |\Z)",
         changelog,

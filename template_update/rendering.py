@@ -22,7 +22,7 @@ MIGRATIONS: Final = "alembic/versions"
 def render(source: Source, commit: str, answers: Mapping[str, Any], folder: Path) -> None:
     """Render a version of the template into a folder.
 
-    answers: as in the answers file; what they lack gets its default. Raises `UpdateError` if
+    answers: as in the answers file; what they lack gets its default. Raise `UpdateError` if
     the version does not accept the answers.
     """
     try:

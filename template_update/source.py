@@ -30,7 +30,7 @@ class Source:
         """Clone the template into a folder.
 
         address: as in the answers file: a Git URL, a folder (relative to the project), or
-        `gh:OWNER/NAME`. Raises `UpdateError` if nothing can be cloned from there.
+        `gh:OWNER/NAME`. Raise `UpdateError` if nothing can be cloned from there.
         """
         try:
             url = url_of(address, project)
@@ -53,7 +53,7 @@ class Source:
     def commit(self, reference: str) -> str:
         """Return the commit of a version (with or without `v`), a tag, or a commit's hash.
 
-        Raises `UpdateError` if the template has no such commit.
+        Raise `UpdateError` if the template has no such commit.
         """
         for release in self.releases:
             if reference.removeprefix("v") == release.version:

@@ -78,7 +78,7 @@ class Update:
 
     @property
     def has_conflicts(self) -> bool:
-        """Whether a person must resolve something."""
+        """Return whether a person must resolve something."""
         return bool(self.report.merged.conflicts)
 
     def keep(self) -> None:
@@ -110,7 +110,7 @@ class Update:
 def prepared(project: Project, request: Request) -> Iterator[Update]:
     """Prepare an update in a temporary work tree. Nothing of the project changes.
 
-    Raises `UpToDate` if there is nothing newer, and `UpdateError` if it cannot be done.
+    Raise `UpToDate` if there is nothing newer, and `UpdateError` if it cannot be done.
     """
     with TemporaryDirectory(prefix="template-update-") as name:
         folder = Path(name).resolve()
@@ -124,7 +124,7 @@ def prepared(project: Project, request: Request) -> Iterator[Update]:
 
 
 def find_versions(project: Project, source: Source, request: Request) -> Versions:
-    """Return the versions to update between. Raises `UpToDate`, and `UpdateError`."""
+    """Return the versions to update between. Raise `UpToDate`, and `UpdateError`."""
     before = source.commit(request.origin or project.version)
     after = source.commit(request.to) if request.to else source.releases[-1].commit
     new = source.version(after)
@@ -145,7 +145,7 @@ def find_versions(project: Project, source: Source, request: Request) -> Version
 
 
 def check_branch(project: Project, branch: str) -> None:
-    """Refuse to update while an earlier update is not finished. Raises `UpdateError`."""
+    """Refuse to update while an earlier update is not finished. Raise `UpdateError`."""
     project.repository.git("worktree", "prune")
     folder = conflict_folder(project, branch)
     if folder.exists():
@@ -168,7 +168,7 @@ def conflict_folder(project: Project, branch: str) -> Path:
 
 @contextmanager
 def detached_worktree(repository: Repository, folder: Path) -> Iterator[Repository]:
-    """Give a work tree of HEAD, on no branch; it is removed unless it was moved elsewhere."""
+    """Return a work tree of HEAD, on no branch; it is removed unless it was moved elsewhere."""
     try:
         repository.git("worktree", "add", "--quiet", "--detach", str(folder))
         yield Repository(folder)

@@ -70,19 +70,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def copie(copie_session: Copie) -> Iterator[Copie]:
-    """Give pytest-copie, which trusts no template here."""
+    """Return pytest-copie, which trusts no template here."""
     yield from without_trust(copie_session)
 
 
 @pytest.fixture(scope="session")
 def rendered(copie: Copie) -> Callable[[Answers], Path]:
-    """Give the function that renders answers into a new folder."""
+    """Return the function that renders answers into a new folder."""
     return lambda answers: render(copie, answers)
 
 
 @pytest.fixture(scope="session")
 def installed(rendered: Callable[[Answers], Path]) -> Callable[[Answers], Path]:
-    """Give the function that renders answers, for the Python at hand, and installs the project."""
+    """Return a function that renders answers for the current Python and installs the project."""
 
     def install(answers: Answers) -> Path:
         project = rendered({**answers, "python_version": python_answer()})
@@ -94,6 +94,6 @@ def installed(rendered: Callable[[Answers], Path]) -> Callable[[Answers], Path]:
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """Give a clone of the template."""
+    """Return a clone of the template."""
     git(tmp_path, "clone", "--quiet", release(), tmp_path / "clone")
     return tmp_path / "clone"

@@ -16,14 +16,14 @@ Call = tuple[str, str, int]
 
 
 def diagram(page: Path, kind: str) -> str:
-    """Give the one diagram of a kind that a page has, without its first line."""
+    """Return the one diagram of a kind that a page has, without its first line."""
     text = page.read_text(encoding="utf-8")
     (found,) = re.findall(rf"^```mermaid\n{kind}\b.*\n((?:.*\n)+?)```$", text, re.MULTILINE)
     return str(found)
 
 
 def arrows(flowchart: str) -> set[Arrow]:
-    """Give the arrows of a flowchart of folders."""
+    """Return the arrows of a flowchart of folders."""
     found = set()
     for line in flowchart.splitlines():
         node = NODE.fullmatch(line)
@@ -33,7 +33,7 @@ def arrows(flowchart: str) -> set[Arrow]:
 
 
 def calls(sequence: str) -> dict[str, list[Call]]:
-    """Give what each participant asks the backend, as method, path and status."""
+    """Return what each participant asks the backend, as method, path and status."""
     asked: dict[str, tuple[str, str]] = {}
     found: defaultdict[str, list[Call]] = defaultdict(list)
     for line in sequence.splitlines():

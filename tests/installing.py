@@ -15,7 +15,7 @@ POETRY_INDEX = {"POETRY_PYPI_MIRROR_URL": f"{PyPI.simple_url}/"}
 
 
 def dependency(name: str) -> str:
-    """Give a value that `dependencies.jinja` sets, such as poetry's requirement."""
+    """Return a value that `dependencies.jinja` sets, such as poetry's requirement."""
     text = (ROOT / "dependencies.jinja").read_text(encoding="utf-8")
     (value,) = re.findall(rf'set {name} = "(.*)"', text)
     return str(value)

@@ -48,11 +48,11 @@ class Load:
     results: list[Result] = field(default_factory=list)
 
     def since(self, moment: float) -> list[Result]:
-        """Give the results of what was called after a moment of `time.monotonic`."""
+        """Return the results of what was called after a moment of `time.monotonic`."""
         return [it for it in list(self.results) if it.started >= moment]
 
     def counts(self) -> Counter[int | str]:
-        """Give how often each status and each error came."""
+        """Return how often each status and each error came."""
         return Counter(it.error or it.status or 0 for it in list(self.results))
 
     def wait_for(

@@ -136,7 +136,7 @@ def pgbouncer(postgres: Postgres, folder: Path, size: int) -> Iterator[int]:
 
 
 def accepts(port: int) -> bool:
-    """Whether something listens on a port of this machine."""
+    """Return whether something listens on a port of this machine."""
     try:
         socket.create_connection(("127.0.0.1", port)).close()
     except OSError:

@@ -18,13 +18,13 @@ OTHER_USER = "nobody"
 
 
 def other_user() -> str | None:
-    """Give the user for what refuses to run as root; None when nobody here is root."""
+    """Return the user for what refuses to run as root; None when nobody here is root."""
     return OTHER_USER if os.geteuid() == 0 else None
 
 
 @contextmanager
 def folder_for_other_user() -> Iterator[Path]:
-    """Give a folder that `other_user` owns; all above it is open to everyone."""
+    """Return a folder that `other_user` owns; all above it is open to everyone."""
     # Not below pytest's, which it shuts to other users.
     folder = Path(tempfile.mkdtemp(prefix="faults-", dir="/tmp"))
     if user := other_user():
@@ -114,7 +114,7 @@ class Postgres:
                 os.kill(process, signal.SIGCONT)
 
     def url(self, database: str, **parameters: str) -> str:
-        """Give the URL of a database, with libpq's parameters."""
+        """Return the URL of a database, with libpq's parameters."""
         query = "&".join(f"{name}={value}" for name, value in parameters.items())
         return f"postgresql://postgres@127.0.0.1:{self.port}/{database}" + (query and f"?{query}")
 
@@ -171,13 +171,13 @@ def age_tokens_sql(seconds: int) -> str:
 
 
 def children(parent: int) -> list[int]:
-    """Give the processes that a process has started."""
+    """Return the processes that a process has started."""
     listing = Path(f"/proc/{parent}/task/{parent}/children").read_text(encoding="ascii")
     return [int(pid) for pid in listing.split()]
 
 
 def programs_of(project: Path) -> Path:
-    """Give the folder of the programs of a project's embedded Postgres.
+    """Return the folder of the programs of a project's embedded Postgres.
 
     Opened to `other_user`, down to the folder: what runs a project's own tests may shut it.
     """

@@ -39,7 +39,7 @@ class Site:
     settings: dict[str, str]
 
     def environment(self, **settings: str) -> dict[str, str]:
-        """Give the environment of one process, with settings of its own."""
+        """Return the environment of one process, with settings of its own."""
         url = self.postgres.url(self.database)
         return project_environment() | {"DATABASE_URL": url} | self.settings | settings
 
@@ -61,7 +61,7 @@ class Site:
         run(app, self.project, self.environment(), text=PASSWORD)
 
     def sign_in(self, server: Server) -> Browser:
-        """Give a browser that is signed in."""
+        """Return a browser that is signed in."""
         browser = Browser(server.port)
         answer = browser.post(LOGIN, CREDENTIALS)
         assert answer.status == 200, answer.body
@@ -72,13 +72,13 @@ class Site:
         return self.postgres.query(sql, self.database)
 
     def connections(self, condition: str = "true") -> int:
-        """Give how many connections to the database there are, or those of some condition."""
+        """Return how many connections to the database there are, or those of some condition."""
         own = f"WHERE datname = '{self.database}' AND ({condition})"
         count = f"SELECT count(*) FROM pg_stat_activity {own}"  # noqa: S608
         return int(self.postgres.query(count))
 
     def waiting_for_a_lock(self, application: str = "%") -> int:
-        """Give how many connections, or those of one application, wait for a lock."""
+        """Return how many connections, or those of one application, wait for a lock."""
         return self.connections(
             f"wait_event_type = 'Lock' AND application_name LIKE '{application}'"
         )

@@ -22,7 +22,7 @@ RELEASE_VARIABLE: Final = "TEMPLATE_RELEASE"
 
 
 def release() -> Path:
-    """Give the repository to render from: the work tree, committed and tagged."""
+    """Return the repository to render from: the work tree, committed and tagged."""
     return Path(os.environ[RELEASE_VARIABLE])
 
 
@@ -75,7 +75,7 @@ def without_trust(copie: Copie) -> Iterator[Copie]:
 
 
 def example_move(template: Path) -> str:
-    """Give the line that `copier.yml` shows, which moves app/old.py to app/new.py in 2.0.0."""
+    """Return the line that `copier.yml` shows, which moves app/old.py to app/new.py in 2.0.0."""
     text = (template / "copier.yml").read_text(encoding="utf-8")
     (line,) = re.findall(r"^# (- \{version: .*\})$", text, re.MULTILINE)
     return str(line)
@@ -91,18 +91,18 @@ def add_move(template: Path, line: str) -> None:
 
 
 def without_moves(config: str) -> str:
-    """Give the text of a `copier.yml` without the moves that are registered in it."""
+    """Return the text of a `copier.yml` without the moves that are registered in it."""
     return re.sub(r"(?m)^_migrations:(?: \[\]|(?:\n- .*)+)$", "_migrations: []", config)
 
 
 def backend(project: Path) -> Path:
-    """Give the backend's folder in a project: all of it, or a part."""
+    """Return the backend's folder in a project: all of it, or a part."""
     part = project / "backend"
     return part if part.exists() else project
 
 
 def files(project: Path) -> dict[str, bytes]:
-    """Give all files of a project by path, without git's."""
+    """Return all files of a project by path, without git's."""
     return {
         path.relative_to(project).as_posix(): path.read_bytes()
         for path in sorted(project.rglob("*"))
@@ -111,12 +111,12 @@ def files(project: Path) -> dict[str, bytes]:
 
 
 def data(answers: Answers) -> list[str]:
-    """Give answers as arguments of Copier's command line."""
+    """Return answers as arguments of Copier's command line."""
     return [f"--data={name}={value}" for name, value in answers.items()]
 
 
 def isolation(folder: Path) -> dict[str, str]:
-    """Give the environment in which neither git nor Copier obeys the developer's settings."""
+    """Return the environment in which neither git nor Copier obeys the developer's settings."""
     settings = folder / "copier-settings.yml"
     settings.write_text(json.dumps({}), encoding="utf-8")
     config = {

@@ -34,19 +34,19 @@ class Server:
         wait_until(is_ready, self.output, START_SECONDS)
 
     def answers(self, path: str, status: int) -> bool:
-        """Whether a GET gets this status; no answer is none."""
+        """Return whether a GET gets this status; no answer is none."""
         try:
             return Browser(self.port).get(path).status == status
         except (OSError, HTTPException):
             return False
 
     def stop(self, number: signal.Signals) -> int:
-        """Send a signal and give the exit code. Raises `subprocess.TimeoutExpired`."""
+        """Send a signal and give the exit code. Raise `subprocess.TimeoutExpired`."""
         self.process.send_signal(number)
         return self.process.wait(STOP_SECONDS)
 
     def output(self) -> str:
-        """Give what it has printed."""
+        """Return what it has printed."""
         return self.log.read_text(encoding="utf-8", errors="replace")
 
 
@@ -89,7 +89,7 @@ def started(
 
 
 def free_port() -> int:
-    """Give a port that nobody listens on."""
+    """Return a port that nobody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
 

@@ -24,7 +24,7 @@ PATH: Final = os.pathsep.join(
 
 
 def require(command: str) -> str:
-    """Give where a program is. Where it is missing, skips the test by name; in CI, fails it."""
+    """Return where a program is. Where it is missing, skips the test by name; in CI, fails it."""
     found = shutil.which(command, path=PATH)
     if found is None:
         give_up(f"there is no {command} here: apt-get install {PACKAGES[command]}")

@@ -37,7 +37,7 @@ TEXT_ANSWERS: Final[Mapping[str, Answers]] = {"plain": {}, "hostile": HOSTILE}
 
 
 def questions() -> dict[str, dict[str, Any]]:
-    """Give the questions that people are asked, by name."""
+    """Return the questions that people are asked, by name."""
     return {
         name: question
         for name, question in load_config(ROOT).items()
@@ -46,7 +46,7 @@ def questions() -> dict[str, dict[str, Any]]:
 
 
 def columns() -> dict[str, list[str]]:
-    """Give what can stand in each column of the table: the choices, and the two kinds of texts."""
+    """Return the possible values of each column: the choices, and the two kinds of texts."""
     offered = {
         name: choices(question) for name, question in questions().items() if "choices" in question
     }
@@ -54,7 +54,7 @@ def columns() -> dict[str, list[str]]:
 
 
 def choices(question: Mapping[str, Any]) -> list[str]:
-    """Give what can be answered to a question, without the texts that people see."""
+    """Return what can be answered to a question, without the texts that people see."""
     offered = question["choices"]
     return [str(choice) for choice in (offered.values() if isinstance(offered, dict) else offered)]
 
@@ -65,7 +65,7 @@ def all_are_wanted() -> bool:
 
 
 def rows() -> list[dict[str, str]]:
-    """Give the rows of the table, or every row that there can be."""
+    """Return the rows of the table, or every row that there can be."""
     if all_are_wanted():
         names = columns()
         return [dict(zip(names, row, strict=True)) for row in itertools.product(*names.values())]
@@ -74,23 +74,23 @@ def rows() -> list[dict[str, str]]:
 
 
 def pairs(row: Mapping[str, str]) -> Iterable[tuple[tuple[str, str], ...]]:
-    """Give every two answers that meet in a row."""
+    """Return every two answers that meet in a row."""
     return itertools.combinations(sorted(row.items()), 2)
 
 
 def answers(row: Mapping[str, str]) -> Answers:
-    """Give a row as answers to the template's questions."""
+    """Return a row as answers to the template's questions."""
     chosen = {name: answer for name, answer in row.items() if name != TEXTS}
     return {**chosen, **TEXT_ANSWERS[row[TEXTS]]}
 
 
 def variants() -> dict[str, dict[str, str]]:
-    """Give the rows by a readable name."""
+    """Return the rows by a readable name."""
     return {"-".join(row.values()): row for row in rows()}
 
 
 def variants_to_run() -> dict[str, dict[str, str]]:
-    """Give the rows that are installed and run, by name."""
+    """Return the rows that are installed and run, by name."""
     found = variants()
     if all_are_wanted():
         return found

@@ -67,7 +67,7 @@ async def open_pool() -> asyncpg.Pool:
 async def find_user(
     pool: asyncpg.Pool, user_id: uuid.UUID, session_id: uuid.UUID
 ) -> asyncpg.Record:
-    """Give the user of a living session. Raises `Refused`."""
+    """Return the user of a living session. Raise `Refused`."""
     row = await pool.fetchrow(SIGNED_IN_USER, user_id, session_id)
     if row is None:
         raise Refused
@@ -75,7 +75,7 @@ async def find_user(
 
 
 async def rotate(pool: asyncpg.Pool, parent: str | None) -> Rotated:
-    """Exchange the live refresh token of a session. Raises `Refused`."""
+    """Exchange the live refresh token of a session. Raise `Refused`."""
     parent_hash = refresh_hash(parent)
     async with pool.acquire() as connection, connection.transaction():
         user_id = await connection.fetchval(LOCK_OWNER, parent_hash)

@@ -26,7 +26,7 @@ class Refused(Exception):
 
 
 def check(token: str | None) -> tuple[uuid.UUID, uuid.UUID]:
-    """Give user and session of an access token. Raises `Refused`."""
+    """Return user and session of an access token. Raise `Refused`."""
     if not token:
         raise Refused
     try:
@@ -59,7 +59,7 @@ def issue(user_id: uuid.UUID, session_id: uuid.UUID) -> str:
 
 
 def refresh_hash(token: str | None) -> bytes:
-    """Give what the database knows of a refresh token. Raises `Refused`."""
+    """Return what the database knows of a refresh token. Raise `Refused`."""
     if not token or not REFRESH_TOKEN.fullmatch(token):
         raise Refused
     return hashlib.sha256(token.encode()).digest()

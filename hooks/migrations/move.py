@@ -25,7 +25,7 @@ LABELS: Final = ("before updating", "last update", "after updating")
 def move(project: Path, old: str, new: str) -> None:
     """Merge a project's changes of `old` into `new`. To do it twice changes nothing more.
 
-    Raises `subprocess.CalledProcessError` when git fails.
+    Raise `subprocess.CalledProcessError` when git fails.
     """
     target = project / new
     if _committed(project, new) is not None or not target.exists():
@@ -58,7 +58,7 @@ def _merge(own: Path, last: Path, target: Path) -> None:
 
 
 def _committed(project: Path, path: str) -> bytes | None:
-    """Give a file as it was before the update; Copier updates nothing that is not committed."""
+    """Return a file as it was before the update; Copier updates nothing that is not committed."""
     found = subprocess.run(
         ["git", "show", f"HEAD:./{path}"],
         cwd=project,

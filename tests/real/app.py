@@ -9,12 +9,12 @@ NOT_KEPT = "This browser does not keep the backend's cookies."
 
 
 def address(answer: str, host: str | None = None) -> str:
-    """Give where the app is, before the backend of an answer; see `websites`."""
+    """Return where the app is, before the backend of an answer; see `websites`."""
     return f"https://{host or f'app.{answer}.test'}/?backend=https://api.{answer}.test"
 
 
 def kept(person: BrowserContext, name: str = "") -> dict[str, str]:
-    """Give the cookies that the browser keeps, or those with a name."""
+    """Return the cookies that the browser keeps, or those with a name."""
     return {it["name"]: it["value"] for it in person.cookies() if name in it["name"]}
 
 

@@ -33,19 +33,19 @@ def why_no_docker() -> Iterator[str | None]:
 
 @pytest.fixture(scope="session")
 def engine(why_no_docker: str | None) -> Engine:
-    """Give what builds images here."""
+    """Return what builds images here."""
     return find_engine(why_no_docker)
 
 
 @pytest.fixture(scope="session")
 def project(installed: Callable[[Answers], Path]) -> Path:
-    """Give the defaults, installed."""
+    """Return the defaults, installed."""
     return installed({})
 
 
 @pytest.fixture(scope="session")
 def postgres(project: Path) -> Iterator[Postgres]:
-    """Give a Postgres for all the tests; whoever stops it starts it again."""
+    """Return a Postgres for all the tests; whoever stops it starts it again."""
     with folder_for_other_user() as folder:
         server = Postgres(programs_of(project), folder)
         server.create()
@@ -58,7 +58,7 @@ def postgres(project: Path) -> Iterator[Postgres]:
 
 @pytest.fixture(scope="session")
 def settings() -> dict[str, str]:
-    """Give the settings of a production whose database may be away for five seconds."""
+    """Return the settings of a production whose database may be away for five seconds."""
     return {
         "ENVIRONMENT": "production",
         "JWT_SECRET": SECRET,
@@ -69,7 +69,7 @@ def settings() -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def migrated(project: Path, postgres: Postgres, settings: dict[str, str]) -> str:
-    """Give the name of a migrated database with a user, to be copied."""
+    """Return the name of a migrated database with a user, to be copied."""
     postgres.create_database(MIGRATED)
     environment = project_environment() | settings | {"DATABASE_URL": postgres.url(MIGRATED)}
     app = [str(python_of(project)), "-m", "app"]
@@ -86,7 +86,7 @@ def site(
     settings: dict[str, str],
     tmp_path: Path,
 ) -> Iterator[Site]:
-    """Give the project on a migrated database of the test's own, which has a user."""
+    """Return the project on a migrated database of the test's own, which has a user."""
     name = f"test_{next(NUMBERS)}"
     postgres.create_database(name, migrated)
     yield Site(project, postgres, name, tmp_path, dict(settings))
@@ -95,7 +95,7 @@ def site(
 
 @pytest.fixture
 def replica(site: Site) -> Iterator[Server]:
-    """Give one replica that is ready."""
+    """Return one replica that is ready."""
     with site.serve() as server:
         server.wait_until_ready()
         yield server
@@ -103,7 +103,7 @@ def replica(site: Site) -> Iterator[Server]:
 
 @pytest.fixture
 def replicas(site: Site) -> Iterator[list[Server]]:
-    """Give two replicas that are ready."""
+    """Return two replicas that are ready."""
     with ExitStack() as stack:
         servers = [stack.enter_context(site.serve()) for _ in range(2)]
         for server in servers:
@@ -113,7 +113,7 @@ def replicas(site: Site) -> Iterator[list[Server]]:
 
 @pytest.fixture(scope="session")
 def frontend(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give the folder of a browser app, made as docs/frontend.md says."""
+    """Return the folder of a browser app, made as docs/frontend.md says."""
     folder = tmp_path_factory.mktemp("frontend")
     make_frontend(project, folder)
     return folder
@@ -128,7 +128,7 @@ def https_port(
     frontend: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[int]:
-    """Give the port of the web sites with the app, and a backend for each answer."""
+    """Return the port of the web sites with the app, and a backend for each answer."""
     folder = tmp_path_factory.mktemp("sites")
     postgres.create_database("browser", migrated)
     environment = project_environment() | settings
@@ -144,14 +144,14 @@ def https_port(
 
 @pytest.fixture(scope="module")
 def browser(https_port: int) -> Iterator[tuple[Playwright, Chromium]]:
-    """Give Playwright, and a Chromium for which the web sites are the internet."""
+    """Return Playwright, and a Chromium for which the web sites are the internet."""
     with chromium(https_port) as both:
         yield both
 
 
 @pytest.fixture
 def person(browser: tuple[Playwright, Chromium]) -> Iterator[BrowserContext]:
-    """Give a browser with nothing in it; its tabs share cookies."""
+    """Return a browser with nothing in it; its tabs share cookies."""
     context = browser[1].new_context(ignore_https_errors=True)
     yield context
     context.close()

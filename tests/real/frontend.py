@@ -99,7 +99,7 @@ export default mergeConfig(config, {
 
 
 def blocks(project: Path, language: str) -> list[str]:
-    """Give the blocks of a language that the page shows."""
+    """Return the blocks of a language that the page shows."""
     text = (project / PAGE).read_text(encoding="utf-8")
     return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
@@ -130,7 +130,7 @@ def make_frontend(project: Path, folder: Path) -> None:
 
 
 def project_path(project: Path) -> str:
-    """Give the path on which commands of the page find uv, and npx."""
+    """Return the path on which commands of the page find uv, and npx."""
     return f"{python_of(project).parent}:{project_environment()['PATH']}:{PATH}"
 
 
@@ -153,13 +153,13 @@ def check_types_of_module(frontend: Path, folder: Path) -> None:
 
 
 def build(folder: Path) -> Path:
-    """Give the folder of files that a web server serves as the app."""
+    """Return the folder of files that a web server serves as the app."""
     run([*vite_command(folder), "build"], folder)
     return folder / "dist"
 
 
 def vite_command(folder: Path) -> list[str | Path]:
-    """Give Vite, with the configuration of the tests around the page's."""
+    """Return Vite, with the configuration of the tests around the page's."""
     return [folder / "node_modules/.bin/vite", "--config=vite.tests.ts", "--logLevel=warn"]
 
 

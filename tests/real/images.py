@@ -52,7 +52,7 @@ class Image:
         volumes: Volumes | None = None,
         user: str | None = None,
     ) -> list[str]:
-        """Give the command of this machine that runs one in the image, on a read-only disk.
+        """Return the command of this machine that runs one in the image, on a read-only disk.
 
         It is in this machine's network, and ends with the same exit code, at the same signals.
         """
@@ -72,7 +72,7 @@ class Image:
         return run(line, ROOT, text=text)
 
     def megabytes(self) -> int:
-        """Give the size of all files."""
+        """Return the size of all files."""
         measure = ["du", "--summarize", "--one-file-system", "--block-size=1M", "/"]
         return int(self.run(*measure, user="0").split()[0])
 
@@ -87,7 +87,7 @@ class Engine(Protocol):
         """Build a folder's Dockerfile, which has to fail; gives what was printed."""
 
     def base(self) -> Image:
-        """Give the image that the others are built on."""
+        """Return the image that the others are built on."""
 
     def command(
         self,

@@ -22,7 +22,7 @@ from tests.real.websites import ANSWERS
 
 
 def count(person: BrowserContext, path: str) -> list[str]:
-    """Give a list to which every request to a path is added from now on."""
+    """Return a list to which every request to a path is added from now on."""
     found: list[str] = []
     person.on("request", lambda it: found.append(it.url) if it.url.endswith(path) else None)
     return found
@@ -131,7 +131,7 @@ def test_two_tabs_send_what_the_readme_draws(person: BrowserContext) -> None:
 
 
 def calls_of(page: Page) -> list[Call]:
-    """Give a list to which every call that a page has made from now on is added."""
+    """Return a list to which every call that a page has made from now on is added."""
     found: list[Call] = []
 
     def add(answer: Response) -> None:

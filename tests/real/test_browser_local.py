@@ -27,7 +27,7 @@ PROJECTS = ("Shop", "Blog")
 def ports(
     installed: Callable[[Answers], Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Mapping[str, int]]:
-    """Give the ports of two projects of the template, each as `make dev` runs it."""
+    """Return the ports of two projects of the template, each as `make dev` runs it."""
     folder = tmp_path_factory.mktemp("local")
     ports = {}
     with ExitStack() as stack:
@@ -63,19 +63,19 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def person(browser: Browser) -> Iterator[BrowserContext]:
-    """Give a browser with nothing in it; its tabs share cookies."""
+    """Return a browser with nothing in it; its tabs share cookies."""
     context = browser.new_context(viewport={"width": 1280, "height": 1600})
     yield context
     context.close()
 
 
 def app(port: int, host: str = "localhost") -> str:
-    """Give the address of the app, before a backend."""
+    """Return the address of the app, before a backend."""
     return f"{FRONTEND}?backend=http://{host}:{port}"
 
 
 def names(person: BrowserContext) -> set[str]:
-    """Give the names of the cookies that the browser keeps."""
+    """Return the names of the cookies that the browser keeps."""
     return {it["name"] for it in person.cookies()}
 
 

@@ -19,7 +19,7 @@ LOCK_USERS = "LOCK TABLE users IN ACCESS EXCLUSIVE MODE"
 
 
 def mixed_load(site: Site, server: Server) -> list[tuple[Browser, Call]]:
-    """Give clients that read, write, sign in and ask whether the replica is ready."""
+    """Return clients that read, write, sign in and ask whether the replica is ready."""
     readers = [(site.sign_in(server), Call("GET", ME)) for _ in range(3)]
     writers = [(site.sign_in(server), Call("POST", REFRESH)) for _ in range(2)]
     logins = (Browser(server.port), Call("POST", LOGIN, CREDENTIALS))

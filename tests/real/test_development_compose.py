@@ -28,7 +28,7 @@ configs:
 
 @pytest.fixture(scope="module")
 def project(installed: Callable[[Answers], Path], why_no_docker: str | None) -> Path:
-    """Give an installed project on a machine with Docker."""
+    """Return an installed project on a machine with Docker."""
     if why_no_docker is not None:
         require_root(why_no_docker)
         give_up(why_no_docker)
@@ -38,7 +38,7 @@ def project(installed: Callable[[Answers], Path], why_no_docker: str | None) -> 
 
 @pytest.fixture
 def database_url(project: Path) -> Iterator[str]:
-    """Give the database's URL as the file says it, right after the documented command returns."""
+    """Return the database's URL as the file says it, right after the documented command returns."""
     port = free_port()
     (project / "docker-compose.override.yml").write_text(OVERRIDE.format(port=port))
     (line,) = [

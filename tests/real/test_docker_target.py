@@ -50,7 +50,7 @@ class Caddy:
         headers: Mapping[str, str] | None = None,
         client: str = "127.0.0.1",
     ) -> tuple[int, str]:
-        """Call as a client of an address; gives the status and the body. Raises `OSError`."""
+        """Call as a client of an address; gives the status and the body. Raise `OSError`."""
         connection = HTTPConnection("127.0.0.1", self.port, timeout=30, source_address=(client, 0))
         try:
             if form is None:
@@ -68,7 +68,7 @@ class Caddy:
 
 @pytest.fixture(scope="module")
 def project(installed: Callable[[Answers], Path]) -> Path:
-    """Give the installed project of somebody with a server, which tells who called."""
+    """Return the installed project of somebody with a server, which tells who called."""
     require("caddy")
     project = installed({"deploy_target": "docker"})
     with (project / "app/api/v1/__init__.py").open("a", encoding="utf-8") as module:
@@ -78,7 +78,7 @@ def project(installed: Callable[[Answers], Path]) -> Path:
 
 @pytest.fixture(scope="module")
 def settings(project: Path) -> Iterator[dict[str, str]]:
-    """Give the settings of the replicas, which believe Caddy's address and nobody else."""
+    """Return the settings of the replicas, which believe Caddy's address and nobody else."""
     with held_database(project) as url:
         settings = project_environment(
             DATABASE_URL=url,
@@ -102,7 +102,7 @@ def start(
     ports: list[int],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Callable[[int], Server]]:
-    """Give the function that starts one of the replicas, and returns once it is ready."""
+    """Return the function that starts one of the replicas, and returns once it is ready."""
     with ExitStack() as stack:
 
         def start(number: int) -> Server:
@@ -118,7 +118,7 @@ def start(
 
 @pytest.fixture(scope="module")
 def replicas(start: Callable[[int], Server]) -> list[Server]:
-    """Give the two replicas, running."""
+    """Return the two replicas, running."""
     return [start(0), start(1)]
 
 
@@ -128,7 +128,7 @@ def caddy(
     replicas: list[Server],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Caddy]:
-    """Give Caddy with the rendered file, by plain HTTP: a certificate needs a name."""
+    """Return Caddy with the rendered file, by plain HTTP: a certificate needs a name."""
     port, folder = free_port(), tmp_path_factory.mktemp("caddy")
     environment = {
         **os.environ,

@@ -36,7 +36,7 @@ MORE = {"header": b"X-More: and more\r\n", "body": b""}
 
 
 def peak_memory(server: Server) -> int:
-    """Give the most memory that a process has ever held, in bytes."""
+    """Return the most memory that a process has ever held, in bytes."""
     status = Path(f"/proc/{server.process.pid}/status").read_text(encoding="ascii")
     (kilobytes,) = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:")]
     return int(kilobytes) * 1024
@@ -79,7 +79,7 @@ def test_a_body_of_100_megabytes_is_refused_and_not_kept(
 
 @pytest.fixture
 def lorises() -> Iterator[ExitStack]:
-    """Give what closes the connections of the lorises in the end."""
+    """Return what closes the connections of the lorises in the end."""
     with ExitStack() as stack:
         yield stack
 
@@ -96,7 +96,7 @@ def begin(stack: ExitStack, port: int, beginning: bytes) -> list[socket.socket]:
 
 
 def is_closed(connection: socket.socket, more: bytes = b"") -> bool:
-    """Whether the other side has hung up, perhaps after an answer; if not, it gets some more."""
+    """Return whether the server has closed the connection; if it has not, send it some more."""
     try:
         connection.send(more)
         while connection.recv(65536):

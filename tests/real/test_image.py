@@ -56,7 +56,7 @@ def built(
     rendered: Callable[[Answers], Path],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Built]:
-    """Give an image, of each manager in turn."""
+    """Return an image, of each manager in turn."""
     manager: str = request.param
     python = find_python(PYTHON)
     if python is None:
@@ -84,7 +84,7 @@ def image(built: Built) -> Image:
 
 @pytest.fixture(scope="module")
 def base_megabytes(engine: Engine) -> Iterator[int]:
-    """Give the size of the image that all are built on."""
+    """Return the size of the image that all are built on."""
     base = engine.base()
     yield base.megabytes()
     engine.remove(base)
@@ -92,14 +92,14 @@ def base_megabytes(engine: Engine) -> Iterator[int]:
 
 @pytest.fixture(scope="module")
 def database_url(installed: Callable[[Answers], Path]) -> Iterator[str]:
-    """Give the URL of an empty database, on the embedded Postgres of an installed project."""
+    """Return the URL of an empty database, on the embedded Postgres of an installed project."""
     with held_database(installed({})) as url:
         yield url
 
 
 @pytest.fixture
 def volumes(database_url: str) -> dict[str, Path]:
-    """Give the socket of the database; its folder is shut to the user of the image."""
+    """Return the socket of the database; its folder is shut to the user of the image."""
     query = parse_qs(urlsplit(database_url).query)
     name = f".s.PGSQL.{query['port'][0]}"
     return {f"/postgres/{name}": Path(query["host"][0]) / name}
@@ -107,7 +107,7 @@ def volumes(database_url: str) -> dict[str, Path]:
 
 @pytest.fixture
 def settings(database_url: str) -> dict[str, str]:
-    """Give the settings of a production on a port of its own."""
+    """Return the settings of a production on a port of its own."""
     folder = parse_qs(urlsplit(database_url).query)["host"][0]
     return {
         "DATABASE_URL": database_url.replace(quote(folder, safe=""), "/postgres"),

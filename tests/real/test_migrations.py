@@ -40,7 +40,7 @@ def upgrade() -> None:
 
 @pytest.fixture
 def empty(postgres: Postgres) -> Iterator[str]:
-    """Give the name of an empty database."""
+    """Return the name of an empty database."""
     name = f"empty_{next(NUMBERS)}"
     postgres.create_database(name)
     yield name
@@ -49,7 +49,7 @@ def empty(postgres: Postgres) -> Iterator[str]:
 
 @contextmanager
 def address(postgres: Postgres, database: str, way: str) -> Iterator[dict[str, str]]:
-    """Give the settings that lead to a database one way or another."""
+    """Return the settings that lead to a database one way or another."""
     if way == "directly":
         yield {"DATABASE_URL": postgres.url(database)}
         return
@@ -59,7 +59,7 @@ def address(postgres: Postgres, database: str, way: str) -> Iterator[dict[str, s
 
 
 def migrate(project: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run `migrate`. Raises `subprocess.TimeoutExpired` when it waits for ever."""
+    """Run `migrate`. Raise `subprocess.TimeoutExpired` when it waits for ever."""
     command: list[str | Path] = [python_of(project), "-m", "app", "migrate"]
     return subprocess.run(
         command,

@@ -33,14 +33,14 @@ def frontend_port() -> int:
 
 @pytest.fixture(scope="module")
 def monorepo(installed: Callable[[Answers], Path], frontend_port: int) -> Path:
-    """Give a monorepo without a frontend, installed."""
+    """Return a monorepo without a frontend, installed."""
     origin = f"http://localhost:{frontend_port}"
     return installed({"repo_layout": "monorepo", "frontend_origin": origin})
 
 
 @pytest.fixture(scope="module")
 def both(monorepo: Path, frontend: Path, frontend_port: int) -> Path:
-    """Give the monorepo with the app of docs/frontend.md in frontend/, not installed."""
+    """Return the monorepo with the app of docs/frontend.md in frontend/, not installed."""
     folder = monorepo / "frontend"
     shutil.copytree(frontend, folder, ignore=shutil.ignore_patterns("node_modules", "dist"))
     (config,) = [it for it in blocks(backend(monorepo), "ts") if "defineConfig" in it]
@@ -63,7 +63,7 @@ def wait_until_both_serve(server: Server, frontend_port: int) -> None:
 
 
 def process_group(server: Server, name: str) -> int:
-    """Give the process group that one line of the Procfile runs in."""
+    """Return the process group that one line of the Procfile runs in."""
     (found,) = re.findall(rf"{name}\.1 started \(pid=(\d+)\)", server.output())
     return int(found)
 

@@ -20,7 +20,7 @@ LOCK_USERS = "LOCK TABLE users IN ACCESS EXCLUSIVE MODE"
 
 @pytest.fixture
 def replica(site: Site) -> Iterator[Server]:
-    """Give a replica with two connections and no more."""
+    """Return a replica with two connections and no more."""
     site.settings |= {
         "DATABASE_POOL_SIZE": str(SIZE),
         "DATABASE_MAX_OVERFLOW": "0",
@@ -33,7 +33,7 @@ def replica(site: Site) -> Iterator[Server]:
 
 @pytest.fixture
 def browser(site: Site, replica: Server) -> Browser:
-    """Give a browser that is signed in."""
+    """Return a browser that is signed in."""
     return site.sign_in(replica)
 
 

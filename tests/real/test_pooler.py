@@ -19,7 +19,7 @@ NEW_PASSWORD = "another passphrase"
 
 @pytest.fixture
 def replica(site: Site) -> Iterator[Server]:
-    """Give a replica behind pgbouncer."""
+    """Return a replica behind pgbouncer."""
     with (
         folder_for_other_user() as folder,
         pgbouncer(site.postgres, folder, CONNECTIONS) as port,

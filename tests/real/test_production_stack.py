@@ -48,7 +48,7 @@ GUESS = "username=nobody%40example.com&password=a+wrong+password"
 
 @pytest.fixture(scope="module")
 def origin(why_no_docker: str | None, rendered: Callable[[Answers], Path]) -> Path:
-    """Give the repository of a project, with its lock file."""
+    """Return the repository of a project, with its lock file."""
     if why_no_docker is not None:
         require_root(why_no_docker)
         give_up(why_no_docker)
@@ -66,7 +66,7 @@ def origin(why_no_docker: str | None, rendered: Callable[[Answers], Path]) -> Pa
 
 @pytest.fixture(scope="module")
 def stack(origin: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Give the stack, started from nothing as the page says, with a user.
+    """Return the stack, started from nothing as the page says, with a user.
 
     Its clone is made under a strict umask.
     """

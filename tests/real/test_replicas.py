@@ -93,7 +93,7 @@ def test_a_killed_replica_takes_only_its_requests_in_flight_with_it(
 
 @pytest.fixture
 def pair(site: Site) -> Iterator[tuple[Server, Server]]:
-    """Give two replicas in the middle of a change of secrets, with throttling."""
+    """Return two replicas in the middle of a change of secrets, with throttling."""
     site.settings |= {
         "LOGIN_THROTTLE_ENABLED": "true",
         "REFRESH_GRACE_SECONDS": str(GRACE_SECONDS),

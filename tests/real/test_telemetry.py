@@ -39,7 +39,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    """Give a receiver on this machine."""
+    """Return a receiver on this machine."""
     with Receiver() as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server
@@ -48,7 +48,7 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture(scope="module")
 def project(installed: Callable[[Answers], Path]) -> Path:
-    """Give the defaults, installed, as yet without the group."""
+    """Return the defaults, installed, as yet without the group."""
     return installed({})
 
 

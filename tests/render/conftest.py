@@ -12,7 +12,7 @@ from tests.variants import Answers, answers
 
 @pytest.fixture(scope="session")
 def rendered_once(rendered: Callable[[Answers], Path]) -> Callable[[Mapping[str, str]], Path]:
-    """Give the function that gives the render of a row, which is not to be changed."""
+    """Return the function that gives the render of a row, which is not to be changed."""
 
     def render_once(row: Mapping[str, str]) -> Path:
         # Shared by the workers: the first one to be done with it puts it there.

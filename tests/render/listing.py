@@ -22,7 +22,7 @@ LISTING: Final[Listing] = yaml.safe_load(
 
 
 def expected_files(row: Answers) -> set[str]:
-    """Give the files that a project of these answers has."""
+    """Return the files that a project of these answers has."""
     added = [by_answer[row[name]] for name, by_answer in LISTING["answers"].items()]
     folder = "backend/" if row["repo_layout"] == "monorepo" else ""
     return {

@@ -43,7 +43,7 @@ IN_THE_WAY: Final = (".github/workflows/backend.yml", "backend/README.md")
 
 
 def make_repository(folder: Path, content: Mapping[str, str]) -> Path:
-    """Give a repository of somebody's own."""
+    """Return a repository of somebody's own."""
     for name, text in content.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text, encoding="utf-8")
@@ -60,7 +60,7 @@ def copy(repository: Path, exit_code: int = 0) -> str:
 
 @pytest.fixture
 def adopted(tmp_path: Path) -> Path:
-    """Give a repository with files of its own, into which the template was copied."""
+    """Return a repository with files of its own, into which the template was copied."""
     repository = make_repository(tmp_path, OWN)
     copy(repository)
     return repository
@@ -136,5 +136,5 @@ def test_what_is_in_the_way_stops_the_copy_and_is_left_as_it_is(tmp_path: Path, 
 
 
 def load(file: Path) -> Any:
-    """Give what stands in a YAML file."""
+    """Return what stands in a YAML file."""
     return yaml.safe_load(file.read_text(encoding="utf-8"))

@@ -26,17 +26,17 @@ READERS: Mapping[str, Callable[[str], Any]] = {
 
 @pytest.fixture(scope="module")
 def projects(rendered_once: Callable[[Mapping[str, str]], Path]) -> list[Path]:
-    """Give the render of every variant."""
+    """Return the render of every variant."""
     return [rendered_once(row) for row in variants().values()]
 
 
 def read(file: Path) -> Any:
-    """Give what a file says."""
+    """Return what a file says."""
     return READERS[file.suffix](file.read_text(encoding="utf-8"))
 
 
 def leaves(value: object, path: str = "") -> Iterator[tuple[str, object]]:
-    """Give each value below one, with the keys that lead to it; items of a list are all one."""
+    """Return each value below one, with the keys that lead to it; items of a list are all one."""
     if isinstance(value, dict):
         for key, item in value.items():
             yield from leaves(item, f"{path}.{key}" if path else str(key))

@@ -25,12 +25,12 @@ SCHEMAS = {
 
 @pytest.fixture(scope="module")
 def projects(rendered_once: Callable[[Mapping[str, str]], Path]) -> list[Path]:
-    """Give the render of every variant."""
+    """Return the render of every variant."""
     return [rendered_once(row) for row in variants().values()]
 
 
 def distinct(projects: list[Path], pattern: str) -> list[Path]:
-    """Give one file of each content among the variants' files of a pattern, and the own ones."""
+    """Return one file of each content among the variants' files of a pattern, and the own ones."""
     folders = [ROOT, *projects, *map(backend, projects)]
     found = {file.read_bytes(): file for folder in folders for file in folder.glob(pattern)}
     assert found, pattern

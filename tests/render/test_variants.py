@@ -125,7 +125,7 @@ def test_pages_name_targets_that_make_has(project: Path) -> None:
 
 
 def make_targets(makefile: Path) -> set[str]:
-    """Give the targets that a Makefile lists."""
+    """Return the targets that a Makefile lists."""
     text = makefile.read_text(encoding="utf-8")
     return set(re.findall(r"^([a-z-]+):.*##", text, re.MULTILINE))
 

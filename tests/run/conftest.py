@@ -11,12 +11,12 @@ from tests.variants import Answers
 
 @pytest.fixture(scope="module")
 def project(installed: Callable[[Answers], Path]) -> Path:
-    """Give the defaults, installed."""
+    """Return the defaults, installed."""
     return installed({})
 
 
 @pytest.fixture(scope="module")
 def database_url(project: Path) -> Iterator[str]:
-    """Give the URL of an empty database, on the project's own embedded Postgres."""
+    """Return the URL of an empty database, on the project's own embedded Postgres."""
     with held_database(project) as url:
         yield url

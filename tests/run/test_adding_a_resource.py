@@ -20,7 +20,7 @@ QUICK = (
 
 @pytest.fixture
 def project(installed: Callable[[Answers], Path]) -> Path:
-    """Give the defaults, installed, to be changed."""
+    """Return the defaults, installed, to be changed."""
     return installed({})
 
 
@@ -33,7 +33,7 @@ def environment() -> dict[str, str]:
 
 @pytest.fixture
 def server(project: Path, environment: dict[str, str], tmp_path: Path) -> Iterator[Server]:
-    """Give `make dev`, which runs beside everything else."""
+    """Return `make dev`, which runs beside everything else."""
     with started(["make", "dev"], project, environment, tmp_path / "log") as server:
         server.wait_until_ready()
         yield server
@@ -55,7 +55,7 @@ def test_enabling_pgvector_ends_green(project: Path, environment: dict[str, str]
 
 
 def paths(server: Server) -> list[str]:
-    """Give the paths of the API; none while the server reloads."""
+    """Return the paths of the API; none while the server reloads."""
     try:
         return list(Browser(server.port).get("/openapi.json").body["paths"])
     except OSError:

@@ -23,7 +23,7 @@ ME = "/api/v1/users/me"
 
 @pytest.fixture(scope="module")
 def settings(project: Path, database_url: str) -> dict[str, str]:
-    """Give the environment of a production, on a database that has a user."""
+    """Return the environment of a production, on a database that has a user."""
     environment = project_environment(
         ENVIRONMENT="production",
         DATABASE_URL=database_url,
@@ -46,7 +46,7 @@ def serve(project: Path, settings: dict[str, str], log: Path) -> AbstractContext
 def port(
     project: Path, settings: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[int]:
-    """Give the port of a backend with two workers."""
+    """Return the port of a backend with two workers."""
     with serve(project, settings, tmp_path_factory.mktemp("serve") / "log") as server:
         server.wait_until_ready()
         yield server.port

@@ -70,7 +70,7 @@ class Variant:
 def variant(
     request: pytest.FixtureRequest, rendered: Callable[[Answers], Path], tmp_path: Path
 ) -> Variant:
-    """Give a variant, with its own Python."""
+    """Return a variant, with its own Python."""
     row: Mapping[str, str] = request.param
     python = find_python(row["python_version"])
     if python is None and row["python_version"] == NEWEST and not os.environ.get("GITHUB_ACTIONS"):
@@ -225,7 +225,7 @@ def check_image(variant: Variant, image: Path) -> None:
 
 
 def environment_with(manager: str, python: Path, folder: Path) -> dict[str, str]:
-    """Give an environment with one manager in it; the others are found, and fail."""
+    """Return an environment with one manager in it; the others are found, and fail."""
     tools = folder / "tools"
     tools.mkdir()
     for other in {"uv", "uvx", "poetry"} - {manager, f"{manager}x"}:

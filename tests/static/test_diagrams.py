@@ -13,7 +13,7 @@ IMPORT = re.compile(r"^ *(?:from|import) app(?:\.| import )(\w+)", re.MULTILINE)
 
 
 def imports() -> set[Arrow]:
-    """Give which folder of the application imports which. `python -m app` belongs to `cli`."""
+    """Return which folder of the application imports which. `python -m app` belongs to `cli`."""
     found = set()
     for path in [*APP.rglob("*.py"), *APP.rglob("*.py.jinja")]:
         name = path.relative_to(APP).parts[0].partition(".")[0].replace("__main__", "cli")

@@ -13,7 +13,7 @@ from tests.commands import commit, git
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """Give a history of six commits, two of which are releases: the third is taken back."""
+    """Return a history of six commits, two of which are releases: the third is taken back."""
     repository = tmp_path / "repository"
     (repository / TEMPLATE).mkdir(parents=True)
     git(repository, "init", "--quiet")

@@ -115,7 +115,7 @@ SLICE = (check_template.ANSWERS_FILE, f"{BACKEND}/Makefile.jinja", f"{BACKEND}/a
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """Give a copy of a slice of the template, that a test may break."""
+    """Return a copy of a slice of the template, that a test may break."""
     config = (ROOT / "copier.yml").read_text(encoding="utf-8")
     (tmp_path / "copier.yml").write_text(without_moves(config), encoding="utf-8")
     for name in SLICE:

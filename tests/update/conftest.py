@@ -14,13 +14,13 @@ from tests.variants import Answers
 
 @pytest.fixture(scope="session")
 def history(tmp_path_factory: pytest.TempPathFactory) -> History:
-    """Give the template's repository, which is not to be changed."""
+    """Return the template's repository, which is not to be changed."""
     return make_history(tmp_path_factory.mktemp("history") / "template")
 
 
 @pytest.fixture
 def project_from(history: History, tmp_path: Path) -> Callable[[str, Answers], Path]:
-    """Give the function that renders a version, with answers, and commits it as a project."""
+    """Return the function that renders a version, with answers, and commits it as a project."""
 
     def render(version: str, answers: Answers) -> Path:
         project = tmp_path / f"project-{version}"

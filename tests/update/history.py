@@ -45,7 +45,7 @@ class History:
 
 
 def origins() -> list[str]:
-    """Give the versions from which a project may come."""
+    """Return the versions from which a project may come."""
     return [PREVIOUS, *(release.tag for release in releases(ROOT))]
 
 

@@ -24,7 +24,7 @@ LAST = 2
 
 @pytest.fixture
 def template(history: History, tmp_path: Path) -> Path:
-    """Give the template with a major version that moves a file, and changes its first line too."""
+    """Return the template with a major version that moves a file and changes its first line."""
     template = tmp_path / "template"
     git(tmp_path, "clone", "--quiet", history.repository, template)
     git(template, "checkout", "--quiet", history.current)
@@ -42,7 +42,7 @@ def template(history: History, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def project(request: pytest.FixtureRequest, template: Path, tmp_path: Path) -> Path:
-    """Give a project of the version before, in the layout that a test asks for."""
+    """Return a project of the version before, in the layout that a test asks for."""
     project = tmp_path / "project"
     command = [*COPIER, "copy", "--defaults", "--quiet", f"--vcs-ref={BEFORE}"]
     layout = data({"repo_layout": getattr(request, "param", "backend")})

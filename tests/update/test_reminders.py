@@ -19,7 +19,7 @@ MARKERS = "No conflict markers or rejected hunks of an update"
 
 
 def step(project: Path, workflow: str, name: str) -> str:
-    """Give the shell script of a step."""
+    """Return the shell script of a step."""
     text = (project / ".github/workflows" / workflow).read_text(encoding="utf-8")
     (job,) = yaml.safe_load(text)["jobs"].values()
     (script,) = (it["run"] for it in job["steps"] if it.get("name") == name)

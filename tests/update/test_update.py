@@ -40,15 +40,16 @@ def update(project: Path, version: str, *arguments: str) -> str:
 
 
 def fresh(history: History, version: str, answers: Answers, folder: Path) -> dict[str, bytes]:
-    """Give the files of a new project of a version."""
+    """Return the files of a new project of a version."""
     command = [*COPIER, "copy", "--defaults", "--quiet", f"--vcs-ref={version}", *data(answers)]
     run([*command, history.repository, folder], folder.parent)
     return files(folder)
 
 
 def brought(content: dict[str, bytes]) -> dict[str, bytes]:
-    """Give the files that updates bring: a project's migrations begin with its first day, and what
-    stands around the backend in a monorepo is its owner's.
+    """Return the files that updates change.
+
+    They change no migration, and no file around the backend of a monorepo.
     """
     owned = OWNED if "backend/README.md" in content else set()
     return {

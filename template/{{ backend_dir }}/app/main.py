@@ -37,7 +37,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """Build the application. Connects to nothing yet; several can live in one process."""
+    """Build the application. It opens no connection yet; a process can have several."""
     scheme = "https" if settings.cookie_secure else "http"
     hints = [Middleware(OriginHintMiddleware, origins=settings.cors_origins, scheme=scheme)]
     app = FastAPI(
@@ -45,7 +45,7 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
-        redirect_slashes=False,  # a redirect would repeat the Host header, whoever wrote it
+        redirect_slashes=False,  # a redirect would contain the Host header of the request
         openapi_url="/openapi.json" if settings.docs_are_on else None,
         exception_handlers={
             HTTPException: handle_http_exception,
@@ -84,9 +84,9 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 def __getattr__(name: str) -> FastAPI:
-    """Make `app` when a server asks for it, so that an import alone needs no environment."""
+    """Create `app` when a server asks for it, so that an import alone needs no environment."""
     if name == "app":
         application = create_app(load_or_exit())
-        globals()["app"] = application  # one, however often it is asked for
+        globals()["app"] = application  # the same one from now on
         return application
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

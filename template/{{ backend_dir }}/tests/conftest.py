@@ -36,7 +36,7 @@ ClientFactory = Callable[..., httpx.AsyncClient]
 
 
 def settings_for(url: str) -> ExplicitSettings:
-    """Give the settings of a test, whatever the environment and a developer's .env say."""
+    """Return the settings of a test, whatever the environment and a developer's .env say."""
     return ExplicitSettings(environment="test", database_url=url, jwt_secret=SECRET)
 
 
@@ -169,7 +169,7 @@ async def log_in(
 
 
 def cookie(client: httpx.AsyncClient, kind: str) -> str:
-    """Give the value of the `access` or the `refresh` cookie, whatever prefix it has."""
+    """Return the value of the `access` or the `refresh` cookie, whatever prefix it has."""
     return next(c.value or "" for c in client.cookies.jar if c.name.endswith(kind))
 
 

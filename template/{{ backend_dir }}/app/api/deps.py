@@ -69,8 +69,7 @@ class AccessCookie(SecurityBase):
             {
                 "in": APIKeyIn.cookie,
                 "name": "__Host-access",  # of the default settings; `docs.py` puts the real one
-                "description": "Nothing to enter here: call login, and the browser keeps it and "
-                "sends it along.",
+                "description": "Send a login request; the browser then sends the cookie by itself.",
             }
         )
 

@@ -1,4 +1,4 @@
-"""The OpenAPI document, and Swagger's page for it, served from here and from no CDN."""
+"""The OpenAPI document, and Swagger UI, which loads nothing from a CDN."""
 
 from typing import Any
 
@@ -34,9 +34,9 @@ def describe(app: FastAPI) -> None:
 
 
 def add_docs(app: FastAPI) -> None:
-    """Serve Swagger at `/docs`, with its files from the package `fastapi-swagger`.
+    """Serve Swagger UI at `/docs`, with its files from the package `fastapi-swagger`.
 
-    `/` leads there, unless the project has a route for it.
+    `/` redirects to it, unless the project has a route for `/`.
     """
     files = StaticFiles(packages=[("fastapi_swagger", "resources")])
     app.mount("/docs/files", files, name="swagger")

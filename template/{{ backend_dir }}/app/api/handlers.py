@@ -1,4 +1,4 @@
-"""What Starlette and FastAPI raise themselves, as problem documents too."""
+"""Handlers that turn the exceptions of Starlette and FastAPI into problem documents."""
 
 from dataclasses import replace
 from typing import Final
@@ -22,7 +22,7 @@ METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 
 async def handle_http_exception(request: Request, error: HTTPException) -> JSONResponse:
-    """Answer 404, 405, a body that can't be read, and whatever status an endpoint raises."""
+    """Respond to a 404, a 405, a body that cannot be read, and an endpoint's `HTTPException`."""
     problem = http_problem(error.status_code)
     if problem in OTHER_PROBLEMS:
         return problem_response(request, problem)
@@ -33,14 +33,14 @@ async def handle_http_exception(request: Request, error: HTTPException) -> JSONR
 
 
 async def handle_validation_error(request: Request, error: RequestValidationError) -> JSONResponse:
-    """Answer 422, or 415 when the body came as something this call does not read."""
+    """Respond with 422, or with 415 if the endpoint does not read the body's media type."""
     if has_wrong_media_type(request):
         return problem_response(request, UNSUPPORTED)
     return problem_response(request, INVALID, safe_errors(request.app, error))
 
 
 def _allowed_methods(request: Request) -> list[str]:
-    # RFC 9110 15.5.6 wants all methods of the path; Starlette names those of one route.
+    # RFC 9110 15.5.6 requires all methods of the path; Starlette names those of one route.
     def is_allowed(method: str) -> bool:
         scope = {**request.scope, "method": method}
         return any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)

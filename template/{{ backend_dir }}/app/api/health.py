@@ -1,4 +1,4 @@
-"""Health: is the process alive, and should it get traffic."""
+"""Health checks: whether the process is running, and whether it is ready for requests."""
 
 import asyncio
 
@@ -19,30 +19,33 @@ OK = Status().model_dump()
 
 
 def add_health(app: FastAPI) -> None:
-    """Serve both calls from the application itself, without a router to pass through first."""
+    """Add the endpoints to the application itself, which is faster than through a router."""
     unready = problem_responses(503)
     app.get("/health", tags=["health"], response_model=Status)(health)
     app.get("/health/ready", tags=["health"], response_model=Status, responses=unready)(ready)
-    # Load balancers ask with HEAD; the server leaves the body out.
+    # Some load balancers send HEAD; the server omits the body.
     app.head("/health", include_in_schema=False)(health)
     app.head("/health/ready", include_in_schema=False, response_model=Status)(ready)
 
 
 async def health() -> Response:
-    """The process is alive; nothing else is looked at."""
+    """Respond while the process is running. It checks nothing else."""
     return JSONResponse(OK)
 
 
 async def ready(request: Request) -> Response | Status:
-    """The database answers and is not behind this code, and the process is not shutting down."""
+    """Respond with 200 if the process is ready for requests.
+
+    It is ready if the database responds and has been migrated, and if it is not shutting down.
+    """
     state = state_of(request.app)
     if state.draining:
         return problem_response(request, NOT_READY)
     asked = asyncio.create_task(is_up_to_date(state.database.reads, state.revisions))
     await asyncio.wait({asked}, timeout=READY_WITHIN_SECONDS)
     if not asked.done():
-        asked.cancel()  # and not waited for: hanging up takes its time too
-        log.warning("unavailable", reason="the database does not answer in time")
+        asked.cancel()  # nobody waits for it, because closing a connection takes time too
+        log.warning("unavailable", reason="the database does not respond in time")
         return problem_response(request, NOT_READY)
     try:
         if asked.result():

@@ -1,4 +1,4 @@
-"""Every error as an RFC 9457 problem document: which exception means what, in one table."""
+"""Problem documents (RFC 9457), and the table of which exception leads to which one."""
 
 import math
 from dataclasses import dataclass, field, replace
@@ -46,45 +46,52 @@ def _without_default(schema: dict[str, Any]) -> None:
 
 
 class ProblemDocument(BaseModel):
-    """The body of every error."""
+    """The body of every error response."""
 
     type: str
     title: str
     status: int
     detail: str
     request_id: str
-    # Absent when there are none, never null: the schema says the same.
+    # Absent if there are none, and never null; the schema says the same.
     errors: list[FieldError] | SkipJsonSchema[None] = Field(
         None, json_schema_extra=_without_default
     )
 
 
-# RFC 9110 11.6.1 demands the header with a 401; for cookies there is no registered scheme.
+# RFC 9110 11.6.1 requires the header in a 401 response; no scheme is registered for cookies.
 CHALLENGE: Final = {"WWW-Authenticate": "Cookie"}
 RETRY: Final = {"Retry-After": RETRY_AFTER_SECONDS}
 
 INTERNAL: Final = Problem(
-    500, "internal", "Internal error", "Something went wrong. Quote the request id when you ask."
+    500, "internal", "Internal error", "Something went wrong. Report it with the request ID."
 )
 UNAVAILABLE: Final = Problem(
     503, "unavailable", "Database unavailable", "Try again in a few seconds.", RETRY
 )
 NOT_READY: Final = Problem(
-    503, "not-ready", "Not ready", "The database is away or behind, or the process stops.", RETRY
+    503,
+    "not-ready",
+    "Not ready",
+    "The database is unavailable or has not been migrated, or the process is shutting down.",
+    RETRY,
 )
 CROSS_SITE: Final = Problem(
     403, "cross-site-request", "Cross-site request", "Requests from this origin are not allowed."
 )
 TOO_LARGE: Final = Problem(
-    413, "body-too-large", "Body too large", "The body may have 1 MiB at most."
+    413, "body-too-large", "Body too large", "A request body can have 1 MiB at most."
 )
 INVALID: Final = Problem(
-    422, "invalid-request", "Invalid request", "The request is not what this call expects."
+    422, "invalid-request", "Invalid request", "The request does not match the API's schema."
 )
 UNSUPPORTED: Final = Problem(
-    415, "unsupported-media-type", "Unsupported media type", "Send the Content-Type of this call."
+    415,
+    "unsupported-media-type",
+    "Unsupported media type",
+    "The endpoint does not read this Content-Type.",
 )
-# The problems that no exception below leads to. Those of both tables are in the OpenAPI document.
+# The problems that no exception below leads to. The OpenAPI document has those of both tables.
 OTHER_PROBLEMS: Final = (INTERNAL, NOT_READY, CROSS_SITE, TOO_LARGE, INVALID, UNSUPPORTED)
 
 PROBLEMS: Final[dict[type[Exception], Problem]] = {
@@ -142,7 +149,7 @@ PROBLEMS: Final[dict[type[Exception], Problem]] = {
 def problem_response(
     request: Request, problem: Problem, field_errors: list[FieldError] | None = None
 ) -> JSONResponse:
-    """Render a problem. field_errors: for a 422, what is wrong where."""
+    """Return the response for a problem. field_errors: of a 422 response."""
     document = ProblemDocument(
         type=problem.type,
         title=problem.title,
@@ -160,7 +167,7 @@ def problem_response(
 
 
 def http_problem(status: int) -> Problem:
-    """Return the problem that Starlette's `HTTPException` with this status stands for."""
+    """Return the problem that Starlette's `HTTPException` with this status leads to."""
     known = {400: INVALID, 413: TOO_LARGE, 415: UNSUPPORTED}
     if status in known:
         return known[status]
@@ -169,7 +176,7 @@ def http_problem(status: int) -> Problem:
 
 
 def problem_of(error: Exception) -> Problem | None:
-    """Give the problem that an exception stands for, or None for a fault of this program."""
+    """Return the problem that an exception leads to, or None for an unexpected exception."""
     if isinstance(error, errors.UnacceptablePassword):
         return replace(PROBLEMS[errors.UnacceptablePassword], detail=str(error))
     if isinstance(error, errors.TooManyAttempts):

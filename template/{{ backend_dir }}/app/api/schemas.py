@@ -1,4 +1,4 @@
-"""What goes in and out over HTTP."""
+"""The schemas of requests and responses."""
 
 import uuid
 from datetime import datetime
@@ -18,20 +18,20 @@ EmailText = Annotated[
 ]
 Password = Annotated[
     str,
-    # bcrypt can't take NUL; no length is asked for here, old passwords must still sign in.
+    # bcrypt rejects NUL. The minimum length is not checked here: old passwords must still work.
     StringConstraints(min_length=1, max_length=PASSWORD_MAX_LENGTH, pattern=r"^[^\x00]+$"),
     Field(json_schema_extra={"format": "password"}),
 ]
 
 
 class Status(BaseModel):
-    """A sign of life."""
+    """The response of a health check."""
 
     status: str = "ok"
 
 
 class UserOut(BaseModel):
-    """A user, as everyone may see them who is allowed to."""
+    """A user."""
 
     model_config = ConfigDict(from_attributes=True)
 

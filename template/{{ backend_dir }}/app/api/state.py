@@ -18,11 +18,11 @@ from app.services.storage import Storage
 
 @dataclass(kw_only=True)
 class AppState(Resources):
-    """What all requests of a process share, and whether it is shutting down.
+    """The resources and the state that all requests of a process share.
 
     storage, document_index: the extension points; None until a project sets them.
     declared_names: of all fields and parameters, once the OpenAPI document has been generated.
-    draining: the process receives no new requests any more; `/health/ready` says so.
+    draining: whether the process is shutting down; `/health/ready` then responds with 503.
     """
 
     cookies: AuthCookies

@@ -1,4 +1,4 @@
-"""What is wrong with a request, told without repeating any of it."""
+"""Validation errors, in a form that repeats nothing of the request."""
 
 from http import HTTPStatus
 from typing import Any
@@ -11,7 +11,7 @@ from app.api.state import state_of
 
 
 class FieldError(BaseModel):
-    """One fault: where it is, what is wrong, and a name for the kind of fault."""
+    """An error in a field of a request: its location, a message, and the kind of error."""
 
     loc: list[str | int]
     msg: str
@@ -19,10 +19,10 @@ class FieldError(BaseModel):
 
 
 def safe_errors(app: FastAPI, error: RequestValidationError) -> list[FieldError]:
-    """Give the faults less everything that the client sent.
+    """Return the errors without anything that the client sent.
 
-    Pydantic's own errors hold the input, and its messages and locations can quote it. Numbers of
-    the message are the limits of a field; a location is kept where the OpenAPI document names it.
+    Pydantic's errors contain the input, and their messages and locations can quote it. Numbers in a
+    message are the limits of a field. A part of a location stays if the OpenAPI document names it.
     """
     names = _declared_names(app)
     return [
@@ -36,7 +36,7 @@ def safe_errors(app: FastAPI, error: RequestValidationError) -> list[FieldError]
 
 
 def has_wrong_media_type(request: Request) -> bool:
-    """Whether the request has a body, of a type that the called endpoint does not read."""
+    """Return whether the request has a body of a media type that the endpoint does not read."""
     field = getattr(request.scope.get("route"), "body_field", None)
     sent = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if field is None or not sent:
@@ -48,7 +48,7 @@ def has_wrong_media_type(request: Request) -> bool:
 
 
 async def require_media_type(request: Request) -> None:
-    """Refuse a body that FastAPI would read although this call does not take its type."""
+    """Reject a body that FastAPI would read although the endpoint does not accept its type."""
     if has_wrong_media_type(request):
         raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
 
@@ -60,7 +60,7 @@ def _message(fault: dict[str, Any]) -> str:
 
 
 def _declared_names(app: FastAPI) -> frozenset[str]:
-    """Collect every name of a field or parameter in the OpenAPI document; made once."""
+    """Return the name of every field and parameter in the OpenAPI document."""
     state = state_of(app)
     if state.declared_names is None:
         document = app.openapi()

@@ -22,7 +22,7 @@ def prepare() -> Settings:
 
 
 def run(settings: Settings, work: Callable[[AsyncSession], Awaitable[None]]) -> None:
-    """Run a piece of work with a session of its own."""
+    """Run a function with a database session."""
 
     async def connect_and_work() -> None:
         database = Database.from_settings(settings)
@@ -49,7 +49,7 @@ def warn_of_disagreement(settings: Settings) -> None:
 
 
 def purge() -> None:
-    """Delete what is over."""
+    """Delete expired and revoked sessions, and old rate-limit rows."""
 
     async def work(db: AsyncSession) -> None:
         purged = await administration.purge(db, settings)

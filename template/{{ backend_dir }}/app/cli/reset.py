@@ -47,7 +47,7 @@ def _refuse_deployment(environment: str | None) -> None:
 def local_database_name(url: str) -> str:
     """Return the name of the database that a URL leads to.
 
-    Raises `CommandError` when the server may be another machine, or the database is the server's.
+    Raise `CommandError` when the server may be another machine, or the database is the server's.
     """
     parts = urlsplit(url.strip())
     query = dict(parse_qsl(parts.query))
@@ -64,7 +64,7 @@ def local_database_name(url: str) -> str:
 
 
 def _is_local(host: str) -> bool:
-    """Whether it is a socket, a loopback address, or a name without dots, as Docker gives."""
+    """Return whether a host is a socket, a loopback address, or a name without dots, as in Docker."""
     if host.startswith("/"):
         return True
     name = host.partition("]")[0].strip("[") if host.startswith("[") else host.partition(":")[0]

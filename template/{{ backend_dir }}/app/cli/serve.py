@@ -23,7 +23,7 @@ DRAIN_SECONDS = 25
 
 
 def serve() -> int:
-    """Serve until SIGTERM, then finish what is running. Gives the exit code."""
+    """Serve until SIGTERM, then finish what is running. Returns the exit code."""
     settings = load_or_exit()
     config = uvicorn.Config(
         "app.main:app",
@@ -54,7 +54,7 @@ def serve() -> int:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Bind the address. Raises `CommandError`, in one line, when it can't be had."""
+    """Bind the address. Raise `CommandError`, in one line, when it can't be had."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     dual = host == "::" and socket.has_dualstack_ipv6()
     try:

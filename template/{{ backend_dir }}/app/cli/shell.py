@@ -68,7 +68,7 @@ def _banner(settings: Settings, models: list[str]) -> str:
 
 
 def _complete(names: dict[str, Any]) -> None:
-    """Have the tab key complete names, where the platform can."""
+    """Let the tab key complete names, if the platform supports it."""
     try:
         import readline
         import rlcompleter

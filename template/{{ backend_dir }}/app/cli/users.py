@@ -30,7 +30,7 @@ def create_user(email: str, *, from_stdin: bool) -> None:
 
 
 def set_password(email: str, *, from_stdin: bool) -> None:
-    """Give a user a new password; ends their sessions."""
+    """Change a user's password, and revoke their sessions."""
     address, settings = _parse(email), prepare()
     new_hash = _read_new_password(settings, address, from_stdin=from_stdin)
 
@@ -42,7 +42,7 @@ def set_password(email: str, *, from_stdin: bool) -> None:
 
 
 def deactivate_user(email: str) -> None:
-    """Bar a user from signing in; ends their sessions."""
+    """Deactivate a user, and revoke their sessions."""
     address = _parse(email)
 
     async def work(db: AsyncSession) -> None:
@@ -53,7 +53,7 @@ def deactivate_user(email: str) -> None:
 
 
 def end_sessions(email: str | None) -> None:
-    """End the sessions of a user, or of everyone."""
+    """Revoke the sessions of a user, or of all users."""
     address = None if email is None else _parse(email)
 
     async def work(db: AsyncSession) -> None:
@@ -75,7 +75,7 @@ def _parse(text: str) -> Email:
 
 
 def _read_new_password(settings: Settings, email: Email, *, from_stdin: bool) -> str:
-    """Ask for a password, check it, and give its hash."""
+    """Ask for a password, check it, and return its hash."""
     password = _read_line() if from_stdin else _ask_twice(settings.password_min_length)
     check_password(settings, email, password)
     hasher = PasswordHasher(settings.bcrypt_rounds)

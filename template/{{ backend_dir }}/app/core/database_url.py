@@ -61,7 +61,7 @@ def parse_database_url(
         `-pooler`).
     setting: the name of the variable that holds the URL, for error messages.
 
-    Raises `ValueError`, in words for whoever set the variable and without the URL's secrets, when
+    Raise `ValueError`, in words for whoever set the variable and without the URL's secrets, when
     the URL can't be used.
     """
     try:

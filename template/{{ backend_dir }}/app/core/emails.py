@@ -20,7 +20,7 @@ INVISIBLE = re.compile(
 
 
 def normalize_email(text: str) -> Email:
-    """Give the one form of an address. Raises `ValueError` for what can't be one."""
+    """Return the one form of an address. Raise `ValueError` for what can't be one."""
     if len(text) > 4 * MAX_LENGTH:  # first: normalising takes quadratic time on crafted texts
         raise ValueError("is not an email address")
     # Lower case can undo NFC (İ), so it comes first, between two foldings of the same thing.

@@ -22,7 +22,7 @@ class LineFormatter(structlog.stdlib.ProcessorFormatter):
         )
 
     def format(self, record: logging.LogRecord) -> str:
-        """Give the line."""
+        """Return the line."""
         if isinstance(record.msg, dict):
             return str(self._renderer(None, "", {**record.msg}))
         return super().format(record)

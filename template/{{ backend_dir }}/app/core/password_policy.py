@@ -1,4 +1,4 @@
-"""What makes a new password acceptable: length, and not being the obvious (NIST SP 800-63B-4)."""
+"""The rules for new passwords (NIST SP 800-63B-4)."""
 
 import unicodedata
 

@@ -1,4 +1,4 @@
-"""Password hashing: off the event loop, bounded, and as slow for a user who does not exist."""
+"""Password hashing: in threads, bounded, and as slow for a user who does not exist."""
 
 import asyncio
 import os
@@ -29,7 +29,7 @@ class HashingUnavailable(Exception):
 
 @dataclass(frozen=True)
 class Requester:
-    """Who asks for a hash.
+    """The client or account that a hash is for.
 
     keys: names that share the bound `MAX_PER_CLIENT`, such as the client's network.
     is_known: the user has signed in on this device before, so the request takes precedence.
@@ -145,6 +145,9 @@ class PasswordHasher:
 
 
 def _cores() -> int:
-    """Give how many hashes to make at once; a container's host has more cores than it may use."""
+    """Return how many hashes to compute at once.
+
+    A container may use fewer cores than its host has.
+    """
     mine = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     return min(mine, MAX_THREADS)

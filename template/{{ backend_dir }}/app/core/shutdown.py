@@ -1,4 +1,4 @@
-"""A delay between the signal to stop and the end of service."""
+"""A delay between the signal to stop and the shutdown."""
 
 import asyncio
 import signal
@@ -10,7 +10,7 @@ from typing import Protocol
 
 
 class Drainable(Protocol):
-    """What notes that a process receives no new requests any more."""
+    """An object that notes whether the process is shutting down."""
 
     draining: bool
 
@@ -19,9 +19,9 @@ class Drainable(Protocol):
 def delay_shutdown(state: Drainable, seconds: float) -> Iterator[None]:
     """On SIGTERM, set `state.draining` and pass the signal on to the server only after a while.
 
-    Uvicorn closes its listeners at once, but a load balancer goes on sending until it has noticed
-    that the process is not ready any more. Entered in the lifespan, after the server has set its
-    handlers; so it works with one worker, with several, and under plain Uvicorn.
+    Uvicorn closes its listeners at once, but a load balancer sends requests until it has noticed
+    that the process is not ready. Enter it in the lifespan, after the server has set its handlers:
+    it then works with one worker, with several, and under plain Uvicorn.
     """
     before = signal.getsignal(signal.SIGTERM)
     # None: a handler that is not Python's, and can't be put back.

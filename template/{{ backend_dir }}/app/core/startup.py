@@ -1,4 +1,4 @@
-"""What every process does first: check the environment, and say what is wrong with it."""
+"""Loading the settings at the start of a process, with messages about what is wrong."""
 
 import multiprocessing
 import os
@@ -35,7 +35,7 @@ class ConfigurationError(Exception):
 
 
 def load_settings() -> Settings:
-    """Read the environment and `.env`. Raises `ConfigurationError`."""
+    """Read the environment and `.env`. Raise `ConfigurationError`."""
     try:
         return Settings()
     except UnicodeDecodeError:

@@ -6,7 +6,7 @@ from fastapi.telemetry import TelemetryConfig
 
 
 def telemetry_config(*, enabled: bool) -> TelemetryConfig:
-    """Give what FastAPI traces and measures, and whether it sends it where `OTEL_*` says.
+    """Return what FastAPI traces and measures, and whether it sends it where `OTEL_*` says.
 
     Spans cost a tenth of a request, also while nobody collects them. Logs are never sent: they go
     to standard error, and FastAPI's would hold the messages of exceptions.
@@ -21,5 +21,5 @@ def telemetry_config(*, enabled: bool) -> TelemetryConfig:
 
 
 def can_export() -> bool:
-    """Say whether the packages that send are installed: the dependency group `telemetry`."""
+    """Return whether the packages of the dependency group `telemetry` are installed."""
     return all(find_spec(f"opentelemetry.{name}") for name in ("sdk", "exporter"))

@@ -28,7 +28,7 @@ def start(database: str, folder: Path = FOLDER) -> str:
     """Start the server in `folder`, or join the one that runs there, and give the database's URL.
 
     The database is made when there is none. The server stops when the last process that started
-    it here ends; the data stays. Raises `EmbeddedPostgresError`.
+    it here ends; the data stays. Raise `EmbeddedPostgresError`.
     """
     folder = folder.resolve()
     try:

@@ -43,7 +43,7 @@ class EmbeddedServer(PostgresServer):
         self._lock = FolderLock(folder)
 
     def ensure_pgdata_inited(self) -> None:
-        """Create the data unless it exists. Raises `EmbeddedPostgresError`."""
+        """Create the data unless it exists. Raise `EmbeddedPostgresError`."""
         is_new = not (self.pgdata / "PG_VERSION").exists()
         self._check_permissions(is_new)
         if is_new:

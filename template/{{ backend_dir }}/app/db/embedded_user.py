@@ -19,7 +19,7 @@ CAPABILITIES: Final = ("dac_read_search", "dac_override")
 
 
 def create_system_user() -> None:
-    """Create the system user unless it exists. Raises `EmbeddedPostgresError`."""
+    """Create the system user unless it exists. Raise `EmbeddedPostgresError`."""
     with FolderLock(Path("/etc")):  # all projects of the machine share the user
         try:
             ensure_user_exists(SYSTEM_USER)
@@ -31,7 +31,7 @@ def create_system_user() -> None:
 
 
 def find_user(name: str | None) -> pwd.struct_passwd:
-    """Return a user, by default the one who runs this process. Raises `EmbeddedPostgresError`."""
+    """Return a user, by default the one who runs this process. Raise `EmbeddedPostgresError`."""
     try:
         return pwd.getpwnam(name) if name else pwd.getpwuid(os.geteuid())
     except KeyError:

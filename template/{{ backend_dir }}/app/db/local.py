@@ -14,7 +14,7 @@ from app.db import embedded
 def use_embedded_database() -> bool:
     """Where `DATABASE_URL` is unset, start the embedded Postgres and set it for this process.
 
-    Gives whether it did. Raises `EmbeddedPostgresError`.
+    Gives whether it did. Raise `EmbeddedPostgresError`.
     """
     if read_variable("DATABASE_URL"):
         return False
@@ -43,7 +43,7 @@ def _use_example() -> None:
 
 
 def read_variable(name: str) -> str | None:
-    """Give a variable of the environment or of `.env`; None when it is unset or empty."""
+    """Return a variable of the environment or of `.env`; None when it is unset or empty."""
     try:
         return os.environ.get(name) or dotenv_values(ENV).get(name) or None
     except (UnicodeDecodeError, OSError):

@@ -41,7 +41,7 @@ class Revisions:
 
 
 async def is_up_to_date(reads: AsyncEngine, revisions: Revisions) -> bool:
-    """Whether the database is not behind this code.
+    """Return whether the database is not behind this code.
 
     A revision that this code does not know is newer: a release migrates before it rolls out, and
     the old replicas stay in service meanwhile.
@@ -57,7 +57,7 @@ async def is_up_to_date(reads: AsyncEngine, revisions: Revisions) -> bool:
 
 
 def alembic_config(settings: Settings) -> Config:
-    """Give Alembic's configuration, for the database of these settings and no other."""
+    """Return Alembic's configuration, for the database of these settings and no other."""
     return Config(ALEMBIC_INI, attributes={"settings": settings})
 
 

@@ -1,4 +1,4 @@
-"""Whether models, migrations and database agree; what does not is one line with its remedy."""
+"""The check that models, migrations and database agree. A mismatch is one line with its remedy."""
 
 import importlib
 import io
@@ -26,7 +26,7 @@ BEHIND: Final = "The database is behind this code: run python -m app migrate."
 def find_schema_mismatch(settings: Settings) -> str | None:
     """Compare models, migrations and database; return one line, or None when they agree.
 
-    Raises `CommandError` when the database is unavailable.
+    Raise `CommandError` when the database is unavailable.
     """
     config = alembic_config(settings)
     config.stdout = io.StringIO()  # Alembic prints that it has found nothing

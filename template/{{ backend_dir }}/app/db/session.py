@@ -140,7 +140,7 @@ def _connect_args(
     timeout_seconds: float,
     idle_seconds: int = IDLE_IN_TRANSACTION_SECONDS,
 ) -> dict[str, Any]:
-    """Give the arguments of `asyncpg.connect`, and SQLAlchemy's own for this driver."""
+    """Return the arguments of `asyncpg.connect`, and SQLAlchemy's own for this driver."""
     args: dict[str, Any] = {
         "async_creator_fn": partial(_connect, address, idle_seconds),
         "dsn": address.dsn,

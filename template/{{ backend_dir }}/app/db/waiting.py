@@ -34,7 +34,7 @@ async def connect_with_retries(
 ) -> AsyncConnection:
     """Connect, and try again for some seconds while the database is not there yet.
 
-    Raises `DatabaseUnavailable` after that time, or at once for a reason that no waiting mends,
+    Raise `DatabaseUnavailable` after that time, or at once for a reason that no waiting mends,
     such as a wrong password or an untrusted certificate.
     """
     deadline = time.monotonic() + seconds
@@ -77,7 +77,7 @@ def lock_migrations(connection: Connection, seconds: float) -> None:
     """Take the lock of migrations until the transaction ends, so that no pooler can keep it.
 
     Asks again and again, because a statement that waits would block a migration that builds an
-    index concurrently. Raises `MigrationLocked` when another process holds the lock for longer.
+    index concurrently. Raise `MigrationLocked` when another process holds the lock for longer.
     """
     deadline = time.monotonic() + seconds
     statement = text("SELECT pg_try_advisory_xact_lock(:lock)")

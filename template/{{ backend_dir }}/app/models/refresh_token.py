@@ -1,4 +1,4 @@
-"""Refresh tokens: the chain of each session."""
+"""Refresh tokens: the token family of each session."""
 
 import uuid
 from datetime import datetime
@@ -10,12 +10,14 @@ from app.db.base import Base
 
 
 class RefreshToken(Base):
-    """One link of a session's chain; only the last one is alive (`revoked_at` is empty).
+    """A token of a session's token family. `revoked_at` is not set for the current token only.
 
-    token_hash: SHA-256 of the token.
-    child_nonce: what the next token was derived with, on the link before the live one only.
+    token_hash: the SHA-256 of the token.
+    child_nonce: derives the successor from the token; set for the predecessor of the current token
+        only.
 
-    A busy session's chain grows long; the two partial indexes find its end.
+    A token family can have many rows. The two partial indexes find the current token and its
+    predecessor.
     """
 
     __tablename__ = "refresh_tokens"

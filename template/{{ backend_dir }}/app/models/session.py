@@ -1,4 +1,4 @@
-"""Sessions: one per login, so one per device."""
+"""Sessions: one for each login, and so for each device."""
 
 import uuid
 from datetime import datetime
@@ -10,7 +10,7 @@ from app.db.base import Base
 
 
 class UserSession(Base):
-    """A login. It is alive until `expires_at`, however busy, or until `revoked_at` is set."""
+    """A session. It is active until `expires_at`, or until it is revoked."""
 
     __tablename__ = "sessions"
 

@@ -10,7 +10,7 @@ from app.db.base import Base
 
 
 class User(Base):
-    """Someone who can sign in. `email` is unique in its normalised form."""
+    """A user. `email` is normalized and unique."""
 
     __tablename__ = "users"
 

@@ -1,4 +1,4 @@
-"""What an operator does to users and their sessions, from the command line."""
+"""Administration of users and their sessions, for the commands."""
 
 import uuid
 
@@ -20,7 +20,7 @@ BATCH = 1000
 
 
 async def replace_password(db: AsyncSession, email: Email, new_hash: str) -> None:
-    """Replace a user's password; ends their sessions. Raises `UserNotFound`."""
+    """Replace a user's password, and revoke their sessions. Raise `UserNotFound`."""
     async with db.begin():
         user_id = await _lock(db, email)
         await set_password(db, user_id, new_hash)
@@ -28,7 +28,7 @@ async def replace_password(db: AsyncSession, email: Email, new_hash: str) -> Non
 
 
 async def deactivate_user(db: AsyncSession, email: Email) -> None:
-    """Bar a user from signing in; ends their sessions. Raises `UserNotFound`."""
+    """Deactivate a user, and revoke their sessions. Raise `UserNotFound`."""
     async with db.begin():
         user_id = await _lock(db, email)
         await db.execute(update(User).where(User.id == user_id).values(is_active=False))
@@ -37,7 +37,7 @@ async def deactivate_user(db: AsyncSession, email: Email) -> None:
 
 
 async def revoke_sessions_of(db: AsyncSession, email: Email) -> None:
-    """End a user's sessions. Raises `UserNotFound`."""
+    """Revoke a user's sessions. Raise `UserNotFound`."""
     async with db.begin():
         user_id = await _lock(db, email)
         await revoke_sessions(db, UserSession.user_id == user_id)
@@ -45,7 +45,7 @@ async def revoke_sessions_of(db: AsyncSession, email: Email) -> None:
 
 
 async def revoke_all_sessions(db: AsyncSession) -> int:
-    """End all sessions that there are, a batch of users at a time. Gives how many users had any."""
+    """Revoke all sessions, for a batch of users at a time. Return how many users had one."""
     # In the order of the users, and not by time, which a clock that is put back would upset.
     last = uuid.UUID(int=0)
     count = 0

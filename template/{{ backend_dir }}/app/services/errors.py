@@ -1,54 +1,54 @@
-"""What can go wrong in a service. What it means over HTTP is decided in `app/api/problems.py`."""
+"""The errors of services. `app/api/problems.py` says which response each one leads to."""
 
 from datetime import timedelta
 
 
 class ServiceError(Exception):
-    """A refusal that the caller is told about."""
+    """An error that the response tells the client about."""
 
 
 class InvalidCredentials(ServiceError):
-    """Wrong password, unknown user or disabled user: one answer for all three."""
+    """The password is wrong, or the user does not exist or is deactivated."""
 
 
 class NotAuthenticated(ServiceError):
-    """No access token, or one that is no longer valid."""
+    """The request has no valid access token of an active session."""
 
 
 class UnknownRefreshToken(ServiceError):
-    """No refresh token, a malformed one, or one that was never issued."""
+    """The request has no refresh token, or one that the server has not issued."""
 
 
 class ReusedRefreshToken(ServiceError):
-    """A token that was rotated away came back: the session has been ended."""
+    """The request has a rotated refresh token; the session has been revoked."""
 
 
 class SessionNotActive(ServiceError):
-    """The session has been logged out, has expired, or its user is disabled."""
+    """The session has been revoked or has expired, or its user is deactivated."""
 
 
 class SignupDisabled(ServiceError):
-    """This deployment creates its users itself."""
+    """The settings do not allow users to sign up."""
 
 
 class EmailTaken(ServiceError):
-    """There is a user with this email address."""
+    """A user has this email address already."""
 
 
 class UnacceptablePassword(ServiceError):
-    """The new password breaks a rule; the message says which, and never the password."""
+    """The new password breaks a rule; the message says which one."""
 
 
 class WrongPassword(ServiceError):
-    """The current password, asked for once more, is wrong."""
+    """The current password of a user is wrong."""
 
 
 class SessionNotFound(ServiceError):
-    """There is no such session of this user."""
+    """The user has no such session."""
 
 
 class TooManyAttempts(ServiceError):
-    """The limit is reached. `wait`: how long until it begins anew."""
+    """A rate limit is reached. wait: until its period ends."""
 
     def __init__(self, wait: timedelta) -> None:
         super().__init__("too many attempts")
@@ -56,4 +56,4 @@ class TooManyAttempts(ServiceError):
 
 
 class UserNotFound(ServiceError):
-    """There is no user with this email address."""
+    """No user has this email address."""

@@ -1,4 +1,4 @@
-"""Deleting rows that nothing needs any more, in small transactions beside the traffic."""
+"""Deleting rows that are no longer needed, in small transactions."""
 
 import uuid
 from collections.abc import AsyncIterator
@@ -25,11 +25,11 @@ from app.core.settings import Settings
 from app.core.tokens import CLOCK_SKEW_SECONDS
 from app.models import AttemptCount, RefreshToken, UserSession
 
-# Rows that one statement deletes or reads. It takes a few milliseconds for that.
+# The rows that one statement deletes or reads, which takes a few milliseconds.
 BATCH: Final = 1000
 # Sessions whose tokens one statement looks for.
 SESSIONS_AT_ONCE: Final = 50
-# Every other plan reads all rows that are deleted already, once per statement.
+# Every other plan reads all rows that have been deleted already, in each statement.
 FOLLOW_THE_INDEX: Final = text(
     "SELECT set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true)"
 )

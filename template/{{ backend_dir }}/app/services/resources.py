@@ -1,4 +1,4 @@
-"""What services share."""
+"""The resources that services use."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from app.services.rate_limits import RateLimiter
 
 @dataclass(kw_only=True)
 class Resources:
-    """What all requests of a process share; a service takes it as its first argument."""
+    """The settings and resources that all requests of a process share."""
 
     settings: Settings
     database: Database

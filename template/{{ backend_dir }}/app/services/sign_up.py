@@ -1,4 +1,4 @@
-"""Signing up."""
+"""Sign-up: a user creates an account."""
 
 import structlog
 

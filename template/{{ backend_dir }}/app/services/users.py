@@ -69,7 +69,7 @@ def public_user(user: User | Row[uuid.UUID, str, bool, datetime]) -> PublicUser:
 
 
 async def create_user(db: AsyncSession, email: Email, password_hash: str) -> PublicUser:
-    """Create an active user, in the caller's transaction. Raises `EmailTaken`."""
+    """Create an active user, in the caller's transaction. Raise `EmailTaken`."""
     rows = await db.execute(
         insert(User)
         .values(email=email, password_hash=password_hash)

@@ -24,7 +24,7 @@ ME = "/api/v1/users/me"
 
 
 def own_events(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
-    """Give what the application itself has logged."""
+    """Return what the application itself has logged."""
     own = (record for record in caplog.records if record.name.startswith("app."))
     records = (record for record in own if not record.name.endswith("access_log"))
     return [record.msg for record in records if isinstance(record.msg, dict)]
@@ -162,7 +162,7 @@ async def test_sessions_that_their_user_ends_are_logged(
 
 
 def access_lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
-    """Give the access log, without what every line has."""
+    """Return the access log, without what every line has."""
     lines = [record.msg for record in caplog.records if record.name.endswith("access_log")]
     return [line for line in lines if isinstance(line, dict)]
 

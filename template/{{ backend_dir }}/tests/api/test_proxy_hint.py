@@ -11,7 +11,7 @@ FLY_PROXY, OWN_ADDRESS = "172.16.0.9", "66.241.125.7"
 
 
 def behind_proxy(app: FastAPI, make_client: ClientFactory, *trusted: str) -> httpx.AsyncClient:
-    """Give a client that calls through a proxy, as Uvicorn wraps the application."""
+    """Return a client that calls through a proxy, as Uvicorn wraps the application."""
     served = ProxyHeadersMiddleware(app, list(trusted))  # type: ignore[arg-type]  # ASGI twice
     return make_client(served, address=(FLY_PROXY, 1))
 

@@ -95,7 +95,7 @@ async def test_a_migration_that_changes_a_type_costs_a_running_replica_one_503_a
 
 
 async def show(database: Database, name: str) -> object:
-    """Give the value of a setting of the server on a connection of the pool."""
+    """Return the value of a setting of the server on a connection of the pool."""
     async with database.reads.connect() as connection:
         return (await connection.execute(text(f"SHOW {name}"))).scalar_one()
 

@@ -66,7 +66,7 @@ def pass_on(url: str) -> Handler:
 
 
 def settings_on(port: int, test_database: str) -> ExplicitSettings:
-    """Give settings of which migrations connect to a port of this machine."""
+    """Return settings of which migrations connect to a port of this machine."""
     parts = urlsplit(test_database)
     return ExplicitSettings(
         environment="test",

@@ -68,7 +68,7 @@ def schema(url: str) -> OpenApiSchema:
 
 
 def operations() -> list[tuple[str, str]]:
-    """Give method and path of every call."""
+    """Return method and path of every call."""
     app = create_app(
         ExplicitSettings(database_url="postgresql://localhost/none", jwt_secret=SECRET)
     )
@@ -91,6 +91,6 @@ def test_every_answer_is_documented(
 
 
 def sign_in(url: str) -> dict[str, str]:
-    """Give the cookies of a fresh session."""
+    """Return the cookies of a fresh session."""
     form = {"username": "fuzz@example.com", "password": PASSWORD}
     return dict(httpx.post(f"{url}/api/v1/auth/login", data=form).cookies)

@@ -1,1 +1,1 @@
-"""Pure ASGI middleware, from the outside in: context, (CORS), errors, body limit, cross-site."""
+"""Pure ASGI middleware. `app/main.py` has the order."""

@@ -1,4 +1,4 @@
-"""The access log: one line per request, once it is answered."""
+"""The access log: one line for each request, after the response."""
 
 import logging
 import time
@@ -10,18 +10,18 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.api.middleware.paths import route_path
 
 log = structlog.stdlib.get_logger(__name__)
-# Says whether there will be a line, before it is put together.
+# Tells whether the level is enabled, before the line is put together.
 standard_log = logging.getLogger(__name__)
 
 HEALTH = ("/health", "/health/ready")
 
 
 class AccessLogMiddleware:
-    """Logs method, route, status, milliseconds, and the id of who is signed in.
+    """Logs the method, route, status, milliseconds, and the ID of the authenticated user.
 
-    The route is a pattern, such as `/api/v1/users/me/sessions/{session_id}`; what was typed in its
-    place, or in a query, may be private and is not logged. Health checks come every few seconds, so
-    they are logged at DEBUG.
+    The route is a pattern, such as `/api/v1/users/me/sessions/{session_id}`. The values in a path
+    or a query may be private and are not logged. Health checks come every few seconds, so they are
+    logged at DEBUG.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -32,7 +32,7 @@ class AccessLogMiddleware:
             await self.app(scope, receive, send)
             return
         started = time.perf_counter()
-        status: int | None = None  # of who hung up before there was an answer
+        status: int | None = None  # if the client disconnects before the response
 
         async def send_and_note(message: Message) -> None:
             nonlocal status
@@ -57,7 +57,7 @@ class AccessLogMiddleware:
 
 
 def _pattern(scope: Scope) -> str | None:
-    """Give the route with the prefixes of its routers, which it does not know; None without one."""
+    """Return the pattern of the route, with the prefixes of its routers; None without a route."""
     route = scope.get("route")
     if not isinstance(route, Route):
         return None

@@ -1,4 +1,4 @@
-"""The last place an exception can reach while the answer still gets every header."""
+"""The innermost place that sees every exception, and from which a response gets every header."""
 
 import structlog
 from starlette.requests import Request
@@ -11,10 +11,10 @@ log = structlog.stdlib.get_logger(__name__)
 
 
 class ErrorMiddleware:
-    """Turns exceptions into problem documents: a refusal into its own, a fault into a 500.
+    """Turns exceptions into problem documents, and an unexpected exception into a 500.
 
-    Starlette's own 500 is made outside all middleware: without CORS headers a frontend could not
-    read it.
+    Starlette creates its own 500 outside all middleware. It has no CORS headers, so a frontend
+    could not read it.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -35,7 +35,7 @@ class ErrorMiddleware:
             await self.app(scope, receive, send_and_note)
         except Exception as error:
             if started:
-                raise  # half an answer is out; the server closes the connection
+                raise  # a part of the response has been sent; the server closes the connection
             problem = problem_of(error)
             if problem is None:
                 log.exception("internal_error")

@@ -1,4 +1,4 @@
-"""A hint for who forgot to name the proxy in front."""
+"""A warning about a proxy that `FORWARDED_ALLOW_IPS` does not name."""
 
 from ipaddress import ip_address
 from typing import Final

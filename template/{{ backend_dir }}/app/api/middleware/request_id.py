@@ -1,4 +1,4 @@
-"""The request id, and the headers that every answer carries."""
+"""The request ID, and the headers of every response."""
 
 import re
 import secrets
@@ -10,20 +10,21 @@ from app.api.middleware.headers import find_header
 from app.api.middleware.paths import route_path
 from app.api.state import state_of
 
-# Long enough for any tracing system's id, nothing that could forge a log line or a header.
+# Long enough for the IDs of tracing systems, without characters that could forge a log line.
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-# A browser or a proxy must not show what one user gets to the next one.
+# A browser or a proxy must not show one user's response to another.
 PRIVATE_PATHS = "/api/"
 
 
 class RequestIdMiddleware:
-    """Gives each request an id, for the answer, the log lines and the problem documents.
+    """Adds the request ID to the response, the log lines and the problem documents.
 
-    An endpoint may set `Cache-Control` and `Cross-Origin-Resource-Policy` itself. Otherwise nothing
-    under `/api/`, and nothing for an authenticated user, is cached; and pages of other sites can't
-    embed anything (ASVS 5.0 3.5.8): `same-site` leaves that to a frontend on a sibling subdomain.
+    It also adds security headers. An endpoint can set `Cache-Control` and
+    `Cross-Origin-Resource-Policy` itself. By default, nothing under `/api/` and nothing for an
+    authenticated user is cached, and pages of other sites cannot embed a response (ASVS 5.0 3.5.8).
+    A frontend on a sibling subdomain can, because the value is `same-site`.
 
-    hsts: whether to tell browsers to come back over https only (RFC 6797).
+    hsts: whether browsers should use only https for this host from now on (RFC 6797).
     """
 
     def __init__(self, app: ASGIApp, *, hsts: bool) -> None:
@@ -52,7 +53,7 @@ class RequestIdMiddleware:
                 if b"cache-control" not in chosen and _is_private(scope):
                     headers.append((b"cache-control", b"no-store"))
                 if state_of(scope["app"]).draining:
-                    # A proxy that keeps connections open opens its next one elsewhere.
+                    # A proxy that keeps connections open then opens its next one elsewhere.
                     headers.append((b"connection", b"close"))
                 message["headers"] = headers
             await send(message)

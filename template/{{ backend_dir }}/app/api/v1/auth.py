@@ -1,4 +1,4 @@
-"""Sign in, stay signed in, sign out."""
+"""Endpoints for login, refresh and logout."""
 
 from typing import Annotated
 
@@ -47,7 +47,10 @@ async def login(
 
 @router.post("/refresh", status_code=204, responses=problem_responses(401))
 async def refresh(request: Request, state: State, address: ClientAddress) -> Response:
-    """Exchange the refresh cookie; sets both cookies. Repeating it within seconds does no harm."""
+    """Exchange the refresh cookie, and set both cookies.
+
+    A client can repeat the request for a few seconds, and receives the same refresh token.
+    """
     token = state.cookies.refresh_token(request)
     tokens = await refresh_session(state.database, state.settings, token, address)
     response = Response(status_code=204)
@@ -57,7 +60,7 @@ async def refresh(request: Request, state: State, address: ClientAddress) -> Res
 
 @router.post("/logout", status_code=204)
 async def logout(request: Request, state: State) -> Response:
-    """End the session and clear both cookies, with or without a session."""
+    """Revoke the session, if there is one, and clear both cookies."""
     await sign_out(state.database, state.cookies.presented_tokens(request))
     response = Response(status_code=204)
     state.cookies.clear(response)

@@ -1,4 +1,4 @@
-"""Users: signing up, who I am, my password and my sessions."""
+"""Endpoints for sign-up, and for a user's own account, password and sessions."""
 
 import uuid
 
@@ -22,7 +22,7 @@ router = APIRouter(prefix="/users", tags=["users"], responses=problem_responses(
     responses=problem_responses(403, 409, 413, 415, 422, 429),
 )
 async def create_user(user: UserIn, state: State, address: ClientAddress) -> PublicUser:
-    """Create an account, where `SIGNUP_ENABLED` allows it. Does not sign in."""
+    """Create an account, if `SIGNUP_ENABLED` is true. It does not sign the user in."""
     return await sign_up.sign_up(
         state, email=Email(user.email), password=user.password, address=address
     )
@@ -30,7 +30,7 @@ async def create_user(user: UserIn, state: State, address: ClientAddress) -> Pub
 
 @router.get("/me", response_model=UserOut, responses=problem_responses(401))
 async def read_me(auth: CurrentAuth) -> PublicUser:
-    """Tell who is signed in."""
+    """Return the authenticated user."""
     return auth.user
 
 
@@ -46,7 +46,7 @@ async def change_password(
     state: State,
     user_agent: UserAgent = None,
 ) -> Response:
-    """Change the password. Ends every session, and opens a new one for the caller."""
+    """Change the password, revoke every session, and create a new one for this client."""
     wanted = passwords.Change(
         auth=auth,
         current=change.current_password,
@@ -62,7 +62,7 @@ async def change_password(
 
 @router.get("/me/sessions", response_model=list[SessionOut], responses=problem_responses(401))
 async def list_sessions(auth: CurrentAuth, state: State) -> list[listing.ListedSession]:
-    """List the devices that are signed in, the last used first."""
+    """List the active sessions, the last used first."""
     return await listing.list_sessions(state.database, auth)
 
 
@@ -73,7 +73,7 @@ async def list_sessions(auth: CurrentAuth, state: State) -> list[listing.ListedS
     responses=problem_responses(401, 403, 404, 413, 422),
 )
 async def end_session(session_id: uuid.UUID, auth: CurrentAuth, state: State) -> None:
-    """Sign one device out."""
+    """Revoke one session."""
     await revocation.revoke_session(state.database, auth, session_id)
 
 
@@ -84,5 +84,5 @@ async def end_session(session_id: uuid.UUID, auth: CurrentAuth, state: State) ->
     responses=problem_responses(401, 403, 413),
 )
 async def end_other_sessions(auth: CurrentAuth, state: State) -> None:
-    """Sign every other device out."""
+    """Revoke every session except the current one."""
     await revocation.revoke_other_sessions(state.database, auth)

@@ -80,5 +80,5 @@ class DocumentIndex(Protocol):
         ...
 
     async def search(self, query: str, *, limit: int = 5) -> list[Passage]:
-        """Give the nearest passages, the best first."""
+        """Return the nearest passages, the best first."""
         ...

@@ -1,4 +1,4 @@
-"""The sessions of a user, as they see them."""
+"""The list of a user's sessions."""
 
 import uuid
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from app.services.users import AuthContext
 
 @dataclass(frozen=True)
 class ListedSession:
-    """A living session. `current`: the one that asks."""
+    """An active session. current: whether the request belongs to it."""
 
     id: uuid.UUID
     created_at: datetime

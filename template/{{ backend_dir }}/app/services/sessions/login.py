@@ -1,4 +1,4 @@
-"""Signing in."""
+"""Login: a user signs in with email and password."""
 
 import uuid
 from collections.abc import Iterator
@@ -99,7 +99,7 @@ class Attempt:
 
 
 async def sign_in(resources: Resources, credentials: Credentials) -> Login:
-    """Check a password and open a session.
+    """Verify a password, and create a session.
 
     A failed login revokes nothing. Raise `InvalidCredentials`, after the same time whatever the
     reason, `TooManyAttempts` and `HashingUnavailable`.

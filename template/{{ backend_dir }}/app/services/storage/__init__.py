@@ -71,7 +71,7 @@ class Storage(Protocol):
         ...
 
     async def get(self, key: str) -> bytes:
-        """Give a file's content. Raises `NoSuchFile`."""
+        """Return a file's content. Raise `NoSuchFile`."""
         ...
 
     async def delete(self, key: str) -> None:
@@ -79,5 +79,5 @@ class Storage(Protocol):
         ...
 
     async def url(self, key: str, *, seconds: int = 300) -> str | None:
-        """Give an address where a browser gets the file for so long; None means: answer `get`."""
+        """Return an address where a browser gets the file for so long; None means: answer `get`."""
         ...
