@@ -64,7 +64,7 @@ def local_database_name(url: str) -> str:
 
 
 def _is_local(host: str) -> bool:
-    """Return whether a host is a socket, a loopback address, or a name without dots, as in Docker."""
+    """Return whether a host is a socket, a loopback address, or a name without dots."""
     if host.startswith("/"):
         return True
     name = host.partition("]")[0].strip("[") if host.startswith("[") else host.partition(":")[0]
