@@ -124,16 +124,19 @@ def check_moves(root: Path) -> Iterator[str]:
     """Check that only a major version moves files: an update that crosses a move needs trust."""
     names = {rendered_path(path) for path in template_files(root)}
     for entry in load_config(root).get("_migrations") or []:
-        if set(entry) != {"version", "command"} or len(entry["command"]) != len(MOVE) + 2:
-            yield "copier.yml: write each of _migrations like the line in the comment above them"
+        paths = entry.get("command", [])[len(MOVE) :]
+        if set(entry) != {"version", "command"} or len(paths) not in (1, 2):
+            yield "copier.yml: write each of _migrations like the lines in the comment above them"
             continue
-        version, (*command, old, new) = entry["version"], entry["command"]
+        version, command, old = entry["version"], entry["command"][: len(MOVE)], paths[0]
         if not re.fullmatch(r"v[1-9]\d*\.0\.0", version):
             yield f"copier.yml: {old} moves in {version}, which is no major version"
         if command != MOVE:
             yield f"copier.yml: {old} is moved by {' '.join(command)}, not by {' '.join(MOVE)}"
-        if old in names or new not in names:
-            yield f"copier.yml: {old} moves to {new}, and the template has not moved it"
+        if old in names:
+            yield f"copier.yml: {old} moves, and the template still has it"
+        if not names.issuperset(paths[1:]):
+            yield f"copier.yml: {old} moves to {paths[1]}, which the template does not have"
 
 
 def check_defaults(root: Path) -> Iterator[str]:
@@ -214,8 +217,9 @@ def rendered_path(path: PurePath) -> str:
 
 
 def moved_files(root: Path) -> set[str]:
-    """Return the paths from which files have moved."""
-    return {entry["command"][-2] for entry in load_config(root).get("_migrations") or []}
+    """Return the paths from which files have moved, and those of removed files."""
+    moves = load_config(root).get("_migrations") or []
+    return {entry["command"][len(MOVE)] for entry in moves}
 
 
 CHECKS: Final[tuple[Check, ...]] = (

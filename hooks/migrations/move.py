@@ -2,7 +2,8 @@
 
 Copier runs it, by a line in `copier.yml`, in the project, after everything else of an update:
 `python move.py OLD NEW`, both paths as in a generated project. Copier by itself would delete OLD
-with all that the project had changed in it, and write NEW as it comes from the template.
+with all that the project had changed in it, and write NEW as it comes from the template. For a file
+that the template has removed, `python move.py OLD` keeps it if the project had changed it.
 
 A `git mv` before the update, as others do it, makes each change of the project a conflict, and each
 of the template's too: Copier then has nothing to merge from. Here git merges three files: OLD as it
@@ -41,6 +42,18 @@ def move(project: Path, old: str, new: str) -> None:
         own = Path(folder, "own")
         own.write_bytes(mine)
         _merge(own, last, target)
+
+
+def keep(project: Path, old: str) -> None:
+    """Put `old` back if the project had changed it, because the update has deleted it."""
+    mine = _committed(project, old)
+    with TemporaryDirectory() as folder:
+        last = _render_last(project, Path(folder, "last")) / old
+        if mine is None or not last.exists() or mine == last.read_bytes():
+            return
+    (project / old).parent.mkdir(parents=True, exist_ok=True)
+    (project / old).write_bytes(mine)
+    print(f"Kept {old}, which the template has removed, because you changed it.", file=sys.stderr)
 
 
 def _merge(own: Path, last: Path, target: Path) -> None:
@@ -84,4 +97,4 @@ def _render_last(project: Path, folder: Path) -> Path:
 
 
 if __name__ == "__main__":
-    move(Path.cwd(), *sys.argv[1:])
+    (move if len(sys.argv) > 2 else keep)(Path.cwd(), *sys.argv[1:])
