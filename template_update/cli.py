@@ -1,6 +1,9 @@
 """The command `template-update`."""
 
 import argparse
+import io
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -50,9 +53,13 @@ def main(arguments: list[str] | None = None) -> int:
     asked = parser().parse_args(arguments)
     # Ends as Ctrl-C does, so that the temporary work tree is removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # for a terminal that is not UTF-8
     request = Request(asked.to, asked.origin, dict(asked.data))
     try:
         project = Project.find(Path.cwd())
+        if asked.check:
+            _require_make()
         with prepared(project, request) as update:
             report = update.report.markdown()
             print(report, flush=True)
@@ -77,6 +84,11 @@ def main(arguments: list[str] | None = None) -> int:
     return 1
 
 
+def _require_make() -> None:
+    if not shutil.which("make"):
+        raise UpdateError("--check runs make, which is not installed: update without --check.")
+
+
 def _write(file: Path, report: str) -> None:
     try:
         file.write_text(report, encoding="utf-8")
@@ -85,19 +97,21 @@ def _write(file: Path, report: str) -> None:
 
 
 def _finish(update: Update, project: Project, *, check: bool) -> int:
-    update.keep()
     branch = update.branch
-    if update.has_conflicts:
+    where = "" if project.backend == project.folder else ", in backend/"
+    if update.has_conflicts or check:
         folder = update.move_beside_the_project()
+    update.keep()
+    if update.has_conflicts:
+        quoted = shlex.quote(str(folder))
         print(
             f"Conflicts are left. Resolve them in {folder}, where the branch {branch} is checked "
-            f"out:\n\n    cd {folder}\n    git status\n    # edit the files, then\n"
-            f"    git add --all\n    git commit\n\nThen go back to your own work tree:\n\n"
-            f'    git worktree remove "{folder}"\n{_steps(update)}'
+            f"out:\n\n    cd {quoted}\n    git status\n    # edit the files, then\n"
+            f"    git add --all\n    git commit\n\nThen go back to your own work tree{where}:\n\n"
+            f"    git worktree remove {quoted}\n{_steps(update)}"
         )
         return CONFLICTS
     if check:
-        folder = update.move_beside_the_project()
         if not _check(update):
             print(
                 f"The check failed. The update is in {folder}, where the branch {branch} is "
@@ -106,9 +120,9 @@ def _finish(update: Update, project: Project, *, check: bool) -> int:
             )
             return 1
         update.remove_work_tree()
-    where = "" if project.backend == project.folder else ", in backend/"
     print(
-        f"The update is on the branch {branch}. Your work tree has not changed. Take it{where}:\n\n"
+        f"The update is on the branch {branch}. Your work tree has not changed. "
+        f"To apply it, run{where}:\n\n"
         f"{_steps(update, checked=check)}"
     )
     return 0

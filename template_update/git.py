@@ -9,9 +9,12 @@ from typing import Final
 
 # Settings of the user that would change what a merge does, or run their programs.
 SETTINGS: Final = {
+    "color.ui": "false",
+    "column.ui": "never",
     "commit.gpgsign": "false",
     "core.hooksPath": os.devnull,
     "core.quotePath": "false",
+    "log.showSignature": "false",
     "merge.conflictStyle": "merge",
     "merge.directoryRenames": "true",
     "merge.renameLimit": "0",

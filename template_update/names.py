@@ -1,7 +1,7 @@
 """Names that an update takes from the project's own code."""
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -107,14 +107,23 @@ class Names:
         return attribute in defined or attribute in WILDCARDS or not WILDCARDS.isdisjoint(defined)
 
 
-def removed_members(before: Path, after: Path, package: Package) -> Mapping[str, str]:
+def removed_members(
+    before: Path, after: Path, package: Package, renamed: Iterable[str]
+) -> Mapping[str, str]:
     """Return the public methods and attributes that classes of a package have lost.
 
     Keys are their names, values `module.Class`; a name that some class still has is left out.
+    renamed: dotted names that the update renames. It may miss a use of a member, because it knows
+    the class of a value only by annotations.
     """
     old, new = _members(before / package.folder), _members(after / package.folder)
     still = {member for members in new.values() for member in members}
-    return {
+    found = {
+        name.rpartition(".")[2]: name.rpartition(".")[0].removeprefix(f"{package.name}.")
+        for name in renamed
+        if name.split(".")[-2][:1].isupper()
+    }
+    return {member: owner for member, owner in found.items() if member not in still} | {
         member: owner
         for owner, members in old.items()
         if owner in new

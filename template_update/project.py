@@ -11,8 +11,12 @@ from template_update.errors import UpdateError
 from template_update.git import GitError, Repository
 
 ANSWERS_FILE: Final = ".copier-answers.yml"
-# The files by which a choice is recognized, where an answer cannot change by being edited.
-PACKAGE_MANAGER_FILES: Final = {"pip": "requirements.txt", "poetry": "poetry.toml"}
+# Files, and tables of pyproject.toml, that only the projects of one package manager have.
+PACKAGE_MANAGER_FILES: Final = {
+    "uv": {"uv.lock", "[tool.uv]"},
+    "poetry": {"poetry.lock", "poetry.toml", "[tool.poetry]"},
+    "pip": {"requirements.lock", "requirements.txt"},
+}
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,12 @@ class Project:
                 "There are changes that are not committed: commit or stash them first. "
                 "`git status` lists them."
             )
-        found = [it for it in (start, *start.parents) if it == root or it.is_relative_to(root)]
+        if not repository.succeeds("var", "GIT_COMMITTER_IDENT"):
+            raise UpdateError(
+                "Git does not know who you are: set your name and address with git config "
+                "user.name NAME and git config user.email ADDRESS."
+            )
+        found = [it for it in (start, *start.parents) if it.is_relative_to(root)]
         for folder in found:
             if (folder / ANSWERS_FILE).is_file():
                 relative = "" if folder == root else folder.relative_to(root).as_posix() + "/"
@@ -93,11 +102,12 @@ class Project:
                 "docs/updating.md shows how to move the files."
             )
         answer = self.answers.get("package_manager", "uv")
-        present = [
-            name for name, file in PACKAGE_MANAGER_FILES.items() if self.backend + file in files
-        ]
-        if present != ([] if answer == "uv" else [answer]) and len(present) <= 1:
-            actual = present[0] if present else "uv"
+        pyproject = self.repository.blob("HEAD", f"{self.backend}pyproject.toml") or b""
+        names = {it.removeprefix(self.backend) for it in files if it.startswith(self.backend)}
+        names |= set(pyproject.decode("utf-8", "replace").split("\n"))
+        present = [name for name, own in PACKAGE_MANAGER_FILES.items() if own & names]
+        if present and answer not in present:
+            actual = present[0]
             raise UpdateError(
                 f"{ANSWERS_FILE} says package_manager: {answer}, but the project has the files of "
                 f"{actual}. Set the answer back to {actual}, commit that, and change it by an "
@@ -118,8 +128,8 @@ def _read_answers(file: Path) -> dict[str, Any]:
     ]
     if missing:
         raise UpdateError(
-            f"{ANSWERS_FILE} has no {missing[0]}: take the file back from the project's history, "
-            f"as `git log -- {ANSWERS_FILE}` shows it."
+            f"{ANSWERS_FILE} has no {missing[0]}: restore the file. "
+            f"`git log -- {ANSWERS_FILE}` lists its versions."
         )
     return {str(name): answer for name, answer in answers.items()}
 

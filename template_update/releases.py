@@ -46,8 +46,12 @@ def releases(root: Path) -> list[Release]:
     found: list[Release] = []
     newest = Version(UNRELEASED)
     for commit in repository.git(*log).splitlines():
-        version = version_in(repository.git("show", f"{commit}:pyproject.toml"))
-        if Version(version) > newest:
+        try:
+            version = version_in(repository.git("show", f"{commit}:pyproject.toml"))
+            is_newer = Version(version) > newest
+        except (tomllib.TOMLDecodeError, KeyError, InvalidVersion):
+            continue  # another repository's file, or one of an unfinished commit
+        if is_newer:
             found.append(Release(version, commit))
             newest = Version(version)
     return found

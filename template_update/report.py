@@ -33,7 +33,7 @@ class Report:
         parts += [
             _section(
                 "New questions",
-                "The update takes the default; another answer is given by `--data NAME=ANSWER`.",
+                "The update takes the default; to give another answer, use `--data NAME=ANSWER`.",
                 [
                     f"`{name}`: `{answer}` ({text})"
                     for name, (text, answer) in self.questions.items()

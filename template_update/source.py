@@ -35,14 +35,14 @@ class Source:
         try:
             url = url_of(address, project)
             Repository(project).git("clone", "--quiet", "--", url, str(folder))
-        except GitError as error:
+        except (GitError, RuntimeError) as error:  # the latter for the home of an unknown user
             reason = (str(error).splitlines() or ["git clone failed"])[-1]
             raise UpdateError(
                 f"The template cannot be read from {address} ({reason}). If it has moved, set "
                 f"{ANSWERS_SETTING} in .copier-answers.yml to its address, and commit that."
             ) from error
         clone = Repository(folder)
-        # Tags first: a mirror may lack some of them.
+        # A tag overrides the history. A mirror may lack some tags.
         found = {release.version: release for release in releases(folder)}
         found |= {release.version: release for release in tagged_releases(folder)}
         if not found:
@@ -119,7 +119,8 @@ def url_of(address: str, project: Path) -> str:
         if address.startswith(short):
             return long + address.removeprefix(short)
     address = address.removeprefix("git+")
-    # A relative folder is relative to the project. A URL has a scheme, or a host and a colon.
-    if not re.match(r"[\w+.-]+://|[^/\\]+@[^/\\]+:", address):
+    # A relative folder is relative to the project. A URL has a scheme, or a host and a colon; a
+    # single letter before the colon is a drive of Windows.
+    if not re.match(r"[\w+.-]+://|[^/\\:]{2,}:", address):
         return str(project / Path(address).expanduser())
     return address

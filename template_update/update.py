@@ -82,15 +82,27 @@ class Update:
         return bool(self.report.merged.conflicts)
 
     def keep(self) -> None:
-        """Keep the result as a branch. With conflicts, it is checked out and not committed."""
-        self._worktree.git("switch", "--quiet", "--create", self.branch)
+        """Keep the result as a branch. With conflicts, it is checked out and not committed.
+
+        The branch of an earlier update that has been merged is replaced.
+        """
         if not self.has_conflicts:
             self.commit_all(f"Update the template from {self.report.before} to {self.report.after}")
+        self._worktree.git("switch", "--quiet", "--force-create", self.branch)
 
     def move_beside_the_project(self) -> Path:
-        """Move the work tree to a lasting place beside the project, and return that."""
+        """Move the work tree to a lasting place beside the project, and return that place.
+
+        Raise `UpdateError` if the folder around the project cannot be written.
+        """
         target = conflict_folder(self._project, self.branch)
-        self._project.repository.git("worktree", "move", str(self._worktree.path), str(target))
+        try:
+            # Not git's own command, which cannot move to another file system.
+            shutil.move(self._worktree.path, target)
+        except OSError as error:
+            shutil.rmtree(target, ignore_errors=True)
+            raise UpdateError(f"{target} cannot be written: {error.strerror or error}.") from error
+        self._project.repository.git("worktree", "repair", str(target))
         self._worktree = Repository(target)
         return target
 
@@ -133,7 +145,8 @@ def find_versions(project: Project, source: Source, request: Request) -> Version
             raise UpdateError(f"The project has {source.name(before)}, which is newer than {new}.")
         after = before
     if before == after and not request.data:
-        raise UpToDate(f"The project has the newest version, {source.name(before)}.")
+        which = "that version" if request.to else "the newest version"
+        raise UpToDate(f"The project has {which}, {source.name(before)}.")
     unknown = request.data.keys() - source.config(after).keys()
     if unknown:
         raise UpdateError(f"Version {new} has no question {', '.join(sorted(unknown))}.")
@@ -150,13 +163,23 @@ def check_branch(project: Project, branch: str) -> None:
     folder = conflict_folder(project, branch)
     if folder.exists():
         raise UpdateError(
-            f"An earlier update is in {folder}: finish it there, or give it up with "
+            f"An earlier update is in {folder}: finish it there, or discard it with "
             f'git worktree remove --force "{folder}" && git branch -D {branch}'
         )
-    if project.repository.succeeds("rev-parse", "--verify", "--quiet", f"refs/heads/{branch}"):
+    repository = project.repository
+    if repository.git("branch", "--show-current") == branch:
+        raise UpdateError(f"You are on the branch {branch}: switch to your own branch first.")
+    parent = branch.partition("/")[0]
+    if repository.succeeds("rev-parse", "--verify", "--quiet", f"refs/heads/{parent}"):
+        raise UpdateError(
+            f"The branch {parent} is in the way of a branch {branch}: rename it with "
+            f"git branch -m {parent} NEW-NAME"
+        )
+    exists = repository.succeeds("rev-parse", "--verify", "--quiet", f"refs/heads/{branch}")
+    if exists and not repository.succeeds("merge-base", "--is-ancestor", branch, "HEAD"):
         raise UpdateError(
             f"The branch {branch} of an earlier update exists: merge it with git merge {branch}, "
-            f"or give it up with git branch -D {branch}"
+            f"or discard it with git branch -D {branch}"
         )
 
 
@@ -250,8 +273,10 @@ class _Merge:
         renamed: set[Path] = set()
         source, versions = self.source, self.versions
         moved = self.moved
+        self.renamed: list[str] = []
         for release in between(source.version(versions.before), source.version(versions.after)):
             release = release.in_package(self.package.name)
+            self.renamed += release.names
             renames = release.following(moved)
             moved = release.modules_after(moved)
             codemods.apply(renames, self.old, self.package)
@@ -263,7 +288,7 @@ class _Merge:
         Formatter.of(self.backend).format(self.backend, python)
         if self.worktree.git("status", "--porcelain"):
             self.worktree.git("add", "--all")
-            message = f"Take the names of the template {self.report.after}"
+            message = f"Rename what the template {self.report.after} has renamed"
             self.worktree.git("commit", "--quiet", "--no-verify", "--message", message)
 
     def _merge(self) -> None:
@@ -284,7 +309,8 @@ class _Merge:
         """Fill in what only the merged result shows."""
         report, worktree = self.report, self.worktree
         report.upgrading = _upgrading(self.source, self.versions)
-        report.files = worktree.git("diff", "--stat=100", "HEAD").splitlines()
+        stat = worktree.raw("diff", "--stat=100", "HEAD").decode("utf-8", "surrogateescape")
+        report.files = stat.splitlines()
         touched = worktree.names("diff", "--name-only", "--no-renames", self.base, self.changed)
         report.moved = {
             old: new for old, new in self.moved_files if old in touched or new in touched
@@ -292,7 +318,7 @@ class _Merge:
         missing = Names(self.backend, self.package).missing()
         report.missing = sorted((it for it in missing if it.place not in names_before), key=str)
         own = worktree.names("diff", "--name-only", self.base, self.start)
-        members = removed_members(self.old, self.new, self.package)
+        members = removed_members(self.old, self.new, self.package, self.renamed)
         report.members = uses_of_members(self.backend, _below(own, self.project.backend), members)
 
 

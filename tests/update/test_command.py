@@ -1,6 +1,7 @@
 """The command `template-update`: what it refuses, what it leaves behind, and what it says."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -205,7 +206,91 @@ def test_branch_of_an_earlier_update_is_not_replaced(project_from: ProjectFrom) 
     template_update(project, TO)
 
 
+def test_merged_branch_of_an_earlier_update_is_replaced(project_from: ProjectFrom) -> None:
+    project = project_from(PREVIOUS, ANSWERS)
+    template_update(project, TO)
+    git(project, "merge", "--quiet", BRANCH)
+    template_update(project, TO, "--data=deploy_target=docker")
+    git(project, "merge", "--quiet", BRANCH)
+    assert (project / "compose.production.yml").exists()
+
+
+def test_conflict_is_left_beside_the_project_from_another_file_system(
+    disagreeing: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", "/dev/shm")  # noqa: S108
+    template_update(disagreeing, TO, exit_code=3)
+    second = disagreeing.with_name(f"{disagreeing.name}-{BRANCH.replace('/', '-')}")
+    unmerged = git(second, "diff", "--name-only", "--diff-filter=U").split()
+    assert unmerged == [".github/workflows/ci.yml"]
+    git(disagreeing, "worktree", "remove", "--force", str(second))
+
+
+def test_settings_of_git_change_nothing(
+    project_from: ProjectFrom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = project_from("v0.1.0", ANSWERS)
+    settings = {"color.ui": "always", "column.ui": "always", "log.showSignature": "true"}
+    count = int(os.environ["GIT_CONFIG_COUNT"])
+    monkeypatch.setenv("GIT_CONFIG_COUNT", str(count + len(settings)))
+    for number, (name, value) in enumerate(settings.items(), count):
+        monkeypatch.setenv(f"GIT_CONFIG_KEY_{number}", name)
+        monkeypatch.setenv(f"GIT_CONFIG_VALUE_{number}", value)
+    said = template_update(project, "--to=0.2.0", "--preview")
+    assert said.startswith("# Update of the template from 0.1.0 to 0.2.0\n")
+    assert "\x1b" not in said
+
+
+def test_report_can_be_printed_in_any_encoding(
+    project_from: ProjectFrom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    template_update(project_from("v0.1.0", ANSWERS), "--to=0.2.0", "--preview")
+
+
 # Refusals
+
+
+def test_unknown_author_is_refused(
+    project_from: ProjectFrom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = project_from(PREVIOUS, ANSWERS)
+    git(project, "config", "user.useConfigOnly", "true")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "0")
+    for who in ("AUTHOR", "COMMITTER"):
+        monkeypatch.delenv(f"GIT_{who}_NAME", raising=False)
+        monkeypatch.delenv(f"GIT_{who}_EMAIL", raising=False)
+    assert "git config user.name NAME" in refused(project, TO)
+
+
+def test_branch_in_the_way_is_named(project_from: ProjectFrom) -> None:
+    project = project_from(PREVIOUS, ANSWERS)
+    git(project, "branch", "template")
+    assert "git branch -m template NEW-NAME" in refused(project, TO)
+    git(project, "branch", "-D", "template")
+    git(project, "switch", "--quiet", "--create", BRANCH)
+    assert "switch to your own branch" in refused(project, TO)
+
+
+def test_check_without_make_is_refused(
+    project_from: ProjectFrom, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = project_from(PREVIOUS, ANSWERS)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/git").symlink_to(shutil.which("git") or "")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    said = template_update(project, TO, "--check", exit_code=1)
+    assert "--check runs make, which is not installed" in said
+
+
+def test_files_for_another_package_manager_are_no_reason_to_refuse(
+    project_from: ProjectFrom,
+) -> None:
+    project = project_from(PREVIOUS, ANSWERS)
+    (project / "requirements.txt").write_text("# exported by uv\n")
+    commit(project, "An export")
+    template_update(project, TO, "--preview")
 
 
 def test_changes_that_are_not_committed_are_refused(project_from: ProjectFrom) -> None:
