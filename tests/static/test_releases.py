@@ -49,7 +49,9 @@ def test_file_that_is_gone_without_a_move_is_found(repository: Path) -> None:
     assert lost_files(repository, newest) == set()
     (repository / TEMPLATE / "a.txt.jinja").rename(repository / TEMPLATE / "b.txt.jinja")
     assert lost_files(repository, newest) == {"a.txt"}
-    (repository / "copier.yml").write_text("_migrations: [{command: [move, a.txt, b.txt]}]\n")
+    (repository / "copier.yml").write_text(
+        "_migrations: [{command: [python, move, a.txt, b.txt]}]\n"
+    )
     assert lost_files(repository, newest) == set()
 
 

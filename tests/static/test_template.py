@@ -157,10 +157,11 @@ def test_faulty_question_is_found(copy: Path, addition: str, fault: str) -> None
     [
         (("v2.0.0", "v2.1.0"), "no major version"),
         (("move.py", "copy.py"), "not by {{ _copier_python }}"),
-        (("app/main.py", "app/other.py"), "the template has not moved it"),
-        (("{{ backend_dir }}/app/main.py", "app/main.py"), "the template has not moved it"),
-        (("app/old.py", "app/main.py"), "the template has not moved it"),
-        (('"{{ backend_dir }}/app/old.py", ', ""), "write each of _migrations like"),
+        (("app/main.py", "app/other.py"), "which the template does not have"),
+        (("{{ backend_dir }}/app/main.py", "app/main.py"), "which the template does not have"),
+        (("app/old.py", "app/main.py"), "the template still has it"),
+        (('"{{ backend_dir }}/app/old.py", ', ""), "the template still has it"),
+        ((', "{{ backend_dir }}/app/old.py", "{{ backend_dir }}/app/main.py"', ""), "write each"),
     ],
 )
 def test_faulty_move_is_found(copy: Path, change: tuple[str, str], fault: str) -> None:

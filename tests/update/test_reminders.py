@@ -41,7 +41,13 @@ def test_left_over_conflict_is_refused_by_hooks_and_workflow(
     # A line of which the template brings another version, too.
     replace(backend(project) / "app/main.py", r"\A.*\n", '"""Ours."""\n')
     commit(project, "Our line")
-    update = ["update", "--defaults", f"--vcs-ref={history.current}", f"--conflict={how}"]
+    update = [
+        "update",
+        "--defaults",
+        "--trust",
+        f"--vcs-ref={history.current}",
+        f"--conflict={how}",
+    ]
     run([*COPIER, *update], project)
     git(project, "add", "--all")
 

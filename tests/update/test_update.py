@@ -234,7 +234,7 @@ def test_layout_does_not_change_by_an_update(
     version = history.current if origin == "current" else origin
     project = project_from(version, {**ANSWERS, "repo_layout": layout})
     before = files(project)
-    command = [*COPIER, "update", "--defaults", f"--vcs-ref={history.current}"]
+    command = [*COPIER, "update", "--defaults", "--trust", f"--vcs-ref={history.current}"]
     said = run([*command, f"--data=repo_layout={other}"], project, exit_code=1)
     assert "Validation error for question 'repo_layout'" in said
     assert files(project) == before
@@ -252,8 +252,7 @@ def test_update_of_uncommitted_work_is_refused(history: History, project_from: P
     project = project_from(PREVIOUS, ANSWERS)
     replace(project / "README.md", r"\Z", "Not committed.\n")
     before = files(project)
-    said = run(
-        [*COPIER, "update", "--defaults", f"--vcs-ref={history.current}"], project, exit_code=1
-    )
+    command = [*COPIER, "update", "--defaults", "--trust", f"--vcs-ref={history.current}"]
+    said = run(command, project, exit_code=1)
     assert "dirty" in said
     assert files(project) == before
