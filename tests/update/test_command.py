@@ -160,7 +160,7 @@ def test_preview_tells_everything_and_changes_nothing(project_from: ProjectFrom)
     assert state(project) == before
     assert "## Upgrading to 0.2.0" in said
     assert "mark them as `slow`" in said
-    assert "`app/own.py:1: app.services.sessions.grant.add_token`" in said
+    assert "`app/own.py:1: app.services.sessions.creation.add_token`" in said
     assert "- `docs/operations.md`" in said.partition("you deleted")[2]
     assert "`app/core/logging.py` to `app/core/logs.py`" in said
     assert "## Migration" in said
