@@ -14,7 +14,8 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 class Module:
     """A module, or a file that is none, such as a script.
 
-    names: what its top-level names refer to, as dotted names.
+    names: what its top-level names refer to, as dotted names. kept: those that an import binds
+    with `as`, which stay as they are.
     """
 
     name: str
@@ -23,6 +24,7 @@ class Module:
     tree: ast.Module
     is_package: bool
     names: dict[str, str] = field(default_factory=dict)
+    kept: set[str] = field(default_factory=set)
 
     def origin(self, node: ast.ImportFrom) -> str:
         """Return the absolute name of the module that `from … import` names."""
@@ -55,12 +57,19 @@ class Code:
         self.classes: dict[str, Class] = {}
         self._class_names: set[str] = set()
         self.functions: dict[str, str | None] = {}
+        self.variables: dict[str, str | None] = {}
         self.aliases: dict[str, str] = {}
         self._defined: dict[str, set[str]] = {}
         for module in self.modules:
             self._bind(module)
         for module in self.modules:
             self._describe(module)
+        for module in self.modules:
+            self._describe_variables(module)
+
+    def module(self, name: str) -> Module | None:
+        """Return a module of the project by its dotted name; None if there is none."""
+        return self._by_name.get(name)
 
     def file_of(self, name: str) -> Path | None:
         """Return the file of a module, or the folder of a package; None if there is none."""
@@ -98,20 +107,35 @@ class Code:
             name = bound
         return name
 
+    def resolve(self, module: Module, node: ast.expr) -> str | None:
+        """Return what a chain of names in a module refers to."""
+        root, *parts = (dotted(node) or "").split(".")
+        full = module.names.get(root)
+        if full is None:
+            return None
+        full = self.target(full)
+        for part in parts:
+            full = self.target(f"{full}.{part}")
+        return full
+
     def attribute(self, owner: str, name: str) -> tuple[str, str | None] | None:
         """Return the class that defines an attribute of a class, and the attribute's type."""
+        for current in self.hierarchy(owner):
+            attributes = self.classes[current].attributes
+            if name in attributes:
+                return current, attributes[name]
+        return None
+
+    def hierarchy(self, owner: str) -> Iterator[str]:
+        """Yield a class of the project and those that it inherits from, the nearest first."""
         seen = set()
         waiting = [owner]
         while waiting:
             current = self.target(waiting.pop(0))
-            found = self.classes.get(current)
-            if found is None or current in seen:
-                continue
-            if name in found.attributes:
-                return current, found.attributes[name]
-            seen.add(current)
-            waiting += found.bases
-        return None
+            if current in self.classes and current not in seen:
+                yield current
+                seen.add(current)
+                waiting += self.classes[current].bases
 
     def annotation(self, module: Module, node: ast.expr | None) -> str | None:
         """Return the class that an annotation names: also `X | None`, `Annotated[X, …]`, `"X"`."""
@@ -130,20 +154,15 @@ class Code:
                 first = inner.elts[0] if isinstance(inner, ast.Tuple) else inner
                 return self.annotation(module, first)
             return None
-        text = dotted(node) if node is not None else None
-        if text is None:
-            return None
-        root, _, rest = text.partition(".")
-        bound = module.names.get(root)
-        if bound is None:
-            return None
-        full = self.target(f"{bound}.{rest}" if rest else bound)
-        return self.aliases.get(full, full)
+        full = self.resolve(module, node) if node else None
+        return self.aliases.get(full, full) if full else None
 
     def _load(self) -> Iterator[Module]:
         for file in sorted(self._backend.rglob("*.py")):
             relative = file.relative_to(self._backend)
             if any(part.startswith(".") or part == "node_modules" for part in relative.parts):
+                continue
+            if not is_inside(file, self._backend):
                 continue
             try:
                 source = file.read_bytes().decode("utf-8")
@@ -159,8 +178,12 @@ class Code:
         for node in ast.walk(module.tree):
             if isinstance(node, ast.Import):
                 module.names |= imported(node)
+                module.kept |= {it.asname for it in node.names if it.asname}
             elif isinstance(node, ast.ImportFrom):
                 module.names |= imported_from(module, node)
+                module.kept |= {
+                    it.asname for it in node.names if it.asname and it.asname != it.name
+                }
         for statement in module.tree.body:
             for name in bound_names(statement):
                 module.names[name] = f"{module.name}.{name}"
@@ -182,6 +205,19 @@ class Code:
                 target = self.annotation(module, node.value)
                 if target and isinstance(node.value, ast.Subscript):
                     self.aliases[f"{module.name}.{node.targets[0].id}"] = target
+
+    def _describe_variables(self, module: Module) -> None:
+        for node in module.tree.body:
+            if isinstance(node, ast.AnnAssign):
+                target: ast.expr = node.target
+                kind = self.annotation(module, node.annotation)
+            elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
+                target, called = node.targets[0], self.annotation(module, node.value.func) or ""
+                kind = called if called in self.classes else self.functions.get(called)
+            else:
+                continue
+            if isinstance(target, ast.Name):
+                self.variables[f"{module.name}.{target.id}"] = kind
 
     def _describe_class(self, module: Module, node: ast.ClassDef) -> None:
         full = f"{module.name}.{node.name}"
@@ -220,6 +256,12 @@ class Code:
             if isinstance(target, ast.Attribute) and dotted(target.value) == "self":
                 found[target.attr] = kind
         return found
+
+
+def is_inside(file: Path, folder: Path) -> bool:
+    """Return whether a file lies in a folder itself, and not behind a symbolic link."""
+    depth = len(file.relative_to(folder).parts)
+    return not any(it.is_symlink() for it in [file, *file.parents][:depth])
 
 
 def dotted(node: ast.expr) -> str | None:

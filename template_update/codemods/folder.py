@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from template_update.codemods.code import Code
+from template_update.codemods.code import Code, is_inside
 from template_update.codemods.python import rewrite
 from template_update.codemods.registry import Renames
 from template_update.package import Package
@@ -42,7 +42,7 @@ def apply(renames: Renames, backend: Path, package: Package) -> list[Path]:
             moves.append((source, target.with_suffix("") if source.is_dir() else target))
     result = set(changed)
     for before, after in moves:
-        if not before.exists() or after.exists():
+        if not before.exists() or after.exists() or not is_inside(before, backend):
             continue
         after.parent.mkdir(parents=True, exist_ok=True)
         before.rename(after)
@@ -88,7 +88,9 @@ def _pattern(names: Mapping[str, str]) -> Replacement:
 def _texts(backend: Path) -> list[Path]:
     files = []
     for file in sorted(backend.rglob("*")):
-        if SKIPPED.isdisjoint(file.relative_to(backend).parts) and file.is_file():
+        if not SKIPPED.isdisjoint(file.relative_to(backend).parts):
+            continue
+        if file.is_file() and is_inside(file, backend):
             try:
                 _read(file)
             except UnicodeDecodeError:

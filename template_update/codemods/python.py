@@ -1,8 +1,10 @@
 """Renames in one module, as edits of its text at the places that its syntax tree names."""
 
 import ast
+import io
 import re
-from collections.abc import Iterator
+import tokenize
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -20,6 +22,15 @@ from template_update.codemods.registry import Renames
 
 # Functions that take an object and the name of one of its attributes.
 BY_NAME: Final = {"getattr", "setattr", "hasattr", "delattr", "object"}
+IMPORTED_MODULE: Final = re.compile(rb"from[\s\\]*(?P<name>[^#]+?)[\s\\]*\bimport\b")
+# What is before a statement that begins its line. After a backslash it would not.
+LINE_START: Final = re.compile(rb"(?:\A|(?<![\\\r])\r?\n)(?P<indent>[ \t\f]*)\Z")
+DEFINITION: Final = re.compile(rb"(?:async\s+)?(?:def|class)\s+")
+COMMENT: Final = re.compile(rb"[ \t]*#[^\r\n]*")
+
+# The comments in an import, by the name that they are at, and whether they are beside it or above.
+# Those beside the beginning are at no name.
+Comments = dict[tuple[ast.alias | None, bool], list[str]]
 
 
 @dataclass
@@ -52,54 +63,97 @@ class _Rewriter(ast.NodeVisitor):
         self._code = code
         self._renames = renames
         self._edits: dict[tuple[int, int], str] = {}
-        self._imports: set[tuple[str, str]] = set()
+        self._imports: set[str] = set()
         self._scopes: list[Scope] = []
         self._class: str | None = None
+        self._text = module.source.encode()
+        self._newline = "\r\n" if b"\r\n" in self._text else "\n"
         self._lines = [0]
-        for line in module.source.encode().splitlines(keepends=True):
+        for line in self._text.splitlines(keepends=True):
             self._lines.append(self._lines[-1] + len(line))
         self._members = {old.rpartition(".")[2] for old in renames.names if self._is_member(old)}
-        # Names that cannot be taken in this module, because something of its own has them.
-        self._taken = {name for name, full in module.names.items() if self._new_name(full) == full}
+        # By module and name, what the module calls it now.
+        self._bindings: dict[tuple[str, str], str] = {}
 
     def result(self) -> str:
-        """Return the text with all edits."""
-        text = self._module.source.encode()
+        """Return the text with all edits, or as it was if they would break it."""
+        text = self._text
         for (start, end), new in sorted(self._edits.items(), reverse=True):
             text = text[:start] + new.encode() + text[end:]
-        result = text.decode()
-        for origin, name in sorted(self._imports):
-            result = _add_import(result, f"from {origin} import {name}\n")
+        try:
+            result = text.decode()
+            for line in sorted(self._imports):
+                result = _add_import(result, line + self._newline.rstrip("\n"))
+            ast.parse(result)
+        except (SyntaxError, ValueError):
+            return self._module.source
         return result
 
     # Imports
 
     def visit_Import(self, node: ast.Import) -> None:
         for alias in node.names:
-            new = self._new_module(alias.name)
-            if new != alias.name:
-                self._replace(alias, new + (f" as {alias.asname}" if alias.asname else ""))
+            self._edit(alias, alias.name, self._new_module(alias.name))
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
         origin = self._module.origin(node)
-        groups: dict[str, list[str]] = {}
-        changed = False
+        groups: dict[str, dict[ast.alias, str]] = {}
         for alias in node.names:
-            full = f"{origin}.{alias.name}"
-            new_origin, name = self._new_module(origin), alias.name
-            if full in self._renames.names:
-                new_origin, _, name = self._renames.names[full].rpartition(".")
-            elif (new := self._new_name(full)) != full:  # through a module that imports it
-                name = new.rpartition(".")[2]
-            changed |= (new_origin, name) != (origin, alias.name)
-            bound = alias.asname or (alias.name if self._collides(alias.name, name) else name)
-            groups.setdefault(new_origin, []).append(
-                name if bound == name else f"{name} as {bound}"
-            )
-        if changed:
-            indent = " " * node.col_offset
-            lines = [f"from {it} import {', '.join(names)}" for it, names in groups.items()]
-            self._replace(node, f"\n{indent}".join(lines))
+            new_origin, name = self._new_import(origin, alias.name)
+            own = alias.asname in (None, alias.name)
+            bound = self._binding(self._module, alias.name) if own else alias.asname
+            new = name if bound == name != alias.asname else f"{name} as {bound}"
+            groups.setdefault(new_origin, {})[alias] = new
+        if len(groups) > 1:
+            self._split_import(node, groups)
+            return
+        for new_origin, names in groups.items():
+            if new_origin != origin:
+                self._rename_origin(node, new_origin)
+            for alias, new in names.items():
+                self._rename_alias(alias, new)
+
+    def _new_import(self, origin: str, name: str) -> tuple[str, str]:
+        """Return from which module a name is imported now, and what it is called there."""
+        full = f"{origin}.{name}"
+        if full in self._renames.names:
+            new_origin, _, new = self._renames.names[full].rpartition(".")
+            return new_origin, new
+        module = self._code.module(origin)
+        return self._new_module(origin), self._binding(module, name) if module else name
+
+    def _rename_alias(self, alias: ast.alias, new: str) -> None:
+        if alias.asname is None:
+            self._edit(alias, alias.name, new)
+        elif " as " in new:
+            self._edit(alias, alias.name, new.partition(" ")[0])
+        else:
+            self._edits[self._offset(alias.lineno, alias.col_offset), self._end(alias)] = new
+
+    def _rename_origin(self, node: ast.ImportFrom, new: str) -> None:
+        start = self._offset(node.lineno, node.col_offset)
+        match = IMPORTED_MODULE.match(self._text, start)
+        if match:
+            begin, end = match.span("name")
+            # `from.x import y` needs a space for an absolute name.
+            self._edits[begin, end] = new if begin > start + len("from") else f" {new}"
+
+    def _split_import(
+        self, node: ast.ImportFrom, groups: Mapping[str, Mapping[ast.alias, str]]
+    ) -> None:
+        """Replace an import by one for each module that its names are in now."""
+        start, end = self._offset(node.lineno, node.col_offset), self._end(node)
+        begins_line = LINE_START.search(self._text[:start])
+        indent = begins_line["indent"].decode() if begins_line else ""
+        newline = f"{self._newline}{indent}"
+        comments = _comments(node, self._text[start:end].decode())
+        statements = [
+            _import_statement(origin, names, comments, newline) for origin, names in groups.items()
+        ]
+        # A comment behind the statement may be for a linter, about each of its names.
+        behind = COMMENT.match(self._text, end)
+        separator = f"{behind[0].decode() if behind else ''}{newline}" if begins_line else "; "
+        self._edits[start, end] = separator.join(statements)
 
     # Definitions
 
@@ -132,21 +186,20 @@ class _Rewriter(ast.NodeVisitor):
             *filter(None, node.args.kw_defaults),
         ]:
             self.visit(outer)
+        # Outside of the function's scope: in `session: session.Session` only one is the parameter.
+        for annotation in [*(it.annotation for it in arguments(node)), node.returns]:
+            if annotation:
+                self._visit_annotation(annotation)
         owner = self._class if not self._scopes else None
         scope = Scope(owner, full)
         self._scopes.append(scope)
-        parameters = self._parameters(full, owner)
+        parameters = self._parameters(full)
         for argument in arguments(node):
             kind = self._code.annotation(self._module, argument.annotation)
             scope.variables[argument.arg] = kind
-            if argument.annotation:
-                self._visit_annotation(argument.annotation)
-            if argument.arg in parameters:
-                self._edit(argument, len(argument.arg.encode()), parameters[argument.arg])
+            self._edit(argument, argument.arg, parameters.get(argument.arg, argument.arg))
         if owner and node.args.args and not _is_static(node):
             scope.variables[node.args.args[0].arg] = owner
-        if node.returns:
-            self._visit_annotation(node.returns)
         self._collect(node, scope)
         outer_class, self._class = self._class, None
         for statement in node.body:
@@ -164,93 +217,105 @@ class _Rewriter(ast.NodeVisitor):
         if any(isinstance(it, ast.Name) and it.id == "__all__" for it in node.targets):
             for element in getattr(node.value, "elts", []):
                 if isinstance(element, ast.Constant) and isinstance(element.value, str):
-                    self._rename_string(element, self._module.names.get(element.value, ""))
+                    self._rename_text(element, self._binding(self._module, element.value))
         self.generic_visit(node)
 
     # Uses
 
     def visit_Name(self, node: ast.Name) -> None:
         for scope in reversed(self._scopes):
-            parameters = self._parameters(scope.function, scope.owner)
             if node.id in scope.variables:
-                if node.id in parameters:
-                    self._edit(node, len(node.id.encode()), parameters[node.id])
+                new = self._parameters(scope.function).get(node.id, node.id)
+                self._edit(node, node.id, new)
                 return
-        full = self._module.names.get(node.id)
         if self._class and isinstance(node.ctx, ast.Store):
-            full = f"{self._class}.{node.id}"
-        if full is None:
-            return
-        new = self._new_name(full).rpartition(".")[2]
-        if node.id == full.rpartition(".")[2] and not self._collides(node.id, new):
-            self._edit(node, len(node.id.encode()), new)
+            self._edit(node, node.id, self._new_member(self._class, node.id))
+        else:
+            self._edit(node, node.id, self._binding(self._module, node.id))
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
-        full = self._reference(node)
-        if full is not None and self._code.is_module(full.rpartition(".")[0]):
-            module = full.rpartition(".")[0]
-            new_module, _, new = self._new_name(full).rpartition(".")
-            if self._code.is_module(full):
-                self._rename_module_expression(node, full)
-                return
-            if self._new_name(full) != full and new_module != self._new_module(module):
-                self._replace(node, new)
-                self._imports.add((new_module, new))
-                return
-            self._rename_attribute(node, new)
-            self.visit(node.value)
+        owner = self._reference(node.value)
+        module = self._code.module(owner) if owner else None
+        if module:
+            self._visit_name_in_module(node, module)
             return
         if node.attr in self._members:
-            owner = full.rpartition(".")[0] if full else None
-            owner = owner if owner in self._code.classes else self._type(node.value)
+            owner = owner if owner in self._code.classes else self._owner(node)
             self._rename_attribute(node, self._new_member(owner, node.attr))
         self.visit(node.value)
+
+    def _visit_name_in_module(self, node: ast.Attribute, module: Module) -> None:
+        own = f"{module.name}.{node.attr}"
+        origin, _, new = self._renames.names.get(own, own).rpartition(".")
+        full = self._code.target(own)
+        if self._code.is_module(full):
+            self._rename_module_expression(node, full)
+        elif own in self._renames.names and origin != self._new_module(module.name):
+            self._import_instead(node, origin, new)
+        else:
+            self._rename_attribute(node, self._binding(module, node.attr))
+            self.visit(node.value)
+
+    def _import_instead(self, node: ast.Attribute, origin: str, name: str) -> None:
+        """Use a name by an import of its own, as its module no longer has it."""
+        full = f"{origin}.{name}"
+        free = self._new_name(self._module.names.get(name, full)) == full
+        own = name if free else f"{origin.rpartition('.')[2]}_{name}"
+        self._edit(node, dotted(node) or "", own)
+        self._imports.add(f"from {origin} import {name if free else f'{name} as {own}'}")
 
     def visit_Call(self, node: ast.Call) -> None:
         function = self._called(node.func)
         for keyword in node.keywords:
             if keyword.arg is None or function is None:
                 continue
-            new = self._parameters(function, None).get(keyword.arg, keyword.arg)
+            new = self._parameters(function).get(keyword.arg, keyword.arg)
             if function in self._code.classes:
                 new = self._new_member(function, keyword.arg, default=new)
-            self._edit(keyword, len(keyword.arg.encode()), new)
+            self._edit(keyword, keyword.arg, new)
         name = (dotted(node.func) or "").rpartition(".")[2]
         if name in BY_NAME and len(node.args) > 1:
             self._rename_named_attribute(node.args[0], node.args[1])
+        if name == "cast" and node.args and isinstance(node.args[0], ast.Constant):
+            self._visit_annotation(node.args[0])
         self.generic_visit(node)
 
     def _visit_annotation(self, node: ast.expr) -> None:
-        for inner in ast.walk(node):
-            if isinstance(inner, ast.Constant) and isinstance(inner.value, str):
-                self._rename_string(inner, self._module.names.get(inner.value, ""))
+        for text in _quoted(node):
+            self._visit_quoted(text)
         self.visit(node)
+
+    def _visit_quoted(self, node: ast.Constant) -> None:
+        """Rename inside an annotation in quotes, by places that count from its first character."""
+        if not self._is_plain(node):
+            return
+        try:
+            inner = ast.parse(str(node.value), mode="eval")
+        except SyntaxError:
+            return
+        outer, self._lines = self._lines, [self._offset(node.lineno, node.col_offset) + 1]
+        self._visit_annotation(inner.body)
+        self._lines = outer
 
     def _rename_named_attribute(self, subject: ast.expr, name: ast.expr) -> None:
         if not isinstance(name, ast.Constant) or not isinstance(name.value, str):
             return
         full = self._reference(subject)
-        if full and self._code.is_module(full):
-            self._rename_string(name, f"{full}.{name.value}")
+        module = self._code.module(full) if full else None
+        if module:
+            self._rename_text(name, self._binding(module, name.value))
             return
         owner = full if full in self._code.classes else self._type(subject)
-        self._rename_text(name, name.value, self._new_member(owner, name.value))
+        self._rename_text(name, self._new_member(owner, name.value))
 
     # What expressions are
 
     def _reference(self, node: ast.expr) -> str | None:
         """Return the module, class, function or member that a chain of names refers to."""
-        text = dotted(node)
-        if text is None:
-            return None
-        root, _, rest = text.partition(".")
+        root = (dotted(node) or "").partition(".")[0]
         if any(root in scope.variables for scope in self._scopes):
             return None
-        name = self._module.names.get(root)
-        if name is None:
-            return None
-        full = f"{name}.{rest}" if rest else name
-        return self._code.target(full) if not self._code.is_module(full) else full
+        return self._code.resolve(self._module, node)
 
     def _type(self, node: ast.expr) -> str | None:
         """Return the class of an expression's value, or None if it is not known."""
@@ -260,9 +325,11 @@ class _Rewriter(ast.NodeVisitor):
             for scope in reversed(self._scopes):
                 if node.id in scope.variables:
                     return scope.variables[node.id]
-            return None
+        full = self._reference(node)
+        if full in self._code.variables:
+            return self._code.variables[full]
         if isinstance(node, ast.Attribute):
-            owner = self._type(node.value)
+            owner = self._owner(node)
             found = self._code.attribute(owner, node.attr) if owner else None
             return found[1] if found else None
         if isinstance(node, ast.Call):
@@ -275,15 +342,20 @@ class _Rewriter(ast.NodeVisitor):
     def _called(self, node: ast.expr) -> str | None:
         """Return the dotted name of the function, method or class that is called."""
         full = self._reference(node)
-        if full is not None:
-            owner, _, name = full.rpartition(".")
-            found = self._code.attribute(owner, name) if owner in self._code.classes else None
-            return f"{found[0]}.{name}" if found else full
-        if isinstance(node, ast.Attribute):
-            owner_type = self._type(node.value)
-            found = self._code.attribute(owner_type, node.attr) if owner_type else None
-            return f"{found[0]}.{node.attr}" if found else None
-        return None
+        owner = full.rpartition(".")[0] if full else None
+        if not isinstance(node, ast.Attribute):
+            return full
+        owner = owner if owner in self._code.classes else self._owner(node)
+        found = self._code.attribute(owner, node.attr) if owner else None
+        return f"{found[0]}.{node.attr}" if found else full
+
+    def _owner(self, node: ast.Attribute) -> str | None:
+        """Return the class of what an attribute is taken from."""
+        if not _is_super(node.value):
+            return self._type(node.value)
+        own = next((it.owner for it in reversed(self._scopes) if it.owner), None)
+        bases = self._code.classes[own].bases if own in self._code.classes else []
+        return next((it for it in bases if self._code.attribute(it, node.attr)), None)
 
     def _collect(self, node: Function, scope: Scope) -> None:
         """Note what the variables of a function are."""
@@ -325,69 +397,94 @@ class _Rewriter(ast.NodeVisitor):
         return name
 
     def _new_member(self, owner: str | None, name: str, default: str | None = None) -> str:
-        """Return the new name of an attribute of a class, which may inherit it."""
-        found = self._code.attribute(owner, name) if owner else None
-        full = f"{found[0] if found else owner}.{name}"
-        new = self._renames.names.get(full)
-        return new.rpartition(".")[2] if new else default or name
+        """Return the new name of an attribute of a class, which may inherit or override it."""
+        for current in self._code.hierarchy(owner) if owner else ():
+            if new := self._renames.names.get(f"{current}.{name}"):
+                return new.rpartition(".")[2]
+        return default or name
 
-    def _parameters(self, function: str, owner: str | None) -> dict[str, str]:
-        names = dict(self._renames.parameters.get(function, {}))
-        if owner and function.endswith(".__init__"):
-            names |= self._renames.parameters.get(owner, {})
-        return names
+    def _parameters(self, function: str) -> dict[str, str]:
+        """Return the new names of parameters, by the old ones, of a function or class."""
+        owner, _, name = function.rpartition(".")
+        owners = [function]
+        if function in self._code.classes:
+            found = self._code.attribute(function, "__init__")
+            owners += [found[0]] if found else []
+        elif owner in self._code.classes and name == "__init__":
+            owners.append(owner)
+        elif owner in self._code.classes:
+            owners = [f"{it}.{name}" for it in self._code.hierarchy(owner)]
+        return {
+            old: new for it in owners for old, new in self._renames.parameters.get(it, {}).items()
+        }
 
     def _is_member(self, name: str) -> bool:
         return name.rpartition(".")[0] in self._code.classes
 
-    def _collides(self, old: str, new: str) -> bool:
-        """Return whether this module uses the new name for something else."""
-        return new != old and new in self._taken
+    def _binding(self, module: Module, name: str) -> str:
+        """Return by what name a module has now what it has had by another."""
+        key = module.name, name
+        if key not in self._bindings:
+            self._bindings[key] = name  # for imports in a circle
+            self._bindings[key] = self._new_binding(module, name)
+        return self._bindings[key]
+
+    def _new_binding(self, module: Module, name: str) -> str:
+        full = module.names.get(name, f"{module.name}.{name}")
+        origin, _, attribute = full.rpartition(".")
+        if attribute != name or name in module.kept:
+            return name
+        source = self._code.module(origin)
+        if full in self._renames.names:
+            new = self._renames.names[full].rpartition(".")[2]
+        else:
+            new = self._binding(source, name) if source and source is not module else name
+        # If the module uses the new name for something else.
+        other = module.names.get(new)
+        return name if other and self._new_name(other) == other else new
 
     # Edits
 
     def _rename_definition(self, node: Function | ast.ClassDef, full: str) -> None:
+        owner = full.rpartition(".")[0]
         new = self._renames.names.get(full, full).rpartition(".")[2]
+        new = self._new_member(owner, node.name, default=new)
         if new == node.name:
             return
         start = self._offset(node.lineno, node.col_offset)
-        text = self._module.source.encode()[start:]
-        match = re.match(rb"(?:async\s+)?(?:def|class)\s+", text)
+        match = DEFINITION.match(self._text, start)
         if match:
-            begin = start + match.end()
-            self._edits[begin, begin + len(node.name.encode())] = new
+            self._edits[match.end(), match.end() + len(node.name.encode())] = new
 
     def _rename_module_expression(self, node: ast.Attribute, full: str) -> None:
         text, new = dotted(node), self._new_module(full)
         if text == full and new != full:
-            self._replace(node, new)
+            self._edit(node, full, new)
 
     def _rename_attribute(self, node: ast.Attribute, new: str) -> None:
-        if new != node.attr:
-            end = self._end(node)
-            self._edits[end - len(node.attr.encode()), end] = new
+        end = self._end(node)
+        start = end - len(node.attr.encode())
+        if new != node.attr and self._text[start:end] == node.attr.encode():
+            self._edits[start, end] = new
 
-    def _rename_string(self, node: ast.Constant, full: str) -> None:
-        if full and isinstance(node.value, str):
-            new = self._new_name(full).rpartition(".")[2]
-            if not self._collides(node.value, new):
-                self._rename_text(node, node.value, new)
-
-    def _rename_text(self, node: ast.Constant, old: str, new: str) -> None:
-        if new != old:
+    def _rename_text(self, node: ast.Constant, new: str) -> None:
+        if new != node.value and self._is_plain(node):
             start = self._offset(node.lineno, node.col_offset)
-            quote = self._module.source.encode()[start : start + 1]
-            if quote in (b'"', b"'"):
-                self._edits[start + 1, start + 1 + len(old.encode())] = new
+            self._edits[start + 1, self._end(node) - 1] = new
 
-    def _edit(self, node: ast.expr | ast.arg | ast.keyword, length: int, new: str) -> None:
-        start = self._offset(node.lineno, node.col_offset)
-        if self._module.source.encode()[start : start + length].decode() != new:
-            self._edits[start, start + length] = new
+    def _is_plain(self, node: ast.Constant) -> bool:
+        """Return whether a string is written as it is, between two quote characters."""
+        text = self._text[self._offset(node.lineno, node.col_offset) : self._end(node)]
+        value = str(node.value)
+        return text.decode(errors="replace") in (f'"{value}"', f"'{value}'")
 
-    def _replace(self, node: ast.expr | ast.stmt | ast.alias, new: str) -> None:
+    def _edit(self, node: ast.expr | ast.arg | ast.keyword | ast.alias, old: str, new: str) -> None:
+        """Replace the name that a node begins with."""
         start = self._offset(node.lineno, node.col_offset)
-        self._edits[start, self._end(node)] = new
+        end = start + len(old.encode())
+        # Places inside of f-strings are wrong in some versions of Python.
+        if new != old and self._text[start:end] == old.encode():
+            self._edits[start, end] = new
 
     def _end(self, node: ast.expr | ast.stmt | ast.alias) -> int:
         # Optional in the types, because a tree that code has made may lack them.
@@ -424,13 +521,70 @@ def _is_static(node: Function) -> bool:
     return any(isinstance(it, ast.Name) and it.id == "staticmethod" for it in node.decorator_list)
 
 
+def _is_super(node: ast.expr) -> bool:
+    return isinstance(node, ast.Call) and dotted(node.func) == "super" and not node.args
+
+
+def _quoted(node: ast.AST) -> Iterator[ast.Constant]:
+    """Yield the strings in an annotation that are annotations themselves."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        yield node
+    elif isinstance(node, ast.Subscript):
+        name = (dotted(node.value) or "").rpartition(".")[2]
+        parts = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+        length = {"Literal": 0, "Annotated": 1}.get(name, len(parts))
+        for part in parts[:length]:
+            yield from _quoted(part)
+    else:
+        for child in ast.iter_child_nodes(node):
+            yield from _quoted(child)
+
+
+def _comments(node: ast.ImportFrom, text: str) -> Comments:
+    found: Comments = {}
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.COMMENT:
+            line = node.lineno + token.start[0] - 1
+            is_beside = bool(token.line[: token.start[1]].strip())
+            before = [it for it in node.names if it.lineno <= line]
+            after = [it for it in node.names if it.lineno > line]
+            nearest = before[-1:] if is_beside or not after else after[:1]
+            key = (nearest[0] if nearest else None), is_beside
+            found.setdefault(key, []).append(token.string)
+    return found
+
+
+def _import_statement(
+    origin: str, names: Mapping[ast.alias, str], comments: Comments, newline: str
+) -> str:
+    """Return an import, over several lines if there are comments in it."""
+    if {alias for alias, _ in comments}.isdisjoint([None, *names]):
+        return f"from {origin} import {', '.join(names.values())}"
+
+    def beside(alias: ast.alias | None) -> str:
+        return "".join(f"  {it}" for it in comments.get((alias, True), []))
+
+    lines = [f"from {origin} import ({beside(None)}"]
+    for alias, name in names.items():
+        lines += [f"    {it}" for it in comments.get((alias, False), [])]
+        lines.append(f"    {name},{beside(alias)}")
+    return newline.join([*lines, ")"])
+
+
 def _add_import(text: str, line: str) -> str:
-    """Add an import before the first one, where sorting finds its place."""
-    for node in ast.parse(text).body:
-        if (
-            isinstance(node, ast.Import | ast.ImportFrom)
-            and getattr(node, "module", "") != "__future__"
-        ):
-            lines = text.splitlines(keepends=True)
-            return "".join([*lines[: node.lineno - 1], line, *lines[node.lineno - 1 :]])
-    return line + text
+    """Add an import before the first one, where sorting finds its place.
+
+    If there is none, add it after what has to be first: comments, docstring and `__future__`.
+    """
+    lines = text.split("\n")
+    head = next((at for at, it in enumerate(lines) if not it.startswith("#")), 0)
+    body = ast.parse(text).body
+    for node in body:
+        is_import = isinstance(node, ast.Import | ast.ImportFrom)
+        if is_import and getattr(node, "module", "") != "__future__":
+            head = max(head, node.lineno - 1)
+            break
+        is_docstring = node is body[0] and ast.get_docstring(ast.Module([node], [])) is not None
+        if is_docstring or is_import:
+            head = node.end_lineno or 0
+    return "\n".join([*lines[:head], line, *lines[head:]])

@@ -50,6 +50,7 @@ CLASS = {"names": {"app.models.session.Session": "app.models.session.UserSession
 MODULE = {"names": {"app.models.session": "app.models.user_session"}}
 METHOD = {"names": {"app.models.session.Session.is_over": "app.models.session.Session.expired"}}
 PARAMETER = {"names": {"app.models.session.find(even_expired)": "allow_expired"}}
+MOVED = {"names": {"app.models.session.LIMIT": "app.core.limits.SESSIONS"}}
 SETTING = {"settings": {"MAIL_HOST": "SMTP_HOST"}}
 
 
@@ -308,6 +309,146 @@ CASES: Final = {
             return settings.«mail_host|smtp_host», '«MAIL_HOST|SMTP_HOST»', other
         """,
     ),
+    "comments-in-an-import": (
+        CLASS,
+        """
+        from app.models.session import (  # ticket 42
+            # the first
+            «Session|UserSession»,  # noqa: F401
+            Other,  # the other
+        )
+        """,
+    ),
+    "comments-in-an-import-of-a-module": (
+        MODULE,
+        """
+        from app.models.«session|user_session» import (  # ticket 42
+            Session as S,  # noqa: F401
+        )
+        """,
+    ),
+    "relative-import": (
+        CLASS,
+        """
+        from .models.session import Other, «Session|UserSession»
+        from.models import «Session|UserSession» as S
+        """,
+    ),
+    "module-with-an-alias-of-its-own-name": (
+        MODULE,
+        """
+        import app.models.«session|user_session» as session
+
+        x = session.LIMIT
+
+
+        def f():
+            from app.models import «session|user_session as session»
+
+            return session.LIMIT
+        """,
+    ),
+    "explicit-export": (
+        CLASS,
+        """
+        from app.models.session import Other as Other, «Session as Session|UserSession»
+
+        __all__ = ["Other", "«Session|UserSession»"]
+        x = «Session|UserSession»
+        """,
+    ),
+    "explicit-export-whose-new-name-is-taken": (
+        CLASS,
+        """
+        from app.models.session import «Session|UserSession» as Session
+
+        UserSession = Session
+        """,
+    ),
+    "parameter-named-as-its-module": (
+        CLASS,
+        """
+        from app.models import session
+
+
+        def f(session: session.«Session|UserSession») -> "session.«Session|UserSession»": ...
+        """,
+    ),
+    "module-of-a-package-that-is-imported": (
+        CLASS,
+        """
+        from app import models
+
+        x = models.«Session|UserSession», models.session.«Session|UserSession»
+        """,
+    ),
+    "text-that-is-not-as-it-is-written": (
+        METHOD,
+        """
+        from app.models.session import Session
+
+        x = getattr(Session, '''is_over'''), getattr(Session, "is" "_over")
+        """,
+    ),
+    "method-of-a-variable-of-the-module": (
+        METHOD,
+        """
+        from app.models.session import Session, find, load
+
+        mine = Session()
+        found = find(1)
+        noted: Session = load("")
+        x = mine.«is_over|expired»(1)
+
+
+        def f(noted_too=mine):
+            return mine.«is_over|expired»(1), found.«is_over|expired»(1), noted.«is_over|expired»(1)
+
+
+        def g(mine):
+            return mine.is_over(1)
+        """,
+    ),
+    "overriding-method": (
+        METHOD,
+        """
+        from app.models import Session
+
+
+        class Own(Session):
+            def «is_over|expired»(self, at):
+                return super().«is_over|expired»(at) or super().other()
+
+
+        class Nearer(Own):
+            «is_over|expired» = None
+
+
+        class Unrelated:
+            def is_over(self):
+                return super().is_over()
+
+
+        x = Nearer().«is_over|expired»
+        """,
+    ),
+    "annotation-in-quotes-with-more-than-a-name": (
+        CLASS,
+        """
+        from typing import Annotated, Literal, cast
+
+        from app.models import session
+        from app.models.session import «Session|UserSession»
+
+        a: "«Session|UserSession» | None" = None
+        b: list["dict[str, «Session|UserSession»]"] = []
+        c: "list['«Session|UserSession»']" = cast("session.«Session|UserSession»", a)
+        d: Annotated["«Session|UserSession»", "Session"]
+        e: Literal["Session"]
+        f: '''Session'''
+        g: "no annotation: Session"
+        """,
+    ),
     "broken": (
         CLASS,
         """
@@ -352,12 +493,147 @@ def test_module_is_moved_with_the_project_s_edits(tmp_path: Path) -> None:
 
 
 def test_name_that_moves_to_another_module_is_imported_from_there(tmp_path: Path) -> None:
-    table = {"names": {"app.models.session.LIMIT": "app.core.limits.SESSIONS"}}
     code = "from app.models import session\n\nx = session.LIMIT, session.find\n"
-    assert renamed(tmp_path, table, code) == (
+    assert renamed(tmp_path, MOVED, code) == (
         "from app.core.limits import SESSIONS\nfrom app.models import session\n\n"
         "x = SESSIONS, session.find\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (
+            "if True:\n\tfrom app.models.session import LIMIT, find  # noqa\n",
+            "if True:\n\tfrom app.core.limits import SESSIONS  # noqa\n"
+            "\tfrom app.models.session import find  # noqa\n",
+        ),
+        (
+            "if True: from app.models.session import LIMIT, find\n",
+            "if True: from app.core.limits import SESSIONS; from app.models.session import find\n",
+        ),
+        (
+            "if True: \\\n    from app.models.session import LIMIT, find\n",
+            "if True: \\\n"
+            "    from app.core.limits import SESSIONS; from app.models.session import find\n",
+        ),
+        (
+            "x = 1; from app.models.session import LIMIT, find as find; y = 2\n",
+            "x = 1; from app.core.limits import SESSIONS; "
+            "from app.models.session import find as find; y = 2\n",
+        ),
+        (
+            "from app.models.session import (  # a\n    # b\n    LIMIT,  # c\n    find as f,\n"
+            "    load,  # d\n    # e\n)\n",
+            "from app.core.limits import (  # a\n    # b\n    SESSIONS,  # c\n)\n"
+            "from app.models.session import (  # a\n    find as f,\n    # e\n    load,  # d\n)\n",
+        ),
+    ],
+)
+def test_import_is_split_by_the_new_modules(tmp_path: Path, before: str, after: str) -> None:
+    assert renamed(tmp_path, MOVED, before) == after
+
+
+@pytest.mark.parametrize(
+    ("head", "rest"),
+    [
+        ("#!/usr/bin/env python\n", ""),
+        ('"""A\n\f\ndocstring."""\nfrom __future__ import annotations\n', ""),
+        ('"""A\n\f\ndocstring."""\n', "import os\n"),
+        ("from __future__ import annotations; import os\n", ""),
+        ('"""CRLF."""\r\n', "import os\r\n"),
+    ],
+)
+def test_import_is_added_after_what_has_to_be_first(tmp_path: Path, head: str, rest: str) -> None:
+    end = "\r\n" if "\r" in head else "\n"
+    function = "def f():\n    from app.models import session\n    return session.LIMIT\n"
+    function = function.replace("\n", end)
+    file = tmp_path / "app/own.py"
+    file.parent.mkdir()
+    file.write_bytes((head + rest + function).encode())
+    (tmp_path / "app/models").mkdir()
+    (tmp_path / "app/models/session.py").write_text("LIMIT = 1\n")
+    apply(Renames.read(MOVED), tmp_path, Package())
+    added = f"from app.core.limits import SESSIONS{end}"
+    function = function.replace("session.LIMIT", "SESSIONS")
+    assert file.read_bytes().decode() == head + added + rest + function
+
+
+def test_import_that_is_added_shadows_nothing(tmp_path: Path) -> None:
+    code = "from app.models import session\n\nSESSIONS = session.LIMIT\n"
+    assert renamed(tmp_path, MOVED, code) == (
+        "from app.core.limits import SESSIONS as limits_SESSIONS\n"
+        "from app.models import session\n\nSESSIONS = limits_SESSIONS\n"
+    )
+
+
+def test_name_stays_where_another_module_has_it_by_an_alias(tmp_path: Path) -> None:
+    alias = tmp_path / "app/alias.py"
+    alias.parent.mkdir()
+    alias.write_text(
+        "import app.models.session as session\nfrom app.models.session import Session as Base\n"
+    )
+    code = "from app import alias\nfrom app.alias import Base, session\n\nx = alias.Base, Base\n"
+    names = {"app.models.session.Session": "app.models.user_session.UserSession"}
+    assert renamed(tmp_path, {"names": MODULE["names"] | names}, code) == code
+    assert alias.read_text() == (
+        "import app.models.user_session as session\n"
+        "from app.models.user_session import UserSession as Base\n"
+    )
+
+
+def test_module_that_edits_would_break_stays(tmp_path: Path) -> None:
+    table = {"names": {"app.models.session.Session": "app.models.session.not a name"}}
+    code = "from app.models.session import Session\n"
+    assert renamed(tmp_path, table, code) == code
+
+
+def test_parameter_of_an_override_is_renamed(tmp_path: Path) -> None:
+    table = {"names": {"app.models.session.Session.is_over(at)": "now"}}
+    code = """
+    from app.models.session import Session
+
+    class Own(Session):
+        def is_over(self, at):
+            return super().is_over(at=at)
+
+    own = Own()
+    x = own.is_over(at=1)
+    """
+    text = renamed(tmp_path, table, code)
+    assert "def is_over(self, now):\n        return super().is_over(now=now)" in text
+    assert "own.is_over(now=1)" in text
+
+
+def test_variable_of_another_module_has_its_class(tmp_path: Path) -> None:
+    file = tmp_path / "app/box.py"
+    file.parent.mkdir()
+    file.write_text("from app.models import Session\n\nopened = Session.open()\n")
+    code = """
+    from app import box
+    from app.box import opened
+
+    x = box.opened.is_over(1), opened.is_over(1), getattr(opened, "is_over")
+    """
+    assert 'box.opened.expired(1), opened.expired(1), getattr(opened, "expired")' in (
+        renamed(tmp_path, METHOD, code)
+    )
+
+
+def test_symbolic_links_are_not_followed(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    texts = {"own.py": "x = 'app.models.session'\n", "x.md": "app.models.session\n"}
+    for name, text in texts.items():
+        (outside / name).write_text(text)
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "folder").symlink_to(outside)
+    for name in texts:
+        (project / name).symlink_to(outside / name)
+    renamed(project, {**MODULE, "files": {"folder/x.md": "folder/y.md"}}, "", "app/other.py")
+    assert {it.name: it.read_text() for it in outside.iterdir()} == texts
+    assert all((project / name).is_symlink() for name in texts)
 
 
 def test_renamed_package_keeps_its_name(tmp_path: Path) -> None:
