@@ -51,6 +51,7 @@ check: check-static test ## all that CI checks
 check-static: $(INSTALLED) ## lint, format, types, and the template's own rules
 	$(BIN)/ruff check benchmarks hooks template_update tests "$(BACKEND)"
 	$(BIN)/ruff format --check benchmarks hooks template_update tests "$(BACKEND)"
+	git ls-files -z | xargs -0 $(BIN)/codespell
 	$(BIN)/mypy
 	$(BIN)/python -m hooks.check_template
 

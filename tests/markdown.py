@@ -1,4 +1,4 @@
-"""Markdown pages: do their links lead anywhere, and which commands do they name?"""
+"""Markdown pages: whether their links lead anywhere, and which commands they name."""
 
 import re
 from collections.abc import Iterator

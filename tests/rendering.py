@@ -27,8 +27,9 @@ def release() -> Path:
 
 
 def make_release(target: Path) -> None:
-    """Commit and tag a copy of the work tree: of a changed one, Copier would record a commit that
-    exists nowhere.
+    """Commit and tag a copy of the work tree.
+
+    Of a changed work tree, Copier would record a commit that exists nowhere.
     """
     copy_work_tree(target)
     git(target, "init", "--quiet")

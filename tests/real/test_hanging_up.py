@@ -33,7 +33,7 @@ def reset(connection: socket.socket) -> None:
 
 
 def assert_session_is_whole(site: Site, lost: Browser) -> None:
-    """The old cookie still gives a child, the same to every tab, and the child lives on."""
+    """Check that every tab gets the same successor of the old cookie, which is then current."""
     tabs = [Browser(lost.port, dict(lost.cookies)) for _ in range(2)]
     assert [tab.post(REFRESH).status for tab in tabs] == [204, 204]
     assert tabs[0].cookies[REFRESH_COOKIE] == tabs[1].cookies[REFRESH_COOKIE]

@@ -330,7 +330,7 @@ def test_answers_file_that_was_edited_is_refused(
         (["--to=0.0.7"], "has no version 0.0.7"),
         (["--to=0.0.0"], "which is newer than 0.0.0"),
         (["--from=5.0.0"], "has no version 5.0.0"),
-        (["--data=colour=red"], "has no question colour"),
+        (["--data=color=red"], "has no question color"),
         (["--data=repo_layout=monorepo"], "cannot change repo_layout"),
         (["--data=project_slug=other"], "cannot change project_slug"),
         (["--data=cookie_samesite=loose"], "does not accept"),

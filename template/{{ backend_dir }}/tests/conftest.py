@@ -81,7 +81,7 @@ def test_database(worker_id: str) -> str:
 
 @pytest.fixture
 async def db(test_database: str) -> AsyncIterator[asyncpg.Connection]:
-    """A connection beside the application's, on the emptied database."""
+    """Return a connection beside the application's, on the emptied database."""
     connection = await asyncpg.connect(parse_database_url(test_database).dsn)
     await connection.execute("DELETE FROM users; DELETE FROM attempt_counts")
     yield connection
@@ -90,7 +90,7 @@ async def db(test_database: str) -> AsyncIterator[asyncpg.Connection]:
 
 @pytest.fixture
 def make_app(test_database: str, db: asyncpg.Connection) -> AppFactory:
-    """Start an application of one's own: `async with make_app(signup_enabled=True) as app`."""
+    """Return what starts an application with settings, by `async with make_app(...) as app`."""
 
     @asynccontextmanager
     async def make(**settings: Any) -> AsyncIterator[FastAPI]:
@@ -111,7 +111,7 @@ def make_app(test_database: str, db: asyncpg.Connection) -> AppFactory:
 
 @pytest.fixture
 async def app(make_app: AppFactory) -> AsyncIterator[FastAPI]:
-    """The application, with the settings of a test."""
+    """Return the application, with the settings of a test."""
     async with make_app() as app:
         yield app
 
@@ -134,19 +134,19 @@ async def make_client() -> AsyncIterator[ClientFactory]:
 
 @pytest.fixture
 def client(app: FastAPI, make_client: ClientFactory) -> httpx.AsyncClient:
-    """A client that is not signed in."""
+    """Return a client that is not signed in."""
     return make_client(app)
 
 
 @pytest.fixture
 async def ada(app: FastAPI) -> users.PublicUser:
-    """A user, ada@example.com."""
+    """Return a user, ada@example.com."""
     return await add_user(app, "ada@example.com")
 
 
 @pytest.fixture
 async def signed_in(client: httpx.AsyncClient, ada: users.PublicUser) -> httpx.AsyncClient:
-    """A client that is signed in as Ada."""
+    """Return a client that is signed in as Ada."""
     response = await log_in(client, ada.email)
     assert response.status_code == 200
     return client

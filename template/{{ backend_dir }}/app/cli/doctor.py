@@ -1,4 +1,4 @@
-"""`doctor`: is everything as it should be?"""
+"""The command `doctor`, which checks the installation, the settings and the database."""
 
 import asyncio
 

@@ -21,7 +21,7 @@ INVISIBLE = re.compile(
 
 def normalize_email(text: str) -> Email:
     """Return the one form of an address. Raise `ValueError` for what can't be one."""
-    if len(text) > 4 * MAX_LENGTH:  # first: normalising takes quadratic time on crafted texts
+    if len(text) > 4 * MAX_LENGTH:  # first: normalizing takes quadratic time on crafted texts
         raise ValueError("is not an email address")
     # Lower case can undo NFC (İ), so it comes first, between two foldings of the same thing.
     folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", text.strip()).lower())

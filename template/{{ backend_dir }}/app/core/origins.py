@@ -8,7 +8,7 @@ HOST = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*|\[[0-9a-f:.]+\]")
 
 
 def parse_origin(text: str) -> str:
-    """Normalise an origin as browsers send it: lower case, without the scheme's default port.
+    """Normalize an origin as browsers send it: lower case, without the scheme's default port.
 
     Raise `ValueError`, in words for whoever set `CORS_ORIGINS`, for anything but scheme, host and
     port: a wildcard or `null` would let any page act for the user.

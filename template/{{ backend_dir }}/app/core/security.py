@@ -60,7 +60,7 @@ class PasswordHasher:
     """
 
     def __init__(self, rounds: int) -> None:
-        """rounds: bcrypt's cost, a power of two."""
+        """Create the threads. rounds: bcrypt's cost, as the exponent of a power of two."""
         self._context = CryptContext(
             schemes=["bcrypt_sha256", "bcrypt"],
             deprecated=["bcrypt"],

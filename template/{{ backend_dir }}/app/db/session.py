@@ -34,7 +34,7 @@ CONNECT_ERRORS: Final = (
 )
 # PostgreSQL, appendix A. 08: connection; 25006: read-only; 25P03: the transaction was idle long;
 # 40: rolled back, try again; 53: out of resources; 55P03: lock not available; 57: shut down or
-# cancelled.
+# canceled.
 UNAVAILABLE_STATES: Final = ("08", "25006", "25P03", "40", "53", "55P03", "57")
 
 

@@ -40,7 +40,7 @@ def assert_well_formed(response: httpx.Response, status: int, name: str) -> None
 
 @pytest.fixture
 async def frontend(app: FastAPI, make_client: ClientFactory) -> httpx.AsyncClient:
-    """A client that calls from the frontend's origin."""
+    """Return a client that calls from the frontend's origin."""
     return make_client(app, headers={"origin": ORIGIN})
 
 

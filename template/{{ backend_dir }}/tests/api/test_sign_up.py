@@ -14,7 +14,7 @@ USERS = "/api/v1/users"
 async def open_client(
     make_app: AppFactory, make_client: ClientFactory
 ) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of an application that lets everyone sign up."""
+    """Return a client of an application that lets everyone sign up."""
     async with make_app(signup_enabled=True) as app:
         yield make_client(app)
 

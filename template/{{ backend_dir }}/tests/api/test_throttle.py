@@ -102,8 +102,8 @@ async def test_an_address_has_a_limit_over_all_emails(
     for number in range(50):
         assert await guess(client, f"user{number}@example.com", 1) == [401]
 
-    neighbour = make_client(app, address=("2001:db8::ffff", 1))
-    assert (await log_in(neighbour, ada.email)).status_code == 429
+    neighbor = make_client(app, address=("2001:db8::ffff", 1))
+    assert (await log_in(neighbor, ada.email)).status_code == 429
     other_network = make_client(app, address=("2001:db8:0:1::1", 1))
     assert (await log_in(other_network, ada.email)).status_code == 200
 

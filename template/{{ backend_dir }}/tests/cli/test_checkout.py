@@ -21,7 +21,7 @@ DEPLOYMENT = ("DATABASE_URL is missing", "JWT_SECRET is missing")
 
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder with `env.example`, in an environment that sets nothing."""
+    """Return a folder with `env.example`, in an environment that sets nothing."""
     (tmp_path / "env.example").write_text((ROOT / "env.example").read_text())
     monkeypatch.chdir(tmp_path)
     with patch.dict(os.environ):  # takes back what the commands set, too

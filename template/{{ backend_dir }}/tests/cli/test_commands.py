@@ -21,7 +21,7 @@ from tests.postgres import database_url
 def environment(
     test_database: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> pytest.MonkeyPatch:
-    """The environment of a deployment, on the database of the tests."""
+    """Return the environment of a deployment, on the database of the tests."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ENVIRONMENT", "test")
     monkeypatch.setenv("DATABASE_URL", test_database)

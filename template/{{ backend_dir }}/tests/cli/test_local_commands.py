@@ -21,7 +21,7 @@ ADA = (
 
 @pytest.fixture(scope="module")
 def local_database(worker_id: str) -> str:
-    """A migrated database that `reset` may delete: its URL."""
+    """Return a migrated database that `reset` may delete: its URL."""
     url = database_url(f"{worker_id}_local")
     migrate(settings_for(url))
     return url
@@ -29,7 +29,7 @@ def local_database(worker_id: str) -> str:
 
 @pytest.fixture
 def local(local_database: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
-    """The environment of a developer, with a database in which there is one user; its URL."""
+    """Return the URL of a database with one user, and set a developer's environment."""
     values = {"ENVIRONMENT": "local", "DATABASE_URL": local_database, "JWT_SECRET": SECRET}
     monkeypatch.chdir(tmp_path)
     for name, value in values.items():

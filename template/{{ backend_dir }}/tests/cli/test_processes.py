@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def settings(test_database: str) -> dict[str, str]:
-    """The environment of a deployment."""
+    """Return the environment of a deployment."""
     return {"DATABASE_URL": test_database, "JWT_SECRET": SECRET, "PORT": str(free_port())}
 
 
@@ -127,7 +127,7 @@ def test_a_reader_that_has_enough_is_no_traceback() -> None:
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A folder that Postgres, which never runs as root, may enter; pytest's own it may not."""
+    """Return a folder that Postgres may enter; it never runs as root, and may not enter pytest's."""
     with folder_for_postgres() as folder:
         yield folder
 

@@ -24,7 +24,7 @@ async def respond(request: Request) -> PlainTextResponse:
 
 @pytest.fixture
 async def server() -> AsyncIterator[uvicorn.Server]:
-    """A server that hangs up on nobody while a test runs."""
+    """Return a server that hangs up on nobody while a test runs."""
     config = uvicorn.Config(
         Starlette(routes=[Route("/", respond, methods=["POST"])]),
         port=0,
@@ -44,7 +44,7 @@ async def server() -> AsyncIterator[uvicorn.Server]:
 
 @pytest.fixture
 def port(server: uvicorn.Server) -> int:
-    """The server's port."""
+    """Return the server's port."""
     port: int = server.servers[0].sockets[0].getsockname()[1]
     return port
 

@@ -21,7 +21,7 @@ from app.core.tokens import derive_successor, generate_refresh_token, hash_refre
 
 @pytest.fixture
 async def hasher() -> AsyncIterator[PasswordHasher]:
-    """A hasher at the lowest cost."""
+    """Return a hasher at the lowest cost."""
     hasher = PasswordHasher(4)
     yield hasher
     hasher.close()

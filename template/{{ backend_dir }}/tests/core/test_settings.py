@@ -15,7 +15,7 @@ GOOD = {
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
-    """An environment with the two required variables, and no `.env`."""
+    """Return an environment with the two required variables, and no `.env`."""
     for field in Settings.model_fields:
         monkeypatch.delenv(field.upper(), raising=False)
     for name, value in GOOD.items():

@@ -33,7 +33,7 @@ sys.stdin.read()
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A folder in which Postgres can run."""
+    """Return a folder in which Postgres can run."""
     with folder_for_postgres() as folder:
         yield folder
 

@@ -33,7 +33,7 @@ TIMEOUT = 5.0
 
 @pytest.fixture
 def own_database() -> Iterator[tuple[PostgresServer, str]]:
-    """A Postgres of this test's own, to do with as it likes, and the URL of its database."""
+    """Return a Postgres of this test's own, to do with as it likes, and the URL of its database."""
     with folder_for_postgres() as folder:
         url = embedded.start("outage_test", folder / "data")
         revisions.migrate(settings_for(url))
@@ -44,7 +44,7 @@ def own_database() -> Iterator[tuple[PostgresServer, str]]:
 
 @pytest.fixture
 def server(own_database: tuple[PostgresServer, str]) -> PostgresServer:
-    """The server of `own_database`."""
+    """Return the server of `own_database`."""
     return own_database[0]
 
 
@@ -52,7 +52,7 @@ def server(own_database: tuple[PostgresServer, str]) -> PostgresServer:
 async def app(
     own_database: tuple[PostgresServer, str], make_app: AppFactory
 ) -> AsyncIterator[FastAPI]:
-    """The application on that server, with a timeout of its own."""
+    """Return the application on that server, with a timeout of its own."""
     async with make_app(database_url=own_database[1], database_timeout_seconds=TIMEOUT) as app:
         yield app
 

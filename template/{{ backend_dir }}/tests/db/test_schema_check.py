@@ -45,7 +45,7 @@ class {name}(Base):
 
 @pytest.fixture
 def url(worker_id: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
-    """An empty database, on which the commands of a developer work."""
+    """Return an empty database, on which the commands of a developer work."""
     url = database_url(f"{worker_id}_agreement")
     monkeypatch.chdir(tmp_path)
     for name, value in {"ENVIRONMENT": "local", "DATABASE_URL": url, "JWT_SECRET": SECRET}.items():
@@ -55,7 +55,7 @@ def url(worker_id: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
 
 @pytest.fixture
 def new_model() -> Iterator[None]:
-    """A table and a column of the models that no migration makes."""
+    """Return a table and a column of the models that no migration makes."""
     table = Table("shipments", Base.metadata, Column("id", Integer, primary_key=True))
     users: Table = Base.metadata.tables["users"]
     users.append_column(column := Column("nickname", Integer))
@@ -66,7 +66,7 @@ def new_model() -> Iterator[None]:
 
 @pytest.fixture
 def two_heads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The migrations after the merge of two branches that each have a new one."""
+    """Return the migrations after the merge of two branches that each have a new one."""
     shutil.copy(ROOT / "alembic.ini", tmp_path)
     shutil.copytree(ROOT / "alembic", tmp_path / "alembic")
     (parent,) = revisions.Revisions.load().heads

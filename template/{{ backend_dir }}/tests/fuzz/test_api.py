@@ -42,7 +42,7 @@ CHECKS = [
 
 @pytest.fixture(scope="session")
 def url(test_database: str) -> Iterator[str]:
-    """A `serve` process where anyone may sign up, and one has: its URL."""
+    """Return a `serve` process where anyone may sign up, and one has: its URL."""
     asyncio.run(add_ada(test_database))
     with serving(test_database, LOGIN_THROTTLE_ENABLED="false", SIGNUP_ENABLED="true") as url:
         yield url
@@ -63,7 +63,7 @@ async def add_ada(test_database: str) -> None:
 
 @pytest.fixture(scope="session")
 def schema(url: str) -> OpenApiSchema:
-    """The OpenAPI document of that process."""
+    """Return the OpenAPI document of that process."""
     return schemathesis.openapi.from_url(f"{url}/openapi.json")
 
 

@@ -45,7 +45,7 @@ LIVING_TOKENS = "SELECT count(*) FROM refresh_tokens WHERE revoked_at IS NULL"
 
 @pytest.fixture
 async def app(make_app: AppFactory) -> AsyncIterator[FastAPI]:
-    """The application with a connection for each call, and no limit on logins."""
+    """Return the application with a connection for each call, and no limit on logins."""
     async with make_app(
         login_throttle_enabled=False,
         database_pool_size=CALLS + 5,

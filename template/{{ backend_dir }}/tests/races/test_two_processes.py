@@ -55,7 +55,7 @@ def replicas(test_database: str, db: asyncpg.Connection) -> Iterator[list[str]]:
 
 @pytest.fixture
 async def ada(make_app: AppFactory, db: asyncpg.Connection) -> None:
-    """A user whose password was hashed at the real cost."""
+    """Return a user whose password was hashed at the real cost."""
     hasher = PasswordHasher(12)
     async with make_app() as app, app.state.database.sessions() as session, session.begin():
         password_hash = await hasher.hash(PASSWORD)

@@ -50,7 +50,7 @@ def run_example(module: ModuleType, folder: Path) -> dict[str, Any]:
 
 @pytest.fixture
 def extended(app: FastAPI) -> FastAPI:
-    """The application, with endpoints that use the seams."""
+    """Return the application, with endpoints that use the seams."""
     app.include_router(router)
     return app
 

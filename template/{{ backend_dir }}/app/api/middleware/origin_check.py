@@ -20,7 +20,7 @@ class OriginCheckMiddleware:
     nothing at all is no browser, and holds no one else's cookies. A WebSocket, which CORS does not
     cover, begins with a GET; it counts as unsafe.
 
-    origins: the allowlist, normalised. scheme: of the backend's own origin. It comes from the
+    origins: the allowlist, normalized. scheme: of the backend's own origin. It comes from the
     settings, never from what a proxy header claims.
     """
 

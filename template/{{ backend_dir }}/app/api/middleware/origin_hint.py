@@ -16,7 +16,7 @@ class OriginHintMiddleware:
 
     The browser tells a page nothing about it, and a rejected preflight has no readable body.
 
-    origins: the allowlist, normalised. scheme: of the backend's own origin.
+    origins: the allowlist, normalized. scheme: of the backend's own origin.
     """
 
     def __init__(self, app: ASGIApp, *, origins: Collection[str], scheme: str) -> None:
