@@ -5,8 +5,9 @@ import subprocess
 import sys
 import tomllib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -17,14 +18,19 @@ CONFIGS: Final = (".ruff.toml", "ruff.toml", "pyproject.toml")
 RUFF_FAILED: Final = 2
 FILES_PER_CALL: Final = 200
 
+# Changes files below a folder in place.
+Step = Callable[[Path, list[Path]], None]
+
 
 @dataclass(frozen=True)
 class Formatter:
     """Sorts imports and formats, by the settings of a project.
 
-    ruff: the file with ruff's settings, if any. black: the file with black's, if black formats.
+    backend: the folder of the project's backend. ruff: the file with ruff's settings, if any; it
+    may be in a parent folder. black: the file with black's, if black formats.
     """
 
+    backend: Path
     ruff: Path | None
     black: Path | None
 
@@ -32,30 +38,82 @@ class Formatter:
     def of(cls, backend: Path) -> "Formatter":
         """Return the formatter of a project, whose backend is in a folder."""
         pyproject = backend / "pyproject.toml"
-        try:
-            text = pyproject.read_text(encoding="utf-8") if pyproject.exists() else ""
-            tools = tomllib.loads(text).get("tool", {})
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise UpdateError(f"{pyproject.name} cannot be read: {error}") from error
-        configs = [backend / name for name in CONFIGS if (backend / name).exists()]
+        tools = _tools(pyproject)
+        text = pyproject.read_text(encoding="utf-8") if pyproject.is_file() else ""
         uses_black = "black" in tools or re.search(r"""["']black\b""", text)
-        return cls(configs[0] if configs else None, pyproject if uses_black else None)
+        return cls(backend, _ruff_settings(backend), pyproject if uses_black else None)
 
     def format(self, folder: Path, files: Iterable[Path]) -> None:
         """Format files below a folder in place: Python, and for ruff the Python in Markdown.
 
-        A file that does not parse, or that the settings exclude, stays as it is. Raises
-        `UpdateError` if the settings cannot be read.
+        folder: the backend's, or the same one of a render. A file that does not parse, or that the
+        settings exclude, stays as it is. Raise `UpdateError` if the settings cannot be read.
         """
-        names = [str(file.relative_to(folder)) for file in files]
-        python = [name for name in names if name.endswith(".py")]
+        files = list(files)
+        self._sort_imports(folder, files)
+        self._format_code(folder, files)
+
+    def format_as_before(self, before: Mapping[Path, bytes]) -> None:
+        """Format files of the backend, as far as they were formatted before they changed.
+
+        A team may format only a part of its files, or none. Raise `UpdateError` like `format`.
+
+        before: the files, with what was in each.
+        """
+        after = {file: file.read_bytes() for file in before}
+        sort = partial(self._sort_imports, every=True)
+        # In place, because the settings go by the path.
+        is_sorted = self._unchanged_by(sort, before)
+        is_formatted = self._unchanged_by(self._format_code, before)
+        for file, content in after.items():
+            file.write_bytes(content)
+        sort(self.backend, is_sorted)
+        self._format_code(self.backend, is_formatted)
+
+    def _unchanged_by(self, step: Step, contents: Mapping[Path, bytes]) -> list[Path]:
+        """Return the files whose contents a step leaves as they are. Write them to do so."""
+        for file, content in contents.items():
+            file.write_bytes(content)
+        step(self.backend, list(contents))
+        return [file for file, content in contents.items() if file.read_bytes() == content]
+
+    def _sort_imports(self, folder: Path, files: list[Path], *, every: bool = False) -> None:
+        """Sort imports. every: also where the project's settings do not select that rule."""
+        python = [file for file in files if file.suffix == ".py"]
+        selected = ["--select=I"] if every else []
+        self._run_ruff(["check", "--fix", "--fixable=I", *selected], folder, python)
+
+    def _format_code(self, folder: Path, files: list[Path]) -> None:
+        if not self.black:
+            self._run_ruff(["format"], folder, files)
+            return
+        python = [str(file.relative_to(folder)) for file in files if file.suffix == ".py"]
+        self._run(["black", "--quiet", "--config", str(self.black)], python, folder, self.black)
+
+    def _run_ruff(self, command: list[str], folder: Path, files: list[Path]) -> None:
+        # Paths in the settings are relative to the folder that ruff runs in.
+        above = len(self.backend.relative_to(self.ruff.parent).parts) if self.ruff else 0
+        folder = [folder, *folder.parents][above]
         config = ["--config", str(self.ruff)] if self.ruff else ["--isolated"]
         quietly = ["--no-cache", "--quiet", "--force-exclude", *config]
-        _run(["ruff", "check", "--fix", "--fixable=I", *quietly], python, folder)
-        if self.black:
-            _run(["black", "--quiet", "--config", str(self.black)], python, folder)
-        else:
-            _run(["ruff", "format", *quietly], names, folder)
+        names = [str(file.relative_to(folder)) for file in files]
+        self._run(["ruff", *command, *quietly], names, folder, self.ruff)
+
+    def _run(
+        self, command: list[str], files: list[str], folder: Path, settings: Path | None
+    ) -> None:
+        for start in range(0, len(files), FILES_PER_CALL):
+            error = _run_once([*command, "--", *files[start : start + FILES_PER_CALL]], folder)
+            if error:
+                root = _up_to_root(self.backend)[-1]
+                name = settings.relative_to(root) if settings else "its default settings"
+                reason = (
+                    re.split("(?:Cause|Error): ", error)[-1].replace(f"{root}/", "").rstrip(".")
+                )
+                raise UpdateError(
+                    f"{command[0].capitalize()} cannot use {name} ({reason}): change or remove "
+                    "that setting for the update, commit that, and update again."
+                )
 
     def format_like(self, project: Path, old: Path, new: Path) -> None:
         """Format the files that differ in two renders, where that brings them nearer the project.
@@ -66,10 +124,10 @@ class Formatter:
         before, after = (_texts(folder) for folder in (old, new))
         names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
         for folder in (old, new):
-            self.format(folder, [folder / name for name in names if (folder / name).exists()])
+            self.format(folder, [folder / name for name in names if (folder / name).is_file()])
         for name in names:
             own = project / name
-            if not own.exists() or name not in before:
+            if not own.is_file() or name not in before:
                 continue
             lines = own.read_bytes().splitlines()
             if _common(before[name], lines) > _common((old / name).read_bytes(), lines):
@@ -91,12 +149,38 @@ def _common(text: bytes, lines: list[bytes]) -> int:
     return (Counter(text.splitlines()) & Counter(lines)).total()
 
 
-def _run(command: list[str], files: list[str], folder: Path) -> None:
-    for start in range(0, len(files), FILES_PER_CALL):
-        _run_once([*command, "--", *files[start : start + FILES_PER_CALL]], folder)
+def _up_to_root(folder: Path) -> list[Path]:
+    """Return a folder and its parents, up to the root of the repository."""
+    found: list[Path] = []
+    for it in (folder, *folder.parents):
+        found.append(it)
+        if (it / ".git").exists():
+            break
+    return found
 
 
-def _run_once(command: list[str], folder: Path) -> None:
+def _ruff_settings(backend: Path) -> Path | None:
+    """Return the file with ruff's settings, which ruff too takes from the nearest folder."""
+    for folder in _up_to_root(backend):
+        for name in CONFIGS:
+            file = folder / name
+            if file.is_file() and (name != "pyproject.toml" or "ruff" in _tools(file)):
+                return file
+    return None
+
+
+def _tools(pyproject: Path) -> dict[str, object]:
+    """Return the tables of the tools in a pyproject.toml, if there is one. Raise `UpdateError`."""
+    try:
+        text = pyproject.read_text(encoding="utf-8") if pyproject.is_file() else ""
+        tools: dict[str, object] = tomllib.loads(text).get("tool", {})
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UpdateError(f"{pyproject.name} cannot be read: {error}") from error
+    return tools
+
+
+def _run_once(command: list[str], folder: Path) -> str | None:
+    """Run a formatter, and return what it says if it cannot use its settings."""
     result = subprocess.run(
         [sys.executable, "-m", *command],
         cwd=folder,
@@ -104,7 +188,7 @@ def _run_once(command: list[str], folder: Path) -> None:
         stderr=subprocess.PIPE,
         encoding="utf-8",
     )
-    failed = result.returncode == RUFF_FAILED and "ruff failed" in result.stderr
-    if failed or "Error: " in result.stderr:
-        reason = " ".join(result.stderr.split())
-        raise UpdateError(f"The project's settings of {command[0]} cannot be used: {reason}")
+    ruff_failed = result.returncode == RUFF_FAILED and "ruff failed" in result.stderr
+    # Not an error of a name that ends so, which is about a file.
+    black_failed = re.search("^Error: ", result.stderr, re.MULTILINE)
+    return " ".join(result.stderr.split()) if ruff_failed or black_failed else None

@@ -9,6 +9,7 @@ import itertools
 import re
 import subprocess
 import tomllib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from difflib import SequenceMatcher
 from pathlib import Path
@@ -23,10 +24,16 @@ IMPORTS: Final = "import"  # no name, so no list is called so
 DEFINITION: Final = re.compile(
     r"""^\s*(?:(?:async\s+)?def|class)\s+(\w+)|^\s*(?:-\s+)?["']?([\w.-]+)["']?\s*(?::|=(?!=))"""
 )
+# What opens a section without indentation: `[x]` in TOML and INI, and a stage of a Dockerfile.
+SECTION: Final = re.compile(r"\[{1,2}[^\[\]]+\]{1,2}\s*(#.*)?$|FROM\s")
+HEADING: Final = re.compile(r"(#{1,6})\s")
+ENDS: Final = (")", "]", "}")
 PARSERS: Final[dict[str, Callable[[str], object]]] = {".py": ast.parse, ".toml": tomllib.loads}
 
 # Lines [start, end) of the base, and what a side has in their place.
 Edit = tuple[int, int, list[str]]
+# The headers above a line, the outermost first, and the line.
+Place = tuple[tuple[str, ...], str]
 
 
 def merge(name: str, ours: bytes, base: bytes, theirs: bytes) -> bytes | None:
@@ -36,6 +43,8 @@ def merge(name: str, ours: bytes, base: bytes, theirs: bytes) -> bytes | None:
     that are not text disagree.
     """
     lines: list[str] = []
+    combined_lines: list[str] = []
+    is_page = name.endswith(".md")
     content = _merge_file(ours, base, theirs)
     if content is None:
         return None
@@ -46,10 +55,16 @@ def merge(name: str, ours: bytes, base: bytes, theirs: bytes) -> bytes | None:
             lines.append(line)
             continue
         parts = [_until(chunks, mark) for mark in (BASE, MIDDLE, END)]
-        combined = combine(parts[1], parts[0], parts[2])
+        combined = _combine_lists(parts[1], parts[0], parts[2])
+        if combined is None:
+            combined = combine(parts[1], parts[0], parts[2], is_page=is_page)
+            combined_lines += combined or []
         if combined is None:
             return None
         lines += combined
+    whole = [_lines(side) for side in (base, ours, theirs)]
+    if not _keep_places(whole[0], whole[1], whole[2], lines, combined_lines, is_page=is_page):
+        return None
     text = "".join(lines)
     try:
         PARSERS.get(Path(name).suffix, str)(text)
@@ -65,34 +80,105 @@ def is_rewritten(base: bytes, ours: bytes) -> bool:
     return sum(line in kept for line in before) < len(before) / 4
 
 
-def combine(base: list[str], ours: list[str], theirs: list[str]) -> list[str] | None:
+def combine(
+    base: list[str], ours: list[str], theirs: list[str], *, is_page: bool = False
+) -> list[str] | None:
     """Apply the edits of two sides to the same lines, or return None where they overlap.
 
-    Lines that both add at the same place are both kept, ours first, unless both define the same
-    name there. Imports and lists are merged item by item.
+    Keep both where both add lines at the same place, unless both define the same name there. Ours
+    come first, or theirs if only so every line stays below the headers under which its side put it.
+    If no order does that, return None. is_page: the lines are Markdown.
     """
-    lists = _combine_lists(base, ours, theirs)
-    if lists is not None:
-        return lists
     mine, other = _edits(base, ours), _edits(base, theirs)
-    for start, end, added in mine:
-        for their_start, their_end, their_added in other:
-            if (start, end) == (their_start, their_end) and start == end:
-                if _defined(added) & _defined(their_added):
-                    return None
-            elif start < their_end and their_start < end:
-                return None
-    # Insertions at a place come before a replacement that begins there; ours come first.
-    ordered = sorted(
-        [(edit, 0) for edit in mine] + [(edit, 1) for edit in other],
-        key=lambda item: (item[0][0], item[0][1], item[1]),
-    )
+    if any(_disagree(edit, their_edit, is_page) for edit in mine for their_edit in other):
+        return None
+    for edits in ((mine, other), (other, mine)):
+        merged = _apply(base, *edits)
+        if _keep_places(base, ours, theirs, merged, merged, is_page=is_page):
+            return merged
+    return None
+
+
+def _disagree(edit: Edit, other: Edit, is_page: bool) -> bool:
+    """Return whether two edits change the same lines, or define the same name at one place."""
+    (start, end, added), (other_start, other_end, other_added) = edit, other
+    if start == end == other_start == other_end:
+        return bool(_defined(added, is_page) & _defined(other_added, is_page))
+    return start < other_end and other_start < end
+
+
+def _apply(base: list[str], first: list[Edit], second: list[Edit]) -> list[str]:
+    """Apply edits that do not overlap; where both insert, the first ones come first."""
+    # Insertions at a place come before a replacement that begins there.
+    ordered = sorted([*first, *second], key=lambda edit: edit[:2])
     result: list[str] = []
     position = 0
-    for (start, end, added), _ in ordered:
+    for start, end, added in ordered:
         result += base[position:start] + added
         position = max(position, end)
     return result + base[position:]
+
+
+def _keep_places(
+    base: list[str],
+    ours: list[str],
+    theirs: list[str],
+    merged: list[str],
+    checked: list[str],
+    *,
+    is_page: bool,
+) -> bool:
+    """Return whether lines that a side added stand below the same headers after the merge.
+
+    checked: the lines to look at.
+    """
+    texts = {line.strip() for line in checked}
+    before, mine, other, after = (
+        Counter(_places(lines, is_page)) for lines in (base, ours, theirs, merged)
+    )
+    return all(
+        after[place] >= mine[place] + other[place] - before[place]
+        for place in (mine - before) | (other - before)
+        if place[1] in texts and not place[1].startswith(ENDS)
+    )
+
+
+def _places(lines: list[str], is_page: bool) -> list[Place]:
+    """Return each line that is not blank, with the headers above it.
+
+    A header of a line is the nearest line before it that is indented less, or a section.
+    """
+    found: list[Place] = []
+    headers: list[tuple[int, str]] = []
+    for line in lines:
+        text = line.strip()
+        if not text:
+            continue
+        depth = _depth(line, is_page)
+        above = [header for header in headers if header[0] < depth]
+        found.append((tuple(name for _, name in above), text))
+        # Comments and closing brackets open nothing, whatever their indentation is.
+        if depth < 0 or not text.startswith(("#", *ENDS)):
+            headers = [*above, (depth, _header(text))]
+    return found
+
+
+def _depth(line: str, is_page: bool) -> int:
+    """Return how deep a line stands; what is below a line is deeper. Sections are below 0."""
+    if is_page and (heading := HEADING.match(line)):
+        return len(heading[1]) - 10
+    if SECTION.match(line):
+        return -1
+    text = line.lstrip()
+    indentation = len(line[: len(line) - len(text)].expandtabs())
+    # In YAML, the items of a list may have the indentation of its name.
+    return 2 * indentation + text.startswith("- ")
+
+
+def _header(text: str) -> str:
+    """Return what identifies a header: the name of a function or class, and else all of it."""
+    match = DEFINITION.match(text)
+    return match[1] or text if match else text
 
 
 def _combine_lists(base: list[str], ours: list[str], theirs: list[str]) -> list[str] | None:
@@ -101,6 +187,7 @@ def _combine_lists(base: list[str], ours: list[str], theirs: list[str]) -> list[
     if before is None or mine is None or other is None or not (mine and other):
         return None
     lines: list[str] = []
+    end = "\r\n" if (base or ours)[0].endswith("\r\n") else "\n"
     for target in dict.fromkeys([*mine, *other]):
         if target != IMPORTS and target in before and not (target in mine and target in other):
             return None  # a side deleted the list
@@ -110,10 +197,10 @@ def _combine_lists(base: list[str], ours: list[str], theirs: list[str]) -> list[
         if list(was) == sorted(was):
             items.sort()
         if target == IMPORTS:
-            lines = [*lines, *(f"{item}\n" for item in items)]
+            lines += items
         else:
-            lines += [f"{target} = [\n", *(f"    {item},\n" for item in items), "]\n"]
-    return lines
+            lines += [f"{target} = [", *(f"    {item}," for item in items), "]"]
+    return [line + end for line in lines]
 
 
 def _lists(text: str) -> dict[str, dict[str, None]] | None:
@@ -165,9 +252,18 @@ def _edits(base: Sequence[str], side: list[str]) -> list[Edit]:
     return [(i1, i2, side[j1:j2]) for tag, i1, i2, j1, j2 in codes if tag != "equal"]
 
 
-def _defined(lines: list[str]) -> set[str]:
-    found = (DEFINITION.match(line) for line in lines)
-    return {match[1] or match[2] for match in found if match}
+def _defined(lines: list[str], is_page: bool) -> set[Place]:
+    """Return the names that lines define, with the headers above them."""
+    found: set[Place] = set()
+    for headers, line in _places(lines, is_page):
+        match = DEFINITION.match(line)
+        if match or SECTION.match(line):
+            found.add((headers, match[1] or match[2] if match else line))
+    return found
+
+
+def _lines(content: bytes) -> list[str]:
+    return content.decode("utf-8", "surrogateescape").splitlines(keepends=True)
 
 
 def _until(lines: Iterator[str], mark: str) -> list[str]:

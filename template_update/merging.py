@@ -1,6 +1,5 @@
 """The merge: git's own, of the difference between two renders into the project."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -14,6 +13,10 @@ AUTHOR: Final = {
     for what, value in (("NAME", "template-update"), ("EMAIL", "template-update@localhost"))
 }
 OURS, BASE, THEIRS = "2", "1", "3"
+FILE_MODES: Final = {"100644", "100755"}
+
+# The mode and the blob of each stage that a path in conflict has.
+Stages = dict[str, tuple[str, str]]
 
 
 @dataclass
@@ -57,20 +60,51 @@ def merge(worktree: Repository, new: str) -> Merged:
         if not worktree.git("ls-files", "--unmerged"):
             raise
     merged = Merged()
-    for path, stages in _unmerged(worktree).items():
+    unmerged = _unmerged(worktree)
+    for aside in [it for it in unmerged if _is_moved_aside(worktree, it, new)]:
+        stages = unmerged.pop(aside)
+        path = aside.rpartition("~")[0]
+        if path in unmerged:
+            # A file on one side and a link on the other.
+            stages = unmerged.pop(path) | stages
+            _bring_together(worktree, path, aside, stages)
+            merged.conflicts.append(path)
+        else:
+            # A folder has the path. It stays, and the file stays where git moved it.
+            merged.conflicts.append(aside)
+    for path, stages in unmerged.items():
         _settle(worktree, path, stages, merged)
+    merged.conflicts.sort()
     return merged
 
 
-def _settle(worktree: Repository, path: str, stages: Mapping[str, str], merged: Merged) -> None:
+def _is_moved_aside(worktree: Repository, path: str, new: str) -> bool:
+    """Return whether git made up a path, because the sides have different kinds of files there."""
+    return "~" in path and not any(
+        worktree.succeeds("cat-file", "-e", f"{commit}:{path}") for commit in ("HEAD", new)
+    )
+
+
+def _bring_together(worktree: Repository, path: str, aside: str, stages: Stages) -> None:
+    """Record all stages of a conflict at the path itself, and put our side there."""
+    entries = [f"{mode} {blob} {stage}\t{path}\0" for stage, (mode, blob) in stages.items()]
+    # Mode 0 removes what git recorded.
+    removed = [f"0 {'0' * 40}\t{name}\0" for name in (path, aside)]
+    text = "".join([*removed, *entries]).encode("utf-8", "surrogateescape")
+    worktree.raw("update-index", "-z", "--index-info", text=text)
+    (worktree.path / aside).unlink(missing_ok=True)
+    worktree.git("checkout", "--ours", "--", path)
+
+
+def _settle(worktree: Repository, path: str, stages: Stages, merged: Merged) -> None:
     if BASE in stages and OURS not in stages:
         worktree.git("rm", "--quiet", "--force", "--ignore-unmatch", "--", path)
         merged.kept_deleted.append(path)
     elif BASE in stages and THEIRS not in stages:
         worktree.git("add", "--", path)
         merged.kept_changed.append(path)
-    elif len(stages) == len((OURS, BASE, THEIRS)):
-        versions = [worktree.raw("cat-file", "blob", stages[it]) for it in (OURS, BASE, THEIRS)]
+    elif len(stages) == len((OURS, BASE, THEIRS)) and _are_files(stages):
+        versions = [worktree.raw("cat-file", "blob", stages[it][1]) for it in (OURS, BASE, THEIRS)]
         if path.endswith(".md") and hunks.is_rewritten(versions[1], versions[0]):
             worktree.git("checkout", "--ours", "--", path)
             worktree.git("add", "--", path)
@@ -87,11 +121,16 @@ def _settle(worktree: Repository, path: str, stages: Mapping[str, str], merged: 
         merged.conflicts.append(path)
 
 
-def _unmerged(worktree: Repository) -> dict[str, dict[str, str]]:
-    """Return the paths in conflict, with the blob of each stage that there is."""
-    found: dict[str, dict[str, str]] = {}
+def _are_files(stages: Stages) -> bool:
+    """Return whether all stages are files, so that none is a symbolic link or a submodule."""
+    return all(mode in FILE_MODES for mode, _ in stages.values())
+
+
+def _unmerged(worktree: Repository) -> dict[str, Stages]:
+    """Return the paths in conflict, with their stages."""
+    found: dict[str, Stages] = {}
     for entry in worktree.names("ls-files", "--unmerged"):
         information, path = entry.split("\t", 1)
-        _, blob, stage = information.split(" ")
-        found.setdefault(path, {})[stage] = blob
+        mode, blob, stage = information.split(" ")
+        found.setdefault(path, {})[stage] = (mode, blob)
     return found

@@ -285,7 +285,8 @@ class _Merge:
                 self.report.renamed_names += renames.descriptions()
         codemods.apply(Renames(moved), self.new, self.package)
         python = sorted(it for it in renamed if it.suffix == ".py")
-        Formatter.of(self.backend).format(self.backend, python)
+        self.worktree.git("add", "--all")
+        format_as_before(self.worktree, Formatter.of(self.backend), python)
         if self.worktree.git("status", "--porcelain"):
             self.worktree.git("add", "--all")
             message = f"Rename what the template {self.report.after} has renamed"
@@ -348,9 +349,17 @@ def _format_combined(
     """Format the files in which both sides' additions were kept: imports may need sorting."""
     files = [worktree.path / name for name in merged.combined if name.endswith(".py")]
     inside = [file for file in files if file.is_relative_to(backend)]
-    formatter.format(backend, inside)
+    format_as_before(worktree, formatter, inside)
     for file in inside:
         worktree.git("add", "--", str(file))
+
+
+def format_as_before(worktree: Repository, formatter: Formatter, files: Iterable[Path]) -> None:
+    """Format files as far as they were formatted at HEAD, wherever they were. git has all files."""
+    moved = {new: old for old, new in renamed_files(worktree, "--cached", "HEAD")}
+    names = {it: it.relative_to(worktree.path).as_posix() for it in files if it.is_file()}
+    before = {it: worktree.blob("HEAD", moved.get(name, name)) for it, name in names.items()}
+    formatter.format_as_before({it: text for it, text in before.items() if text is not None})
 
 
 def _upgrading(source: Source, versions: Versions) -> dict[str, str]:
