@@ -115,15 +115,17 @@ class Formatter:
                     "that setting for the update, commit that, and update again."
                 )
 
-    def format_like(self, project: Path, old: Path, new: Path) -> None:
-        """Format the files that differ in two renders, where that brings them nearer the project.
+    def format_like(self, project: Path, old: Path, new: Path | None = None) -> None:
+        """Format two renders, where that brings the old one nearer the project.
 
-        A team may format only a part of its files, or with another version of the formatter. Then
-        the render as it is may have more lines in common with the project's file.
+        Without a new render, format the files of the old one that differ from the project's.
+        Otherwise, format those that differ in the renders. A team may format only a part of its
+        files, or with another version of the formatter. Then the render as it is may have more
+        lines in common with the project's file.
         """
-        before, after = (_texts(folder) for folder in (old, new))
+        before, after = _texts(old), _texts(new or project)
         names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
-        for folder in (old, new):
+        for folder in filter(None, (old, new)):
             self.format(folder, [folder / name for name in names if (folder / name).is_file()])
         for name in names:
             own = project / name
@@ -132,7 +134,7 @@ class Formatter:
             lines = own.read_bytes().splitlines()
             if _common(before[name], lines) > _common((old / name).read_bytes(), lines):
                 (old / name).write_bytes(before[name])
-                if name in after:
+                if new and name in after:
                     (new / name).write_bytes(after[name])
 
 

@@ -60,11 +60,11 @@ def find_package(project: Iterable[str], rendered: Iterable[str]) -> Package:
 
 
 def rename_package(backend: Path, package: Package, project: Path) -> None:
-    """Return the package in a render the name and the place that it has in the project.
+    """Give the package in a render the name and the place that it has in the project.
 
-    In texts the name is replaced where it can mean nothing else: before the name of one of the
-    package's modules, and in the settings and commands of `_contexts`. A text in which the
-    project has left the old name keeps it.
+    The name is replaced only where it certainly means the package: before the name of one of the
+    package's modules, and in the settings and commands of `_contexts`. A text in which the project
+    has left the old name keeps it, and so does a path in Python, which is a text too.
     """
     if not package.is_renamed:
         return
@@ -72,9 +72,10 @@ def rename_package(backend: Path, package: Package, project: Path) -> None:
     target = backend / package.folder
     target.parent.mkdir(parents=True, exist_ok=True)
     (backend / ORIGINAL).rename(target)
+    path = rf"(?<![\w-]){ORIGINAL}(?=/(?:{modules})\b)"
     replacements = [
         (rf"(?<![\w./-]){ORIGINAL}(?=\.(?:{modules})\b)", package.name),
-        (rf"(?<![\w-]){ORIGINAL}(?=/(?:{modules})\b)", package.folder),
+        (path, package.folder),
         *_contexts(package),
     ]
     compiled = [(re.compile(pattern, re.MULTILINE), new) for pattern, new in replacements]
@@ -86,7 +87,8 @@ def rename_package(backend: Path, package: Package, project: Path) -> None:
         except UnicodeDecodeError:
             continue
         for pattern, new in compiled:
-            if file.suffix == ".py" or not _matches(pattern, project / file.relative_to(backend)):
+            is_code = file.suffix == ".py" and pattern.pattern != path
+            if is_code or not _matches(pattern, project / file.relative_to(backend)):
                 text = pattern.sub(new, text)
         if text != before:
             file.write_bytes(text.encode("utf-8"))

@@ -274,7 +274,11 @@ class _Merge:
         source, versions = self.source, self.versions
         moved = self.moved
         self.renamed: list[str] = []
-        for release in between(source.version(versions.before), source.version(versions.after)):
+        releases = [*between(source.version(versions.before), source.version(versions.after))]
+        if releases:
+            # The project was formatted before a name became longer or shorter.
+            Formatter.of(self.backend).format_like(self.backend, self.old)
+        for release in releases:
             release = release.in_package(self.package.name)
             self.renamed += release.names
             renames = release.following(moved)
