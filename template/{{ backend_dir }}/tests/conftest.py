@@ -90,7 +90,7 @@ async def db(test_database: str) -> AsyncIterator[asyncpg.Connection]:
 
 @pytest.fixture
 def make_app(test_database: str, db: asyncpg.Connection) -> AppFactory:
-    """Return what starts an application with settings, by `async with make_app(...) as app`."""
+    """Return a factory of applications, to be entered by `async with`; it takes settings."""
 
     @asynccontextmanager
     async def make(**settings: Any) -> AsyncIterator[FastAPI]:

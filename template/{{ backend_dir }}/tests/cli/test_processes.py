@@ -127,7 +127,7 @@ def test_a_reader_that_has_enough_is_no_traceback() -> None:
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """Return a folder that Postgres may enter; it never runs as root, and may not enter pytest's."""
+    """Return a folder that Postgres may enter, which never runs as root."""
     with folder_for_postgres() as folder:
         yield folder
 
