@@ -30,7 +30,7 @@ def do_work(project: Path) -> None:
         (backend(project) / name).write_text(text)
     for name, text in ADDED.items():
         replace(backend(project) / name, r"\Z", text)
-    replace(backend(project) / MODELS, r"(?=from app\.models\.session)", MODEL)
+    replace(backend(project) / MODELS, r"(?=from app\.models\.refresh_token)", MODEL)
     replace(backend(project) / "env.example", *CHANGED)
     replace(workflow(project), r"\Z", STEP)
 
