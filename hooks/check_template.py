@@ -125,18 +125,19 @@ def check_moves(root: Path) -> Iterator[str]:
     names = {rendered_path(path) for path in template_files(root)}
     for entry in load_config(root).get("_migrations") or []:
         paths = entry.get("command", [])[len(MOVE) :]
-        if set(entry) != {"version", "command"} or len(paths) not in (1, 2):
-            yield "copier.yml: write each of _migrations like the lines in the comment above them"
+        if set(entry) != {"version", "command"} or not paths or len(paths) % 2:
+            yield "copier.yml: write each of _migrations like the one in the comment above them"
             continue
-        version, command, old = entry["version"], entry["command"][: len(MOVE)], paths[0]
+        version, command = entry["version"], entry["command"][: len(MOVE)]
         if not re.fullmatch(r"v[1-9]\d*\.0\.0", version):
-            yield f"copier.yml: {old} moves in {version}, which is no major version"
+            yield f"copier.yml: files move in {version}, which is no major version"
         if command != MOVE:
-            yield f"copier.yml: {old} is moved by {' '.join(command)}, not by {' '.join(MOVE)}"
-        if old in names:
-            yield f"copier.yml: {old} moves, and the template still has it"
-        if not names.issuperset(paths[1:]):
-            yield f"copier.yml: {old} moves to {paths[1]}, which the template does not have"
+            yield f"copier.yml: files are moved by {' '.join(command)}, not by {' '.join(MOVE)}"
+        for old, new in zip(paths[::2], paths[1::2], strict=True):
+            if old in names:
+                yield f"copier.yml: {old} moves, and the template still has it"
+            if new not in names and new != old:
+                yield f"copier.yml: {old} moves to {new}, which the template does not have"
 
 
 def check_defaults(root: Path) -> Iterator[str]:
@@ -219,7 +220,7 @@ def rendered_path(path: PurePath) -> str:
 def moved_files(root: Path) -> set[str]:
     """Return the paths from which files have moved, and those of removed files."""
     moves = load_config(root).get("_migrations") or []
-    return {entry["command"][len(MOVE)] for entry in moves}
+    return {old for entry in moves for old in entry["command"][len(MOVE) :: 2]}
 
 
 CHECKS: Final[tuple[Check, ...]] = (

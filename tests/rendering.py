@@ -93,7 +93,7 @@ def add_move(template: Path, line: str) -> None:
 
 def without_moves(config: str) -> str:
     """Return the text of a `copier.yml` without the moves that are registered in it."""
-    return re.sub(r"(?m)^_migrations:(?: \[\]|(?:\n- .*)+)$", "_migrations: []", config)
+    return re.sub(r"(?m)^_migrations:(?: \[\]|(?:\n[- ] .*)+)$", "_migrations: []", config)
 
 
 def backend(project: Path) -> Path:

@@ -1,9 +1,9 @@
 """Take what a project changed in a file along to where the template has moved that file.
 
 Copier runs it, by a line in `copier.yml`, in the project, after everything else of an update:
-`python move.py OLD NEW`, both paths as in a generated project. Copier by itself would delete OLD
-with all that the project had changed in it, and write NEW as it comes from the template. For a file
-that the template has removed, `python move.py OLD` keeps it if the project had changed it.
+`python move.py OLD NEW OLD NEW …`, all paths as in a generated project. Copier by itself would
+delete OLD with all that the project had changed in it, and write NEW as it comes from the template.
+For a file that the template has removed, NEW is OLD: it stays if the project had changed it.
 
 A `git mv` before the update, as others do it, makes each change of the project a conflict, and each
 of the template's too: Copier then has nothing to merge from. Here git merges three files: OLD as it
@@ -12,6 +12,7 @@ was rendered, OLD as the project has it, and NEW.
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -23,34 +24,42 @@ ANSWERS: Final = ".copier-answers.yml"
 LABELS: Final = ("before updating", "last update", "after updating")
 
 
-def move(project: Path, old: str, new: str) -> None:
-    """Merge a project's changes of `old` into `new`. To do it twice changes nothing more.
+def main(project: Path, paths: Sequence[str]) -> None:
+    """Move files, given as pairs of an old and a new path. To do it twice changes nothing more.
 
     Raise `subprocess.CalledProcessError` when git fails.
     """
+    with TemporaryDirectory() as folder:
+        last = _render_last(project, Path(folder, "last"))
+        for old, new in zip(paths[::2], paths[1::2], strict=True):
+            if old == new:
+                keep(project, last, old)
+            else:
+                move(project, last, old, new)
+
+
+def move(project: Path, last: Path, old: str, new: str) -> None:
+    """Merge a project's changes of `old` into `new`. last: the version that it comes from."""
     target = project / new
     if _committed(project, new) is not None or not target.exists():
         return  # moved at an earlier update, or not part of this project
+    mine = _committed(project, old)
+    if not (last / old).exists() or mine == (last / old).read_bytes():
+        return
+    if mine is None:  # the project had deleted it, and deleted it stays
+        target.unlink()
+        return
     with TemporaryDirectory() as folder:
-        last = _render_last(project, Path(folder, "last")) / old
-        mine = _committed(project, old)
-        if not last.exists() or mine == last.read_bytes():
-            return
-        if mine is None:  # the project had deleted it, and deleted it stays
-            target.unlink()
-            return
         own = Path(folder, "own")
         own.write_bytes(mine)
-        _merge(own, last, target)
+        _merge(own, last / old, target)
 
 
-def keep(project: Path, old: str) -> None:
+def keep(project: Path, last: Path, old: str) -> None:
     """Put `old` back if the project had changed it, because the update has deleted it."""
     mine = _committed(project, old)
-    with TemporaryDirectory() as folder:
-        last = _render_last(project, Path(folder, "last")) / old
-        if mine is None or not last.exists() or mine == last.read_bytes():
-            return
+    if mine is None or not (last / old).exists() or mine == (last / old).read_bytes():
+        return
     (project / old).parent.mkdir(parents=True, exist_ok=True)
     (project / old).write_bytes(mine)
     print(f"Kept {old}, which the template has removed, because you changed it.", file=sys.stderr)
@@ -97,4 +106,4 @@ def _render_last(project: Path, folder: Path) -> Path:
 
 
 if __name__ == "__main__":
-    (move if len(sys.argv) > 2 else keep)(Path.cwd(), *sys.argv[1:])
+    main(Path.cwd(), sys.argv[1:])

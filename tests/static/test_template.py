@@ -160,7 +160,7 @@ def test_faulty_question_is_found(copy: Path, addition: str, fault: str) -> None
         (("app/main.py", "app/other.py"), "which the template does not have"),
         (("{{ backend_dir }}/app/main.py", "app/main.py"), "which the template does not have"),
         (("app/old.py", "app/main.py"), "the template still has it"),
-        (('"{{ backend_dir }}/app/old.py", ', ""), "the template still has it"),
+        (('"{{ backend_dir }}/app/old.py", ', ""), "write each of _migrations like"),
         ((', "{{ backend_dir }}/app/old.py", "{{ backend_dir }}/app/main.py"', ""), "write each"),
     ],
 )

@@ -12,6 +12,7 @@ from tests.variants import columns
 
 BEFORE, MAJOR = "v6999.0.0", "v7000.0.0"
 OLD, NEW = "app/old.py", "app/new.py"  # as in the example
+GONE = "app/gone.py"
 TEXT = """FIRST = 1
 
 
@@ -32,10 +33,14 @@ def template(history: History, tmp_path: Path) -> Path:
     config.write_text(without_moves(config.read_text(encoding="utf-8")), encoding="utf-8")
     backend = template / TEMPLATE / BACKEND
     (backend / OLD).write_text(TEXT)
+    (backend / GONE).write_text(TEXT)
     commit(template, "A file", tag=BEFORE)
     git(backend, "mv", OLD, NEW)
     replace(backend / NEW, r"\A.*\n", '"""Moved."""\n')
-    add_move(template, example_move(template).replace("v2.0.0", MAJOR))
+    (backend / GONE).unlink()
+    gone = f'"{{{{ backend_dir }}}}/{GONE}"'
+    line = example_move(template).replace("v2.0.0", MAJOR)
+    add_move(template, line.replace(f'{NEW}"]', f'{NEW}", {gone}, {gone}]'))
     commit(template, "Move the file", tag=MAJOR)
     return template
 
@@ -102,3 +107,17 @@ def test_deleted_file_stays_deleted(project: Path) -> None:
     update(project, "--trust")
     assert not (project / OLD).exists()
     assert not (project / NEW).exists()
+
+
+@pytest.mark.parametrize("project", columns()["repo_layout"], indirect=True)
+def test_removed_file_stays_if_it_was_edited(project: Path) -> None:
+    part = backend(project)
+    replace(part / GONE, r"\Z", "# Ours.\n")
+    commit(project, "Our edit")
+    assert f"{GONE}, which the template has removed" in update(project, "--trust")
+    assert (part / GONE).read_text(encoding="utf-8") == TEXT + "# Ours.\n"
+
+
+def test_removed_file_that_was_never_edited_is_deleted(project: Path) -> None:
+    update(project, "--trust")
+    assert not (backend(project) / GONE).exists()
