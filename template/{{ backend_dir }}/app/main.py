@@ -29,8 +29,9 @@ from app.core.telemetry import telemetry_config
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Close at the end what requests have opened. The database may be unavailable at the start."""
+    """Open and close the state. The database may be unavailable at the start."""
     state = state_of(app)
+    state.open()
     with delay_shutdown(state, state.settings.shutdown_delay_seconds):
         yield
     await state.close()

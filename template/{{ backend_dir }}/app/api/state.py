@@ -1,6 +1,6 @@
 """The state of the application."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 from fastapi import FastAPI
@@ -26,7 +26,7 @@ class AppState(Resources):
     """
 
     cookies: AuthCookies
-    revisions: Revisions
+    revisions: Revisions = field(init=False)
     storage: Storage | None = None
     document_index: DocumentIndex | None = None
     declared_names: frozenset[str] | None = None
@@ -41,8 +41,11 @@ class AppState(Resources):
             hasher=PasswordHasher(settings.bcrypt_rounds),
             rate_limiter=RateLimiter(settings),
             cookies=AuthCookies(settings),
-            revisions=Revisions.load(),
         )
+
+    def open(self) -> None:
+        """Read the migrations. An image without them can still create the application."""
+        self.revisions = Revisions.load()
 
     async def close(self) -> None:
         """Close every connection, and stop the threads."""
