@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import re
 import sys
 import tomllib
 from collections.abc import Callable, Mapping
@@ -90,10 +91,16 @@ def test_template_is_linted_by_the_rules_of_what_it_generates(projects: list[Pat
     )
     assert own["line-length"] == generated["line-length"]
     for key in ("select", "ignore"):
-        assert own["lint"][key] == generated["lint"][key]
+        assert without_docstrings(own["lint"][key]) == generated["lint"][key]
     for pattern, rules in generated["lint"]["per-file-ignores"].items():
         if not pattern.endswith(".py"):  # settings.py has Jinja in it, and is linted when rendered
-            assert own["lint"]["per-file-ignores"][f"template/*/{pattern}"] == rules
+            ours = own["lint"]["per-file-ignores"][f"template/*/{pattern}"]
+            assert without_docstrings(ours) == rules
+
+
+def without_docstrings(rules: list[str]) -> list[str]:
+    """Return rules without pydocstyle's, which projects need not follow."""
+    return [rule for rule in rules if not re.fullmatch(r"D\d*", rule)]
 
 
 def install(requirements: Path, folder: Path) -> Path:
