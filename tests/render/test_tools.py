@@ -1,8 +1,8 @@
 """What the tools say that a project's files are for. Each file once, whatever variants share it."""
 
 import os
-import shutil
 import re
+import shutil
 import sys
 import tomllib
 from collections.abc import Callable, Mapping
