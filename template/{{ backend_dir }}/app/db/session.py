@@ -200,6 +200,8 @@ def _translate(address: DatabaseAddress, context: ExceptionContext) -> DatabaseU
     cannot be asked to roll back.
     """
     error = context.original_exception
+    if not isinstance(error, Exception):
+        return None  # a cancellation stays one
     if isinstance(error, OSError | asyncpg.InterfaceError | asyncpg.InternalClientError):
         if context.connection:
             context.is_disconnect = True

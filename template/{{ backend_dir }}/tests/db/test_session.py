@@ -155,3 +155,23 @@ async def test_a_server_that_is_gone_is_noticed_on_an_idle_connection(test_datab
         finally:
             await database.close()
     assert values == [1, 30, 10, 3]
+
+
+async def test_a_statement_that_is_cancelled_stays_cancelled(test_database: str) -> None:
+    database = Database.from_settings(settings_for(test_database))
+
+    async def sleep() -> None:
+        async with database.reads.connect() as connection:
+            started.set()
+            await connection.execute(text("SELECT pg_sleep(60)"))
+
+    started = asyncio.Event()
+    task = asyncio.create_task(sleep())
+    try:
+        await started.wait()
+        await asyncio.sleep(0)  # the statement is on its way
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    finally:
+        await database.close()
