@@ -67,14 +67,12 @@ class Attempt:
 
     user: with the stored hash; None if there is no such user.
     device: a device on which this user has signed in before; None for any other device.
-    presented: the IDs and users of the sessions that this login revokes.
     account_limits, address_limits: on guesses.
     """
 
     credentials: Credentials
     user: StoredUser | None
     device: Device | None
-    presented: list[Row[uuid.UUID, uuid.UUID]]
     account_limits: list[RateLimit]
     address_limits: list[RateLimit]
     requester: Requester
@@ -109,12 +107,13 @@ async def sign_in(resources: Resources, credentials: Credentials) -> Login:
         attempt = await _attempt(limiter, connection, credentials)
         with _rejection_logged(attempt):
             await limiter.check(connection, attempt.guess_limits + attempt.success_limits)
+        presented = await find_sessions(connection, credentials.presented)
     with _rejection_logged(attempt):
         async with database.transaction() as db:
             await limiter.hit(db, attempt.guess_limits)
         # A client that fills the queue for hashing uses up its own limits, and not the account's.
         async with limiter.refund_on(HashingUnavailable, database, attempt.account_limits):
-            return await _verify_and_create(resources, attempt)
+            return await _verify_and_create(resources, attempt, presented)
 
 
 @contextmanager
@@ -132,26 +131,27 @@ async def _attempt(
     email = _email(credentials.username)
     row = (await connection.execute(STORED_USER, {"email": email})).one_or_none()
     user = StoredUser(id=row.id, password_hash=row.password_hash) if row else None
-    presented = await find_sessions(connection, credentials.presented)
     device, address = credentials.device, credentials.address
     if device and user and device.user_id == user.id:
         requester = limiter.requester(f"device {device.id}", is_known=True)
         limits = device_limits(device)
-        return Attempt(credentials, user, device, presented, limits, [], requester)
+        return Attempt(credentials, user, device, limits, [], requester)
     username = email or credentials.username
     return Attempt(
         credentials,
         user,
         None,
-        presented,
         login_limits(username, address),
         address_limits(address),
         limiter.requester(networks(address)[-1], f"account {username}"),
     )
 
 
-async def _verify_and_create(resources: Resources, attempt: Attempt) -> Login:
-    credentials, presented = attempt.credentials, attempt.presented
+async def _verify_and_create(
+    resources: Resources, attempt: Attempt, presented: list[Row[uuid.UUID, uuid.UUID]]
+) -> Login:
+    """Verify the password, revoke the presented sessions, and create a new one."""
+    credentials = attempt.credentials
     also_lock = [row.user_id for row in presented]
     try:
         async with verified_user(
