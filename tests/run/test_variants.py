@@ -238,6 +238,8 @@ def environment_with(manager: str, python: Path, folder: Path) -> dict[str, str]
     environment = project_environment(
         python,
         PORT=str(free_port()),
+        # Two variants that run at the same time would build the same cached environment in it.
+        PIPX_HOME=str(folder / "pipx home"),
         **POETRY_INDEX,
         **GATE,
     )
