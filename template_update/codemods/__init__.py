@@ -1,1 +1,1 @@
-"""Renaming names in Python code, by what they mean and not by how they are spelled."""
+"""Renaming names in Python code, based on what they refer to and not on their spelling."""

@@ -12,10 +12,10 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 @dataclass
 class Module:
-    """A module, or a file that is none, such as a script.
+    """A module, or a script that is not part of a package.
 
-    names: what its top-level names refer to, as dotted names. kept: those that an import binds
-    with `as`, which stay as they are.
+    names: its top-level names, and the dotted names that they refer to. kept: the names that an
+    import binds with `as`, which are not renamed.
     """
 
     name: str
@@ -27,7 +27,7 @@ class Module:
     kept: set[str] = field(default_factory=set)
 
     def origin(self, node: ast.ImportFrom) -> str:
-        """Return the absolute name of the module that `from … import` names."""
+        """Return the absolute name of the module in a `from … import`."""
         if not node.level:
             return node.module or ""
         parts = self.name.split(".")
@@ -46,7 +46,7 @@ class Class:
 class Code:
     """All Python files below a folder.
 
-    package: the project's package. Files outside of it have names too, such as `tests.conftest`.
+    package: the project's package. Files outside of it also have names, such as `tests.conftest`.
     """
 
     def __init__(self, backend: Path, package: Package) -> None:
@@ -68,18 +68,18 @@ class Code:
             self._describe_variables(module)
 
     def module(self, name: str) -> Module | None:
-        """Return a module of the project by its dotted name; None if there is none."""
+        """Return the project's module with a dotted name, or None if there is none."""
         return self._by_name.get(name)
 
     def file_of(self, name: str) -> Path | None:
-        """Return the file of a module, or the folder of a package; None if there is none."""
+        """Return the file of a module or the folder of a package, or None if there is none."""
         module = self._by_name.get(name)
         if module is None:
             return None
         return module.file.parent if module.is_package else module.file
 
     def path_of(self, name: str) -> Path | None:
-        """Return where a module of the package would be."""
+        """Return the path that a module of the package would have."""
         root, _, rest = name.partition(".")
         if root != self._package.name or not rest:
             return None
@@ -87,7 +87,7 @@ class Code:
         return path.with_name(path.name + ".py")
 
     def definitions(self, name: str) -> set[str]:
-        """Return the dotted names of everything in the project that is called so."""
+        """Return the dotted names of all definitions in the project with this name."""
         return self._defined.get(name, set())
 
     def is_module(self, name: str) -> bool:
@@ -95,7 +95,7 @@ class Code:
         return name in self._by_name
 
     def target(self, name: str) -> str:
-        """Return what a dotted name refers to, through imports of other modules."""
+        """Return what a dotted name refers to, after following imports in other modules."""
         for _ in range(10):
             module, _, attribute = name.rpartition(".")
             found = self._by_name.get(module)
@@ -108,7 +108,7 @@ class Code:
         return name
 
     def resolve(self, module: Module, node: ast.expr) -> str | None:
-        """Return what a chain of names in a module refers to."""
+        """Return what a dotted expression in a module refers to."""
         root, *parts = (dotted(node) or "").split(".")
         full = module.names.get(root)
         if full is None:
@@ -119,7 +119,7 @@ class Code:
         return full
 
     def attribute(self, owner: str, name: str) -> tuple[str, str | None] | None:
-        """Return the class that defines an attribute of a class, and the attribute's type."""
+        """Return the class that defines an attribute of `owner`, and the attribute's type."""
         for current in self.hierarchy(owner):
             attributes = self.classes[current].attributes
             if name in attributes:
@@ -127,7 +127,7 @@ class Code:
         return None
 
     def hierarchy(self, owner: str) -> Iterator[str]:
-        """Yield a class of the project and those that it inherits from, the nearest first."""
+        """Yield a class of the project and its base classes, the nearest first."""
         seen = set()
         waiting = [owner]
         while waiting:
@@ -138,7 +138,7 @@ class Code:
                 waiting += self.classes[current].bases
 
     def annotation(self, module: Module, node: ast.expr | None) -> str | None:
-        """Return the class that an annotation names: also `X | None`, `Annotated[X, …]`, `"X"`."""
+        """Return the class in an annotation, such as `X | None`, `Annotated[X, …]` or `"X"`."""
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             try:
                 return self.annotation(module, ast.parse(node.value, mode="eval").body)
@@ -170,7 +170,7 @@ class Code:
             except (SyntaxError, ValueError):
                 continue
             path = relative.as_posix()
-            # A file outside of the package has a name too, such as tests.conftest.
+            # A file outside of the package also has a name, such as tests.conftest.
             name = self._package.module(path) or Package("").module(f"/{path}") or path
             yield Module(name.lstrip("."), file, source, tree, relative.name == "__init__.py")
 
@@ -249,7 +249,7 @@ class Code:
                 kind = parameters.get(value.id) if isinstance(value, ast.Name) else None
                 if isinstance(value, ast.Call):
                     kind = self.annotation(module, value.func)
-                    # Of a module that may not have been described yet.
+                    # The class may be in a module that has not been described yet.
                     kind = kind if kind in self._class_names else None
             else:
                 continue
@@ -259,13 +259,13 @@ class Code:
 
 
 def is_inside(file: Path, folder: Path) -> bool:
-    """Return whether a file lies in a folder itself, and not behind a symbolic link."""
+    """Return whether the path from a folder to a file contains no symbolic link."""
     depth = len(file.relative_to(folder).parts)
     return not any(it.is_symlink() for it in [file, *file.parents][:depth])
 
 
 def dotted(node: ast.expr) -> str | None:
-    """Return `a.b.c` for an expression that is such a chain, and None for any other."""
+    """Return `a.b.c` for an expression of this form, and None for any other expression."""
     parts: list[str] = []
     inner = node
     while isinstance(inner, ast.Attribute):
@@ -282,7 +282,7 @@ def arguments(node: Function) -> list[ast.arg]:
 
 
 def imported(node: ast.Import) -> dict[str, str]:
-    """Return the names that an `import` binds, and what they refer to."""
+    """Return the names that an `import` binds, with what they refer to."""
     return {
         alias.asname or alias.name.partition(".")[0]: (
             alias.name if alias.asname else alias.name.partition(".")[0]
@@ -292,7 +292,7 @@ def imported(node: ast.Import) -> dict[str, str]:
 
 
 def imported_from(module: Module, node: ast.ImportFrom) -> dict[str, str]:
-    """Return the names that a `from … import` binds, and what they refer to."""
+    """Return the names that a `from … import` binds, with what they refer to."""
     origin = module.origin(node)
     return {alias.asname or alias.name: f"{origin}.{alias.name}" for alias in node.names}
 

@@ -1,4 +1,4 @@
-"""Renames, applied to a folder: its Python, its other texts, and the places of its files."""
+"""Applying renames to a folder: to its Python code, its other texts and its file names."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -12,7 +12,7 @@ from template_update.package import Package
 
 Replacement = tuple[re.Pattern[str], Callable[[re.Match[str]], str]]
 
-# Folders that hold nobody's own text.
+# Folders that contain no text of the project.
 SKIPPED: Final = {".git", ".venv", "__pycache__", "node_modules"}
 
 
@@ -36,7 +36,7 @@ def apply(renames: Renames, backend: Path, package: Package) -> list[Path]:
     for file, text in changed.items():
         file.write_text(text, encoding="utf-8", newline="")
     moves = [(backend / old, backend / new) for old, new in renames.files.items()]
-    for name, new_name in sorted(renames.names.items()):  # packages before what is in them
+    for name, new_name in sorted(renames.names.items()):  # packages before their modules
         source, target = code.file_of(name), code.path_of(new_name)
         if source and target:
             moves.append((source, target.with_suffix("") if source.is_dir() else target))
@@ -53,15 +53,17 @@ def apply(renames: Renames, backend: Path, package: Package) -> list[Path]:
 
 
 def _in_texts(renames: Renames, code: Code) -> list[Replacement]:
-    """Return what is replaced in texts. The first item is for Python files too.
+    """Return the replacements for texts. Only the first one applies to Python files too.
 
-    Dotted names, settings and paths mean one thing wherever they are written. A bare name does
-    so if it cannot be an English word, and if the project defines nothing else by that name.
+    Dotted names, settings and paths have the same meaning everywhere. A bare name is only
+    replaced if it cannot be an English word, and if the project does not define it elsewhere.
     """
     sure = {**renames.names, **renames.settings}
     sure = {old: new for old, new in sure.items() if old.count(".") > 1 or old.isupper()}
     modules = {old: new for old, new in renames.names.items() if code.file_of(old)}
     sure |= modules
+    # The name of a module that has become a package is also the beginning of new names.
+    sure = {old: new for old, new in sure.items() if not new.startswith(f"{old}.")}
     bare = {}
     for old, new in renames.names.items():
         name, new_name = old.rpartition(".")[2], new.rpartition(".")[2]

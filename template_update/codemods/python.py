@@ -1,4 +1,4 @@
-"""Renames in one module, as edits of its text at the places that its syntax tree names."""
+"""Applying renames to one module, as edits of its text at positions from its syntax tree."""
 
 import ast
 import io
@@ -23,21 +23,22 @@ from template_update.codemods.registry import Renames
 # Functions that take an object and the name of one of its attributes.
 BY_NAME: Final = {"getattr", "setattr", "hasattr", "delattr", "object"}
 IMPORTED_MODULE: Final = re.compile(rb"from[\s\\]*(?P<name>[^#]+?)[\s\\]*\bimport\b")
-# What is before a statement that begins its line. After a backslash it would not.
+# The text before a statement that begins its line. After a backslash, it does not begin one.
 LINE_START: Final = re.compile(rb"(?:\A|(?<![\\\r])\r?\n)(?P<indent>[ \t\f]*)\Z")
 DEFINITION: Final = re.compile(rb"(?:async\s+)?(?:def|class)\s+")
 COMMENT: Final = re.compile(rb"[ \t]*#[^\r\n]*")
 
-# The comments in an import, by the name that they are at, and whether they are beside it or above.
-# Those beside the beginning are at no name.
+# The comments in an import. The key is the imported name, and whether the comment is on the same
+# line or above it. Comments on the first line of the import have no name.
 Comments = dict[tuple[ast.alias | None, bool], list[str]]
 
 
 @dataclass
 class Scope:
-    """What names mean inside a function: the class of a variable, or None if it is unknown.
+    """The scope of a function.
 
-    owner: the class around a method. function: its dotted name.
+    owner: the class that contains the method, if it is one. function: its dotted name. variables:
+    the class of each variable, or None if it is unknown.
     """
 
     owner: str | None
@@ -47,7 +48,7 @@ class Scope:
 
 
 def rewrite(module: Module, code: Code, renames: Renames) -> str:
-    """Return the text of a module with the names that it should use now."""
+    """Return the text of a module with the new names."""
     mentioned = {part for old in renames.names for part in old.split(".")[-1:]}
     mentioned |= {name for names in renames.parameters.values() for name in names}
     if not any(name in module.source for name in mentioned):
@@ -72,11 +73,11 @@ class _Rewriter(ast.NodeVisitor):
         for line in self._text.splitlines(keepends=True):
             self._lines.append(self._lines[-1] + len(line))
         self._members = {old.rpartition(".")[2] for old in renames.names if self._is_member(old)}
-        # By module and name, what the module calls it now.
+        # The new name of each module and old name.
         self._bindings: dict[tuple[str, str], str] = {}
 
     def result(self) -> str:
-        """Return the text with all edits, or as it was if they would break it."""
+        """Return the text with all edits, or the original text if the result does not parse."""
         text = self._text
         for (start, end), new in sorted(self._edits.items(), reverse=True):
             text = text[:start] + new.encode() + text[end:]
@@ -114,7 +115,7 @@ class _Rewriter(ast.NodeVisitor):
                 self._rename_alias(alias, new)
 
     def _new_import(self, origin: str, name: str) -> tuple[str, str]:
-        """Return from which module a name is imported now, and what it is called there."""
+        """Return the module from which a name is imported now, and its new name."""
         full = f"{origin}.{name}"
         if full in self._renames.names:
             new_origin, _, new = self._renames.names[full].rpartition(".")
@@ -135,13 +136,13 @@ class _Rewriter(ast.NodeVisitor):
         match = IMPORTED_MODULE.match(self._text, start)
         if match:
             begin, end = match.span("name")
-            # `from.x import y` needs a space for an absolute name.
+            # In `from.x import y`, an absolute name needs a space before it.
             self._edits[begin, end] = new if begin > start + len("from") else f" {new}"
 
     def _split_import(
         self, node: ast.ImportFrom, groups: Mapping[str, Mapping[ast.alias, str]]
     ) -> None:
-        """Replace an import by one for each module that its names are in now."""
+        """Replace an import with one import for each module that contains its names now."""
         start, end = self._offset(node.lineno, node.col_offset), self._end(node)
         begins_line = LINE_START.search(self._text[:start])
         indent = begins_line["indent"].decode() if begins_line else ""
@@ -150,7 +151,7 @@ class _Rewriter(ast.NodeVisitor):
         statements = [
             _import_statement(origin, names, comments, newline) for origin, names in groups.items()
         ]
-        # A comment behind the statement may be for a linter, about each of its names.
+        # A comment after the statement may be for a linter, and apply to each of its names.
         behind = COMMENT.match(self._text, end)
         separator = f"{behind[0].decode() if behind else ''}{newline}" if begins_line else "; "
         self._edits[start, end] = separator.join(statements)
@@ -186,7 +187,7 @@ class _Rewriter(ast.NodeVisitor):
             *filter(None, node.args.kw_defaults),
         ]:
             self.visit(outer)
-        # Outside of the function's scope: in `session: session.Session` only one is the parameter.
+        # Annotations are outside the function's scope: `session: session.Session` is valid.
         for annotation in [*(it.annotation for it in arguments(node)), node.returns]:
             if annotation:
                 self._visit_annotation(annotation)
@@ -257,7 +258,7 @@ class _Rewriter(ast.NodeVisitor):
             self.visit(node.value)
 
     def _import_instead(self, node: ast.Attribute, origin: str, name: str) -> None:
-        """Use a name by an import of its own, as its module no longer has it."""
+        """Import a name from its new module, because its old module no longer has it."""
         full = f"{origin}.{name}"
         free = self._new_name(self._module.names.get(name, full)) == full
         own = name if free else f"{origin.rpartition('.')[2]}_{name}"
@@ -286,7 +287,7 @@ class _Rewriter(ast.NodeVisitor):
         self.visit(node)
 
     def _visit_quoted(self, node: ast.Constant) -> None:
-        """Rename inside an annotation in quotes, by places that count from its first character."""
+        """Rename inside a quoted annotation. Its positions count from its first character."""
         if not self._is_plain(node):
             return
         try:
@@ -311,7 +312,7 @@ class _Rewriter(ast.NodeVisitor):
     # What expressions are
 
     def _reference(self, node: ast.expr) -> str | None:
-        """Return the module, class, function or member that a chain of names refers to."""
+        """Return the module, class, function or member that a dotted expression refers to."""
         root = (dotted(node) or "").partition(".")[0]
         if any(root in scope.variables for scope in self._scopes):
             return None
@@ -350,7 +351,7 @@ class _Rewriter(ast.NodeVisitor):
         return f"{found[0]}.{node.attr}" if found else full
 
     def _owner(self, node: ast.Attribute) -> str | None:
-        """Return the class of what an attribute is taken from."""
+        """Return the class of the object that has an attribute."""
         if not _is_super(node.value):
             return self._type(node.value)
         own = next((it.owner for it in reversed(self._scopes) if it.owner), None)
@@ -358,7 +359,7 @@ class _Rewriter(ast.NodeVisitor):
         return next((it for it in bases if self._code.attribute(it, node.attr)), None)
 
     def _collect(self, node: Function, scope: Scope) -> None:
-        """Note what the variables of a function are."""
+        """Record the classes of a function's variables, and the names that it imports."""
         for inner in _own_statements(node):
             if isinstance(inner, ast.Import):
                 scope.names |= imported(inner)
@@ -388,7 +389,7 @@ class _Rewriter(ast.NodeVisitor):
         )
 
     def _new_module(self, name: str) -> str:
-        """Return the new name of a module: its own, or by that of a package around it."""
+        """Return the new name of a module, which a rename of its package may also change."""
         parts = name.split(".")
         for length in range(len(parts), 0, -1):
             new = self._renames.names.get(".".join(parts[:length]))
@@ -404,7 +405,7 @@ class _Rewriter(ast.NodeVisitor):
         return default or name
 
     def _parameters(self, function: str) -> dict[str, str]:
-        """Return the new names of parameters, by the old ones, of a function or class."""
+        """Return the new names of the parameters of a function or class, by their old names."""
         owner, _, name = function.rpartition(".")
         owners = [function]
         if function in self._code.classes:
@@ -422,7 +423,7 @@ class _Rewriter(ast.NodeVisitor):
         return name.rpartition(".")[0] in self._code.classes
 
     def _binding(self, module: Module, name: str) -> str:
-        """Return by what name a module has now what it has had by another."""
+        """Return the new name of a name that a module binds."""
         key = module.name, name
         if key not in self._bindings:
             self._bindings[key] = name  # for imports in a circle
@@ -439,7 +440,7 @@ class _Rewriter(ast.NodeVisitor):
             new = self._renames.names[full].rpartition(".")[2]
         else:
             new = self._binding(source, name) if source and source is not module else name
-        # If the module uses the new name for something else.
+        # Keep the old name if the module uses the new name for something else.
         other = module.names.get(new)
         return name if other and self._new_name(other) == other else new
 
@@ -473,21 +474,21 @@ class _Rewriter(ast.NodeVisitor):
             self._edits[start + 1, self._end(node) - 1] = new
 
     def _is_plain(self, node: ast.Constant) -> bool:
-        """Return whether a string is written as it is, between two quote characters."""
+        """Return whether a string literal has no prefix, no escapes and single quote characters."""
         text = self._text[self._offset(node.lineno, node.col_offset) : self._end(node)]
         value = str(node.value)
         return text.decode(errors="replace") in (f'"{value}"', f"'{value}'")
 
     def _edit(self, node: ast.expr | ast.arg | ast.keyword | ast.alias, old: str, new: str) -> None:
-        """Replace the name that a node begins with."""
+        """Replace the name at the beginning of a node."""
         start = self._offset(node.lineno, node.col_offset)
         end = start + len(old.encode())
-        # Places inside of f-strings are wrong in some versions of Python.
+        # Some versions of Python report wrong positions inside f-strings.
         if new != old and self._text[start:end] == old.encode():
             self._edits[start, end] = new
 
     def _end(self, node: ast.expr | ast.stmt | ast.alias) -> int:
-        # Optional in the types, because a tree that code has made may lack them.
+        # Optional in the type hints, because a generated tree may lack positions.
         return self._offset(node.end_lineno or 0, node.end_col_offset or 0)
 
     def _offset(self, line: int, column: int) -> int:
@@ -526,7 +527,7 @@ def _is_super(node: ast.expr) -> bool:
 
 
 def _quoted(node: ast.AST) -> Iterator[ast.Constant]:
-    """Yield the strings in an annotation that are annotations themselves."""
+    """Yield the strings in an annotation that are quoted annotations."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         yield node
     elif isinstance(node, ast.Subscript):
@@ -557,7 +558,7 @@ def _comments(node: ast.ImportFrom, text: str) -> Comments:
 def _import_statement(
     origin: str, names: Mapping[ast.alias, str], comments: Comments, newline: str
 ) -> str:
-    """Return an import, over several lines if there are comments in it."""
+    """Return an import statement, on several lines if it has comments."""
     if {alias for alias, _ in comments}.isdisjoint([None, *names]):
         return f"from {origin} import {', '.join(names.values())}"
 
@@ -572,9 +573,9 @@ def _import_statement(
 
 
 def _add_import(text: str, line: str) -> str:
-    """Add an import before the first one, where sorting finds its place.
+    """Add an import before the first import; the formatter sorts it later.
 
-    If there is none, add it after what has to be first: comments, docstring and `__future__`.
+    If there is no import, add it after the first comments, the docstring and `__future__`.
     """
     lines = text.split("\n")
     head = next((at for at, it in enumerate(lines) if not it.startswith("#")), 0)

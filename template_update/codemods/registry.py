@@ -1,4 +1,4 @@
-"""The names that releases of the template changed."""
+"""The names that releases of the template renamed."""
 
 import re
 import tomllib
@@ -16,11 +16,11 @@ PARAMETER: Final = re.compile(r"(?P<owner>[\w.]+)\((?P<name>\w+)\)")
 
 @dataclass(frozen=True)
 class Renames:
-    """Old names and what they are called now.
+    """Old names and their new names.
 
-    names: dotted names of modules, of what modules define, and of what classes define, such as
-    `app.models.user.User.email`. parameters: by the dotted name of a function or class, its
-    parameters. settings: environment variables. files: paths in the backend.
+    names: dotted names of modules, and of what modules and classes define, such as
+    `app.models.user.User.email`. parameters: the parameters of each function or class, by its
+    dotted name. settings: environment variables. files: paths in the backend.
     """
 
     names: Mapping[str, str] = field(default_factory=dict)
@@ -32,8 +32,8 @@ class Renames:
     def read(cls, table: Mapping[str, Mapping[str, str]]) -> "Renames":
         """Return the renames in a version's table of the registry.
 
-        A parameter is written as `app.core.tokens.decode(even_expired)`. A setting is also an
-        attribute of `Settings`.
+        The key of a parameter is written as `app.core.tokens.decode(even_expired)`. Each renamed
+        setting also renames an attribute of `Settings`.
         """
         names: dict[str, str] = {}
         parameters: dict[str, dict[str, str]] = {}
@@ -61,10 +61,10 @@ class Renames:
         )
 
     def following(self, moved: Mapping[str, str]) -> "Renames":
-        """Return the same renames for a project that has moved modules to places of its own.
+        """Return the same renames for a project that has moved modules.
 
-        moved: the modules' names in the project, by their old names. A module stays where the
-        project has it, also if these renames move it.
+        moved: the modules' names in the project, by their old names. Such a module keeps its place
+        in the project, even if these renames move it.
         """
         targets = self.modules_after(moved)
         names = {
@@ -78,7 +78,7 @@ class Renames:
         )
 
     def modules_after(self, moved: Mapping[str, str]) -> dict[str, str]:
-        """Return moved modules by the names that they have in the template after these renames."""
+        """Return the moved modules, by their names in the template after these renames."""
         return {self.names.get(old, old): new for old, new in moved.items()}
 
     def descriptions(self) -> list[str]:
@@ -92,7 +92,7 @@ class Renames:
 
 
 def _in_module(name: str, modules: Mapping[str, str]) -> str:
-    """Return a dotted name with its module replaced, if it is one of these or in one of them."""
+    """Return a dotted name with its module replaced, if `modules` contains that module."""
     for module, successor in modules.items():
         if name == module or name.startswith(f"{module}."):
             return successor + name.removeprefix(module)

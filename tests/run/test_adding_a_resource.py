@@ -13,8 +13,9 @@ from tests.variants import Answers
 
 # What a page adds, and what proves it against the database; the rest of the suite runs elsewhere.
 QUICK = (
-    "--ignore=tests/fuzz -m 'not slow' -k 'projects or passages or migrations or docs' "
-    "--no-cov -W 'ignore:Coverage disabled'"
+    "--ignore=tests/fuzz -m 'not slow' --no-cov "
+    "-k 'projects or avatars or words or extension or passages or migrations or docs' "
+    "-W 'ignore:Coverage disabled'"
 )
 
 
@@ -47,6 +48,13 @@ def test_adding_a_resource_ends_green(
     wait_until(lambda: "/api/v1/projects" in paths(server), server.output)
     assert Browser(server.port).get("/api/v1/projects").status == 401
     assert Browser(server.port).get("/health/ready").status == 200
+
+
+@pytest.mark.usefixtures("server")
+def test_implementing_the_extension_points_ends_green(
+    project: Path, environment: dict[str, str]
+) -> None:
+    follow("docs/extension-points.md", project, environment)
 
 
 @pytest.mark.usefixtures("server")

@@ -492,6 +492,27 @@ def test_module_is_moved_with_the_project_s_edits(tmp_path: Path) -> None:
     assert (tmp_path / "app/models/user_session.py").read_text(encoding="utf-8") == SESSION
 
 
+def test_module_becomes_a_package(tmp_path: Path) -> None:
+    names = {
+        "app.models.session": "app.models.session.records",
+        "app.models.session.LIMIT": "app.models.session.limits.LIMIT",
+    }
+    code = """
+        from app.models import session
+        from app.models.session import find
+
+        x = session.LIMIT, session.Session
+    """
+    assert renamed(tmp_path, {"names": names}, code) == (
+        "from app.models.session.limits import LIMIT\n"
+        "from app.models.session import records\n"
+        "from app.models.session.records import find\n\n"
+        "x = LIMIT, records.Session\n"
+    )
+    assert not (tmp_path / "app/models/session.py").exists()
+    assert (tmp_path / "app/models/session/records.py").exists()
+
+
 def test_name_that_moves_to_another_module_is_imported_from_there(tmp_path: Path) -> None:
     code = "from app.models import session\n\nx = session.LIMIT, session.find\n"
     assert renamed(tmp_path, MOVED, code) == (

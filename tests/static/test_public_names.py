@@ -60,6 +60,8 @@ def unannounced(
         if path.startswith(ENDPOINTS) and is_parameter:
             continue
         name = breakage.obj.name if breakage.obj.name != "__init__" else path.split(".")[-2]
+        if name == "log":  # a logger, which each module has for itself
+            continue
         if path.removesuffix(".__init__") not in registered and name not in named:
             yield f"{path}: {breakage.kind.value}"
 

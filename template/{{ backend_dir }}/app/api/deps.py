@@ -13,8 +13,9 @@ from app.core.addresses import normalize_address
 from app.core.settings import Settings
 from app.services.errors import NotAuthenticated
 from app.services.rag import DocumentIndex
+from app.services.sessions.authentication import AuthContext, authenticate
 from app.services.storage import Storage
-from app.services.users import AuthContext, PublicUser, authenticate
+from app.services.users import PublicUser
 
 
 async def get_state(request: Request) -> AppState:
@@ -99,7 +100,7 @@ CurrentUser = Annotated[PublicUser, Depends(get_current_user)]
 async def get_storage(state: State) -> Storage:
     """Return the storage for files. Raise `RuntimeError` if the project has none."""
     if state.storage is None:
-        raise RuntimeError("app.state.storage is not set: see app/services/storage/__init__.py")
+        raise RuntimeError("app.state.storage is not set: see docs/extension-points.md")
     return state.storage
 
 
@@ -109,7 +110,7 @@ CurrentStorage = Annotated[Storage, Depends(get_storage)]
 async def get_document_index(state: State) -> DocumentIndex:
     """Return the index to retrieve from. Raise `RuntimeError` if the project has none."""
     if state.document_index is None:
-        raise RuntimeError("app.state.document_index is not set: see app/services/rag/__init__.py")
+        raise RuntimeError("app.state.document_index is not set: see docs/extension-points.md")
     return state.document_index
 
 

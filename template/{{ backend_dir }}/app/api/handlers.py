@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
+from app.api.media_types import has_wrong_media_type
 from app.api.problems import (
     INVALID,
     OTHER_PROBLEMS,
@@ -16,7 +17,7 @@ from app.api.problems import (
     http_problem,
     problem_response,
 )
-from app.api.validation import has_wrong_media_type, safe_errors
+from app.api.validation import safe_errors
 
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 

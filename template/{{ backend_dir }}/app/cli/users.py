@@ -13,7 +13,7 @@ from app.core.emails import Email, normalize_email
 from app.core.security import PasswordHasher
 from app.core.settings import Settings
 from app.services import administration, users
-from app.services.passwords import check_password
+from app.services.passwords.policy import check_password
 
 
 def create_user(email: str, *, from_stdin: bool) -> None:

@@ -3,14 +3,14 @@
 import uuid
 from datetime import datetime
 
-from sqlalchemy import DateTime, ForeignKey, Text, func
+from sqlalchemy import ColumnElement, DateTime, ForeignKey, Text, and_, func
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.db.base import Base
 
 
 class UserSession(Base):
-    """A session. It is active until `expires_at`, or until it is revoked."""
+    """A session. It is active until it expires or is revoked."""
 
     __tablename__ = "sessions"
 
@@ -29,3 +29,8 @@ class UserSession(Base):
     expires_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), index=True)
     revoked_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     user_agent: Mapped[str | None] = mapped_column(Text)
+
+    @classmethod
+    def active(cls) -> ColumnElement[bool]:
+        """Return the condition that a session is active, by the database's clock."""
+        return and_(cls.revoked_at.is_(None), cls.expires_at > func.clock_timestamp())

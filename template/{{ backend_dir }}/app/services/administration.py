@@ -9,7 +9,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.core.emails import Email
 from app.models import User, UserSession
 from app.services.errors import UserNotFound
-from app.services.passwords import set_password
 from app.services.purging import purge as purge
 from app.services.sessions.lock import lock_users
 from app.services.sessions.revocation import revoke_sessions
@@ -23,7 +22,8 @@ async def replace_password(db: AsyncSession, email: Email, new_hash: str) -> Non
     """Replace a user's password, and revoke their sessions. Raise `UserNotFound`."""
     async with db.begin():
         user_id = await _lock(db, email)
-        await set_password(db, user_id, new_hash)
+        await db.execute(update(User).where(User.id == user_id).values(password_hash=new_hash))
+        await revoke_sessions(db, UserSession.user_id == user_id)
     log.info("password_set", user_id=str(user_id))
 
 

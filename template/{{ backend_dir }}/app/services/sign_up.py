@@ -4,7 +4,7 @@ import structlog
 
 from app.core.emails import Email
 from app.services.errors import SignupDisabled, TooManyAttempts
-from app.services.passwords import check_password
+from app.services.passwords.policy import check_password
 from app.services.rate_limits import networks, sign_up_limits
 from app.services.resources import Resources
 from app.services.users import PublicUser, create_user

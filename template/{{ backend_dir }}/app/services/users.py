@@ -1,18 +1,16 @@
-"""Users: creating them, and authenticating a request."""
+"""Users: creating them, and what responses show of them."""
 
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Row, bindparam, func, select
+from sqlalchemy import Row
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.emails import Email
-from app.core.tokens import AccessClaims
-from app.db.session import Database
-from app.models import User, UserSession
-from app.services.errors import EmailTaken, NotAuthenticated
+from app.models import User
+from app.services.errors import EmailTaken
 
 
 @dataclass(frozen=True)
@@ -25,40 +23,7 @@ class PublicUser:
     created_at: datetime
 
 
-@dataclass(frozen=True)
-class AuthContext:
-    """The authenticated user of a request, and the session."""
-
-    user: PublicUser
-    session_id: uuid.UUID
-
-
 PUBLIC_COLUMNS = (User.id, User.email, User.is_active, User.created_at)
-
-AUTHENTICATED_USER = (
-    select(*PUBLIC_COLUMNS)
-    .join(UserSession, UserSession.user_id == User.id)
-    .where(
-        User.id == bindparam("user_id"),
-        User.is_active,
-        UserSession.id == bindparam("session_id"),
-        UserSession.revoked_at.is_(None),
-        UserSession.expires_at > func.clock_timestamp(),
-    )
-)
-
-
-async def authenticate(database: Database, claims: AccessClaims) -> AuthContext:
-    """Return the user of an access token whose session is active, in one round trip.
-
-    Raise `NotAuthenticated`.
-    """
-    values = {"user_id": claims.user_id, "session_id": claims.session_id}
-    async with database.reads.connect() as connection:
-        user = (await connection.execute(AUTHENTICATED_USER, values)).one_or_none()
-    if user is None:
-        raise NotAuthenticated
-    return AuthContext(public_user(user), claims.session_id)
 
 
 def public_user(user: User | Row[uuid.UUID, str, bool, datetime]) -> PublicUser:

@@ -165,7 +165,7 @@ async def test_successful_password_changes_are_limited(
     signed_in: httpx.AsyncClient, ada: PublicUser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     few = [RateLimit("password change", str(ada.id), 2, HOUR)]
-    monkeypatch.setattr("app.services.passwords.password_change_limits", lambda _: few)
+    monkeypatch.setattr("app.services.passwords.change.password_change_limits", lambda _: few)
     body = {"current_password": PASSWORD, "new_password": PASSWORD}
     url = "/api/v1/users/me/password"
     statuses = [(await signed_in.put(url, json=body)).status_code for _ in range(4)]

@@ -5,9 +5,9 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Form, Request, Response
 
 from app.api.deps import ClientAddress, State, UserAgent
+from app.api.media_types import require_media_type
 from app.api.problems import problem_responses
 from app.api.schemas import LoginForm, UserOut
-from app.api.validation import require_media_type
 from app.services.sessions.login import Credentials, sign_in
 from app.services.sessions.revocation import sign_out
 from app.services.sessions.rotation import refresh as refresh_session

@@ -8,7 +8,8 @@ from app.api.deps import ClientAddress, CurrentAuth, State, UserAgent
 from app.api.problems import problem_responses
 from app.api.schemas import PasswordChange, SessionOut, UserIn, UserOut
 from app.core.emails import Email
-from app.services import passwords, sign_up
+from app.services import sign_up
+from app.services.passwords import change
 from app.services.sessions import listing, revocation
 from app.services.users import PublicUser
 
@@ -40,21 +41,21 @@ async def read_me(auth: CurrentAuth) -> PublicUser:
     responses=problem_responses(401, 403, 413, 415, 422, 429),
 )
 async def change_password(
-    change: PasswordChange,
+    body: PasswordChange,
     request: Request,
     auth: CurrentAuth,
     state: State,
     user_agent: UserAgent = None,
 ) -> Response:
     """Change the password, revoke every session, and create a new one for this client."""
-    wanted = passwords.Change(
-        auth=auth,
-        current=change.current_password,
-        new=change.new_password,
+    tokens = await change.change_password(
+        state,
+        auth,
+        current=body.current_password,
+        new=body.new_password,
         user_agent=user_agent,
         device=state.cookies.device(request),
     )
-    tokens = await passwords.change_password(state, wanted)
     response = Response(status_code=204)
     state.cookies.set(response, tokens)
     return response

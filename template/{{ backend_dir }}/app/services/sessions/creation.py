@@ -43,11 +43,7 @@ async def create_session(
     """
     surplus = (
         select(UserSession.id)
-        .where(
-            UserSession.user_id == user_id,
-            UserSession.revoked_at.is_(None),
-            UserSession.expires_at > now,
-        )
+        .where(UserSession.user_id == user_id, UserSession.active())
         .order_by(UserSession.created_at.desc())
         .offset(MAX_SESSIONS - 1)
     )

@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 
 from app.db.session import Database
 from app.models import RefreshToken, UserSession
-from app.services.users import AuthContext
+from app.services.sessions.authentication import AuthContext
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,7 @@ async def list_sessions(database: Database, auth: AuthContext) -> list[ListedSes
         .join(RefreshToken, RefreshToken.session_id == UserSession.id)
         .where(
             UserSession.user_id == auth.user.id,
-            UserSession.revoked_at.is_(None),
-            UserSession.expires_at > func.clock_timestamp(),
+            UserSession.active(),
             RefreshToken.revoked_at.is_(None),
             RefreshToken.expires_at > func.clock_timestamp(),
         )

@@ -14,6 +14,7 @@ from app.core.emails import Email, normalize_email
 from app.core.security import HashingUnavailable, Requester
 from app.models import User, UserSession
 from app.services.errors import InvalidCredentials, NotAuthenticated, TooManyAttempts, WrongPassword
+from app.services.passwords.verification import StoredUser, verified_user
 from app.services.rate_limits import (
     RateLimit,
     RateLimiter,
@@ -27,7 +28,6 @@ from app.services.resources import Resources
 from app.services.sessions.creation import IssuedTokens, create_session
 from app.services.sessions.revocation import PresentedTokens, find_sessions, revoke_sessions
 from app.services.users import PublicUser, public_user
-from app.services.verification import StoredUser, verified_user
 
 log = structlog.stdlib.get_logger(__name__)
 

@@ -11,8 +11,8 @@ from app.core.tokens import RawToken, hash_refresh_token
 from app.db.session import Database
 from app.models import RefreshToken, UserSession
 from app.services.errors import SessionNotFound
+from app.services.sessions.authentication import AuthContext
 from app.services.sessions.lock import lock_users
-from app.services.users import AuthContext
 
 log = structlog.stdlib.get_logger(__name__)
 

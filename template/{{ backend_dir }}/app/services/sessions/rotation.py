@@ -75,8 +75,7 @@ TOKEN_FAMILY = (
     )
     .where(
         RefreshToken.token_hash == bindparam("token_hash"),
-        UserSession.revoked_at.is_(None),
-        UserSession.expires_at > func.clock_timestamp(),
+        UserSession.active(),
         CurrentToken.expires_at > func.clock_timestamp(),
         User.is_active,
     )

@@ -20,12 +20,11 @@ from app.services.sessions.lock import lock_users
 # upgrades it, and once more by a password change in between.
 MAX_CHECKS: Final = 3
 
-NOW: Final = func.clock_timestamp()
-LOCKED_USER: Final = select(User, NOW.label("now")).where(User.id == bindparam("user_id"))
+LOCKED_USER: Final = select(User, func.clock_timestamp().label("now")).where(
+    User.id == bindparam("user_id")
+)
 ACTIVE_SESSION: Final = select(UserSession.id).where(
-    UserSession.id == bindparam("session_id"),
-    UserSession.revoked_at.is_(None),
-    UserSession.expires_at > NOW,
+    UserSession.id == bindparam("session_id"), UserSession.active()
 )
 
 

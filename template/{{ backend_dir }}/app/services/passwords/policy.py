@@ -4,9 +4,10 @@ import unicodedata
 
 from app.core.emails import Email
 from app.core.security import MAX_LENGTH
-from app.core.settings import PROJECT_NAME, PROJECT_SLUG
+from app.core.settings import PROJECT_NAME, PROJECT_SLUG, Settings
+from app.services.errors import UnacceptablePassword
 
-# The commonest of at least 8 characters that are not mere runs or repetitions; those are below.
+# The most common passwords of at least 8 characters. Runs and repetitions are found by themselves.
 COMMON_TEXT = """
     1q2w3e4r 1q2w3e4r5t 1q2w3e4r5t6y 1qaz2wsx 1qaz2wsx3edc 1qaz2wsx3edc4rfv administrator
     changeme correcthorsebatterystaple iloveyou iloveyouforever letmein1 letmeinletmein
@@ -19,8 +20,14 @@ COMMON = frozenset(COMMON_TEXT.split())
 RUNS = ("01234567890123456789", "qwertyuiopasdfghjklzxcvbnm", "abcdefghijklmnopqrstuvwxyz")
 
 
-def password_problem(password: str, email: Email, min_length: int) -> str | None:
-    """Say what is wrong with a new password, as a sentence that never quotes it; None if nothing.
+def check_password(settings: Settings, email: Email, password: str) -> None:
+    """Raise `UnacceptablePassword` for a new password that breaks a rule."""
+    if problem := find_problem(password, email, settings.password_min_length):
+        raise UnacceptablePassword(problem)
+
+
+def find_problem(password: str, email: Email, min_length: int) -> str | None:
+    """Return what is wrong with a new password, in a sentence that never quotes it, or None.
 
     min_length: in characters.
     """
@@ -45,6 +52,6 @@ def password_problem(password: str, email: Email, min_length: int) -> str | None
 
 
 def _is_repetition(text: str) -> bool:
-    """`passwordpassword`, `aaaaaaaa`, `12341234`: a short text that is a shorter one over again."""
-    # Longer ones, and those of other scripts, stand on no list of the commonest.
+    """Return whether a text repeats a shorter one: `passwordpassword`, `aaaaaaaa`, `12341234`."""
+    # No list of common passwords has longer repetitions, or repetitions in other scripts.
     return len(text) <= 24 and text.isascii() and text in (text + text)[1:-1]

@@ -1,78 +1,54 @@
-"""New passwords: what is accepted, and how a user changes theirs."""
+"""A user changes their password."""
 
 import uuid
-from dataclasses import dataclass, field
 
 import structlog
-from sqlalchemy import bindparam, func, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+from sqlalchemy import bindparam, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.core.devices import Device
 from app.core.emails import Email
-from app.core.password_policy import password_problem
 from app.core.security import HashingUnavailable
-from app.core.settings import Settings
 from app.models import User, UserSession
-from app.services.errors import (
-    NotAuthenticated,
-    TooManyAttempts,
-    UnacceptablePassword,
-    WrongPassword,
-)
+from app.services.errors import NotAuthenticated, TooManyAttempts, WrongPassword
+from app.services.passwords.policy import check_password
+from app.services.passwords.verification import StoredUser, verified_user
 from app.services.rate_limits import current_password_limits, password_change_limits
 from app.services.resources import Resources
+from app.services.sessions.authentication import AuthContext
 from app.services.sessions.creation import IssuedTokens, create_session
 from app.services.sessions.revocation import revoke_sessions
-from app.services.users import AuthContext
-from app.services.verification import StoredUser, verified_user
 
 log = structlog.stdlib.get_logger(__name__)
 
 USER_OF_SESSION = (
     select(User.id, User.password_hash)
     .join(UserSession, UserSession.user_id == User.id)
-    .where(
-        User.is_active,
-        UserSession.id == bindparam("session_id"),
-        UserSession.revoked_at.is_(None),
-        UserSession.expires_at > func.clock_timestamp(),
-    )
+    .where(User.is_active, UserSession.id == bindparam("session_id"), UserSession.active())
 )
 
 
-@dataclass(frozen=True)
-class Change:
-    """A request for another password, with the current one as the proof of identity."""
-
-    auth: AuthContext
-    current: str = field(repr=False)
-    new: str = field(repr=False)
-    user_agent: str | None
-    device: Device | None = None
-
-
-def check_password(settings: Settings, email: Email, password: str) -> None:
-    """Raise `UnacceptablePassword` for a new password that breaks a rule."""
-    if problem := password_problem(password, email, settings.password_min_length):
-        raise UnacceptablePassword(problem)
-
-
-async def set_password(db: AsyncSession, user_id: uuid.UUID, new_hash: str) -> None:
-    """Replace the hash and revoke every session; call it with the user's row locked."""
-    await db.execute(update(User).where(User.id == user_id).values(password_hash=new_hash))
-    await revoke_sessions(db, UserSession.user_id == user_id)
-
-
-async def change_password(resources: Resources, change: Change) -> IssuedTokens:
+async def change_password(
+    resources: Resources,
+    auth: AuthContext,
+    *,
+    current: str,
+    new: str,
+    user_agent: str | None,
+    device: Device | None = None,
+) -> IssuedTokens:
     """Change a user's password, revoke all sessions of the user, and create a new one.
+
+    current: the password so far, which proves who the user is.
+    device: the device of the request's device token, which is valid.
 
     Raise `UnacceptablePassword`, `WrongPassword`, `TooManyAttempts`, `HashingUnavailable`, and
     `NotAuthenticated` if another request has revoked the session.
     """
-    user, session_id = change.auth.user, change.auth.session_id
+    user, session_id = auth.user, auth.session_id
     names = {"user_id": str(user.id), "session_id": str(session_id)}
     limiter, database = resources.rate_limiter, resources.database
-    check_password(resources.settings, Email(user.email), change.new)
+    check_password(resources.settings, Email(user.email), new)
     limits = current_password_limits(str(user.id))
     changes = password_change_limits(str(user.id))
     try:
@@ -84,7 +60,7 @@ async def change_password(resources: Resources, change: Change) -> IssuedTokens:
     except TooManyAttempts:
         log.warning("password_change_throttled", **names)
         raise
-    is_known = change.device is not None and change.device.user_id == user.id
+    is_known = device is not None and device.user_id == user.id
     requester = limiter.requester(f"user {user.id}", is_known=is_known)
     try:
         # `verified_user` raises `NotAuthenticated` only after the password has proved right.
@@ -93,15 +69,15 @@ async def change_password(resources: Resources, change: Change) -> IssuedTokens:
             verified_user(
                 resources,
                 stored,
-                change.current,
+                current,
                 requester,
                 session_id=session_id,
-                new_password=change.new,
+                new_password=new,
             ) as verified,
         ):
             await revoke_sessions(verified.db, UserSession.user_id == user.id)
             tokens = await create_session(
-                verified.db, resources.settings, user.id, verified.now, change.user_agent
+                verified.db, resources.settings, user.id, verified.now, user_agent
             )
             await limiter.refund(verified.db, limits)
             await limiter.hit(verified.db, changes)
