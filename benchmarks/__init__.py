@@ -1,1 +1,1 @@
-"""What `make bench` measures; see `docs/performance.md`."""
+"""The measurements of `make bench`; see `docs/performance.md`."""

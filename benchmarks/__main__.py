@@ -1,4 +1,4 @@
-"""`make bench`: measure the default project against reference programs, side by side.
+"""`make bench`: compare the default project with reference programs.
 
 python -m benchmarks [--rounds 5] [--seconds 4] [--minutes 10] [--only calls,…] [--write]
 """
@@ -24,7 +24,7 @@ RESULTS: Final = ROOT / ".benchmarks" / "results.json"
 
 
 def main() -> int:
-    """Measure, print the table, and keep it. A missed target is no failure."""
+    """Measure, print the table, and save the results. A missed target is no failure."""
     options = parse()
     if shutil.which("wrk") is None:
         sys.exit("wrk is missing; on Debian and Ubuntu: apt-get install wrk")
@@ -42,22 +42,22 @@ def main() -> int:
         folder = Path(name)
         folder.chmod(0o755)  # as root, the embedded Postgres runs as another user
         os.environ.update(isolation(folder))
-        print("Rendering and installing the defaults …", flush=True)
+        print("Rendering and installing the default project …", flush=True)
         with stage(folder) as it:
             conditions = machine.describe(it)
-            # With --only, the other groups stay as they were measured last.
+            # With --only, keep the last results of the other groups.
             found = report.load(RESULTS, conditions) if options.only else {}
             for group in wanted:
                 print(f"Measuring: {group} …", flush=True)
                 found[group] = groups[group](it)
-                # After each, so that a run that is broken off has not been for nothing.
+                # Save after each group, so that an interrupted run keeps its results.
                 keep({name: found[name] for name in groups if name in found}, conditions, options)
     print(report.table([it for name in wanted for it in found[name]]))
     return 0
 
 
 def keep(groups: report.Groups, conditions: dict[str, str], options: argparse.Namespace) -> None:
-    """Write what there is so far, and on request the page too."""
+    """Save the results so far, and write the page if the options ask for it."""
     RESULTS.parent.mkdir(exist_ok=True)
     report.save(RESULTS, groups, conditions, options.rounds)
     if options.write:
@@ -69,11 +69,11 @@ def keep(groups: report.Groups, conditions: dict[str, str], options: argparse.Na
 def parse() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
-    parser.add_argument("--rounds", type=int, default=5, help="of each measurement; 5 or more")
-    parser.add_argument("--seconds", type=float, default=4, help="of each load")
+    parser.add_argument("--rounds", type=int, default=5, help="for each measurement; 5 or more")
+    parser.add_argument("--seconds", type=float, default=4, help="duration of each load")
     parser.add_argument("--minutes", type=float, default=10, help="to fill the large database")
-    parser.add_argument("--only", help="calls, logins, process, copies, suite, scale")
-    parser.add_argument("--write", action="store_true", help="put the results on the page")
+    parser.add_argument("--only", help="groups: calls,logins,process,copies,suite,scale")
+    parser.add_argument("--write", action="store_true", help="write the results to the page")
     return parser.parse_args()
 
 

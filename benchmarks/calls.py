@@ -1,4 +1,4 @@
-"""Calls per second, as a share of what the references reach."""
+"""Requests per second, as a share of the rate of the references."""
 
 from collections import defaultdict
 from collections.abc import Callable
@@ -14,7 +14,7 @@ HEALTH: Final = "/health"
 
 
 def measure(stage: Stage, rounds: int, seconds: float) -> list[Figure]:
-    """Load each program in turn, round by round. seconds: for how long each time."""
+    """Load each program in turn, in each round. seconds: the duration of each load."""
     with (
         stage.app() as app,
         stage.reference("bare_fastapi") as fastapi,
@@ -27,7 +27,7 @@ def measure(stage: Stage, rounds: int, seconds: float) -> list[Figure]:
             return lambda: Load(server.port, path, cookie)
 
         def refresh(server: Server) -> Callable[[], Load]:
-            # Each connection has a thread and a session of its own, and each run other sessions.
+            # Each connection has its own thread and session, and each run uses new sessions.
             def load() -> Load:
                 tokens = [next(stage.tokens) for _ in range(CONNECTIONS)]
                 script = ["refresh", *tokens]
@@ -61,7 +61,7 @@ def measure(stage: Stage, rounds: int, seconds: float) -> list[Figure]:
     me = "`GET /api/v1/users/me`, as a share of"
     return [
         figure(f"{me} a bare FastAPI handler on raw asyncpg", "me", "me, FastAPI", 0.6),
-        figure(f"{me} that, without the pool's reset", "me", "me, FastAPI without reset"),
+        figure(f"{me} that handler, without the pool's reset", "me", "me, FastAPI without reset"),
         figure(f"{me} bare ASGI on raw asyncpg", "me", "me, ASGI"),
         figure("`GET /health`, as a share of bare FastAPI", "health", "health, FastAPI", 0.8),
         figure(

@@ -1,4 +1,4 @@
-"""Copier: a copy of the template, and from there to a green suite."""
+"""The times of a copy of the template, and from the copy to a passed test suite."""
 
 import shutil
 import time
@@ -11,7 +11,7 @@ from tests.commands import commit, git, run
 
 
 def measure(stage: Stage, rounds: int) -> list[Figure]:
-    """Copy the template, and one of as many files that need no rendering, in turn."""
+    """Copy the template and one with the same number of static files, in turn."""
     static = make_static(stage)
     ours, theirs = [], []
     for number in range(rounds):
@@ -19,7 +19,7 @@ def measure(stage: Stage, rounds: int) -> list[Figure]:
         theirs.append(seconds_of_copy(static, stage.folder / f"static-{number}"))
     return [
         Figure(
-            "`copier copy`, over a copy of as many static files by Copier",
+            "`copier copy`, relative to copying the same number of static files with Copier",
             ratios(ours, theirs),
             against(ours, theirs, "s", 2),
             Target("≤", 1.5),
@@ -28,7 +28,7 @@ def measure(stage: Stage, rounds: int) -> list[Figure]:
 
 
 def measure_suite(stage: Stage, rounds: int) -> list[Figure]:
-    """Copy, install from a warm cache, and run the tests that are not slow; and run them again."""
+    """Copy, install from a warm cache, and run the quick tests twice."""
     whole, suite = [], []
     for number in range(rounds):
         project = stage.folder / f"suite-{number}"
@@ -43,7 +43,7 @@ def measure_suite(stage: Stage, rounds: int) -> list[Figure]:
         shutil.rmtree(project)
     return [
         Figure(
-            "`copier copy` to a green suite, warm package cache",
+            "from `copier copy` to a passed suite, warm package cache",
             whole,
             target=Target("≤", 25, " s"),
         ),
@@ -52,7 +52,7 @@ def measure_suite(stage: Stage, rounds: int) -> list[Figure]:
 
 
 def make_static(stage: Stage) -> Path:
-    """Make a template of a rendered project's files, as they are."""
+    """Make a template from the files of a rendered project, without Jinja."""
     static = stage.folder / "static"
     render(stage.release, static / "template")
     (static / "copier.yml").write_text("_subdirectory: template\n", encoding="utf-8")
@@ -62,7 +62,7 @@ def make_static(stage: Stage) -> Path:
 
 
 def seconds_of_copy(template: Path, project: Path) -> float:
-    """Return how long a copy takes."""
+    """Return the duration of a copy in seconds."""
     started = time.perf_counter()
     render(template, project)
     seconds = time.perf_counter() - started

@@ -1,4 +1,4 @@
-"""A figure: what is measured, over several rounds, against its target."""
+"""Figures: the results of several rounds, compared with a target."""
 
 from dataclasses import dataclass
 from statistics import median
@@ -7,7 +7,7 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Target:
-    """At least, or at most, a ratio or so many seconds."""
+    """A minimum or maximum, of a ratio or in seconds."""
 
     sign: Literal["≥", "≤"]
     value: float
@@ -21,7 +21,7 @@ class Target:
 class Figure:
     """One row of the table.
 
-    samples: one for each round. measured: what the ratio was made of, in words.
+    samples: one for each round. measured: a text with the values behind the ratio.
     """
 
     name: str
@@ -31,12 +31,12 @@ class Figure:
 
     @property
     def median(self) -> float:
-        """The sample in the middle."""
+        """The median of the samples."""
         return median(self.samples)
 
     @property
     def is_met(self) -> bool | None:
-        """Return whether the median meets the target; None without one."""
+        """Return whether the median meets the target, or None if there is no target."""
         if self.target is None:
             return None
         if self.target.sign == "≥":
@@ -45,10 +45,10 @@ class Figure:
 
 
 def ratios(ours: list[float], theirs: list[float]) -> list[float]:
-    """Divide what was measured in the same round."""
+    """Return our sample divided by theirs, for each round."""
     return [one / other for one, other in zip(ours, theirs, strict=True)]
 
 
 def against(ours: list[float], theirs: list[float], unit: str, digits: int = 0) -> str:
-    """Say of what medians a ratio was made."""
+    """Return a text with the medians behind a ratio."""
     return f"{median(ours):.{digits}f} against {median(theirs):.{digits}f} {unit}"

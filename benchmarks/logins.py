@@ -1,4 +1,4 @@
-"""Logins, which are password hashes, and what they leave to everybody else."""
+"""The rate of logins, and how much they delay other requests."""
 
 import subprocess
 from statistics import median
@@ -16,7 +16,7 @@ PAUSE_MILLISECONDS: Final = 5
 
 
 def measure(stage: Stage, rounds: int, seconds: float) -> list[Figure]:
-    """Sign in without end, and beside it ask for `/health` now and then."""
+    """Sign in continuously, and request `/health` from time to time."""
     hashes, limits, rates, latencies = [], [], [], []
     form = urlencode({"username": email(1), "password": PASSWORD})
     with stage.app() as app:

@@ -1,4 +1,4 @@
-"""The machine that was measured on, and the versions."""
+"""The machine of the measurement, and the versions of the software."""
 
 import os
 import re
@@ -9,10 +9,10 @@ from tests.commands import run
 
 
 def describe(stage: Stage) -> dict[str, str]:
-    """Return what a figure depends on, by name."""
+    """Return the conditions of a measurement, by name."""
     names = dict(stage.probe("versions"))
     server = run([stage.postgres.programs / "postgres", "--version"], stage.folder)
-    wrk = run(["wrk", "--version"], stage.folder, exit_code=1)  # as it ends whenever it only tells
+    wrk = run(["wrk", "--version"], stage.folder, exit_code=1)  # its exit code here
     memory = int(re.findall(r"MemTotal:\s+(\d+)", Path("/proc/meminfo").read_text("ascii"))[0])
     return {
         "CPU": model(),

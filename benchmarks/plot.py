@@ -11,14 +11,14 @@ LABEL: Final = 470
 ROW: Final = 34
 LETTERS: Final = 74
 FULL: Final = 1.5
-"""What the right edge stands for: once and a half the target."""
+"""The share of the target at the right edge of the plot."""
 GOOD, BAD = "#2e7d32", "#c62828"
 
 
 def draw(figures: Sequence[Figure]) -> str:
     """Return an SVG: a bar for each median, a whisker for the spread, a line for the target.
 
-    Longer is better in every row: where little is wanted, the target is divided by the figure.
+    A longer bar is always better: for a maximum, the target is divided by the figure.
     """
     rows = [it for it in figures if it.target]
     height = ROW * (len(rows) + 1)
@@ -40,7 +40,7 @@ def draw(figures: Sequence[Figure]) -> str:
 
 
 def draw_row(figure: Figure, top: int) -> list[str]:
-    """Return one row's label, bar and whisker."""
+    """Return the label, bar and whisker of a row."""
     ends = sorted(x(share(figure, it)) for it in figure.samples)
     middle = top + ROW / 2 - 8
     name = figure.name.replace("`", "")
@@ -56,12 +56,12 @@ def draw_row(figure: Figure, top: int) -> list[str]:
 
 
 def share(figure: Figure, value: float) -> float:
-    """Return how much of its target a value reaches."""
+    """Return the share of the target that a value reaches."""
     assert figure.target is not None
     part = value / figure.target.value
     return part if figure.target.sign == "≥" else 1 / part
 
 
 def x(share: float) -> float:
-    """Return where a share of the target ends."""
+    """Return the horizontal position of a share of the target."""
     return LABEL + min(share, FULL) / FULL * (WIDTH - LABEL - 10)

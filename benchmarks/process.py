@@ -1,4 +1,4 @@
-"""What one process takes: memory, and time until it answers."""
+"""The memory of one process, and the time until its first response."""
 
 import subprocess
 import time
@@ -19,7 +19,7 @@ IMPORTED: Final = "import time:"
 
 
 def measure(stage: Stage, rounds: int) -> list[Figure]:
-    """Start the application, and a process that imports what it imports, in turn."""
+    """Start the application and a process with the same imports, in turn."""
     modules = imported(stage)
     sizes, bare_sizes, starts, bare_starts = [], [], [], []
     for _ in range(rounds):
@@ -38,14 +38,14 @@ def measure(stage: Stage, rounds: int) -> list[Figure]:
             sizes.append(megabytes(server.process))
     return [
         Figure(
-            "memory of one worker after 10 000 requests, over a process that only imports the "
-            "same libraries",
+            "memory of one worker after 10 000 requests, relative to a process that only imports "
+            "the same libraries",
             ratios(sizes, bare_sizes),
             against(sizes, bare_sizes, "MB"),
             Target("≤", 1.3),
         ),
         Figure(
-            "start to first answer, over importing the same libraries",
+            "start to first response, relative to importing the same libraries",
             ratios(starts, bare_starts),
             against(starts, bare_starts, "s", 2),
             Target("≤", 1.5),
@@ -54,7 +54,7 @@ def measure(stage: Stage, rounds: int) -> list[Figure]:
 
 
 def imported(stage: Stage) -> list[str]:
-    """Return what `serve` imports until it has answered, but the application itself, in order."""
+    """Return the libraries that `serve` imports until its first response, in order."""
     with stage.app(PYTHONPROFILEIMPORTTIME="1") as server:
         access_cookie(stage, server)
     lines = (it for it in server.output().splitlines() if it.startswith(IMPORTED))
@@ -64,7 +64,7 @@ def imported(stage: Stage) -> list[str]:
 
 @contextmanager
 def importing(stage: Stage, modules: list[str]) -> Iterator[tuple[float, subprocess.Popen[str]]]:
-    """Return a process that has imported modules, and the seconds that it took from its start."""
+    """Yield the seconds that a new process needs to import modules, and the process."""
     started = time.perf_counter()
     with subprocess.Popen(
         [python_of(stage.project), PROBES / "imports.py"],
@@ -83,14 +83,14 @@ def importing(stage: Stage, modules: list[str]) -> Iterator[tuple[float, subproc
 
 
 def megabytes(process: subprocess.Popen[str] | subprocess.Popen[bytes]) -> float:
-    """Return what a process holds in memory."""
+    """Return the resident memory of a process in megabytes."""
     with open(f"/proc/{process.pid}/status", encoding="ascii") as status:  # noqa: PTH123
         (line,) = (it for it in status if it.startswith("VmRSS:"))
     return int(line.split()[1]) / 1024
 
 
 def wait(server: Server) -> None:
-    """Return as soon as a server answers: sooner than `wait_until`, which looks now and then."""
+    """Return as soon as a server responds. `wait_until` would notice it later."""
     while not server.answers("/health", 200):
         assert server.process.poll() is None, server.output()
         time.sleep(0.002)

@@ -1,4 +1,4 @@
-"""The results: JSON, and the part of the page that a run writes."""
+"""The results as JSON, and as a section of `docs/performance.md`."""
 
 import json
 import re
@@ -17,7 +17,7 @@ VERDICTS: Final = {True: "met", False: "**missed**", None: ""}
 
 
 def table(figures: Sequence[Figure]) -> str:
-    """Return the figures as a table in Markdown."""
+    """Return the figures as a Markdown table."""
     lines = [
         "| figure | target | median | spread | measured | |",
         "| --- | --- | --- | --- | --- | --- |",
@@ -31,7 +31,7 @@ def table(figures: Sequence[Figure]) -> str:
 
 
 def section(figures: Sequence[Figure], machine: Mapping[str, str], rounds: int, plot: str) -> str:
-    """Return the part of the page that the results fill. plot: the picture's path from the page."""
+    """Return the section with the results. plot: the picture's path, relative to the page."""
     conditions = ", ".join(f"{name} {value}" for name, value in machine.items())
     return (
         f"{BEGIN}\n\n![The figures against their targets]({plot})\n\n{table(figures)}\n\n"
@@ -41,15 +41,15 @@ def section(figures: Sequence[Figure], machine: Mapping[str, str], rounds: int, 
 
 
 def write_page(page: Path, text: str) -> None:
-    """Replace what the last run has written."""
+    """Replace the section that the last run has written."""
     before = page.read_text(encoding="utf-8")
-    assert before.count(BEGIN) == before.count(END) == 1, f"{page} has no place for the results"
+    assert before.count(BEGIN) == before.count(END) == 1, f"{page} has no section for results"
     pattern = f"{re.escape(BEGIN)}.*{re.escape(END)}"
     page.write_text(re.sub(pattern, lambda _: text, before, flags=re.S), encoding="utf-8")
 
 
 def save(path: Path, groups: Groups, machine: Mapping[str, str], rounds: int) -> None:
-    """Keep everything, for programs and for the next run."""
+    """Save all results for programs and for the next run."""
     rows = {
         name: [asdict(it) | {"median": it.median, "met": it.is_met} for it in figures]
         for name, figures in groups.items()
@@ -59,7 +59,7 @@ def save(path: Path, groups: Groups, machine: Mapping[str, str], rounds: int) ->
 
 
 def load(path: Path, machine: Mapping[str, str]) -> Groups:
-    """Return what the last run on this machine, with these versions, has kept."""
+    """Return the results of the last run, if its machine and versions were the same."""
     if not path.exists():
         return {}
     results = json.loads(path.read_text(encoding="utf-8"))

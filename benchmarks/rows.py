@@ -1,16 +1,16 @@
-"""The rows that a database is filled with: users, their sessions, and each session's tokens."""
+"""The rows for a database: users, their sessions, and the tokens of each session."""
 
 from typing import Final
 
 SESSIONS: Final = 3
 """Sessions of each user."""
 TOKENS: Final = 10
-"""Refresh tokens of each session; the last one is alive."""
-PASSWORD: Final = "a passphrase for tests"  # noqa: S105 - of users that live as long as the run
+"""Refresh tokens of each session; the last one is the current token."""
+PASSWORD: Final = "a passphrase for tests"  # noqa: S105 - of temporary users
 
 
 def live_token(session: int) -> str:
-    """Return the live refresh token of a session, by its number, from 1."""
+    """Return the current refresh token of a session. session: its number, from 1."""
     return f"live-{session}-".ljust(43, "x")
 
 
@@ -20,14 +20,15 @@ def first_session(user: int) -> int:
 
 
 def email(user: int) -> str:
-    """Return the email of a user, by their number, from 1."""
+    """Return the email of a user. user: their number, from 1."""
     return f"user-{user}@example.com"
 
 
 def fill(first: int, last: int, password_hash: str) -> str:
-    """Return the SQL that adds users, from one number to another, with their sessions and tokens.
+    """Return the SQL that adds users with their sessions and tokens.
 
-    The ids are spread as random ones are, and follow from the numbers.
+    first, last: the numbers of the users. The IDs are hashes of the numbers, so they are spread
+    like random IDs.
     """
     sessions = f"generate_series({first_session(first)}, {last * SESSIONS}) s"
     user_id = f"md5('user' || (s + {SESSIONS - 1}) / {SESSIONS})::uuid"
@@ -50,4 +51,4 @@ def fill(first: int, last: int, password_hash: str) -> str:
         clock_timestamp() + interval '14 days',
         CASE WHEN t < {TOKENS} THEN clock_timestamp() - interval '1 hour' END
     FROM {sessions}, generate_series(1, {TOKENS}) t;
-    """  # noqa: S608 - from numbers of ours
+    """  # noqa: S608 - only from our own numbers

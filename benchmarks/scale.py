@@ -1,4 +1,4 @@
-"""Many rows: whether each call still finds its own by an index, and as fast as among few."""
+"""Many rows: whether each request uses indexes, and is as fast as with few rows."""
 
 import json
 import shutil
@@ -16,16 +16,16 @@ LARGE: Final = "large"
 USERS: Final = 1_000_000
 BATCH: Final = 20_000
 CALLERS: Final = 30
-# Of a row of refresh_tokens with its indexes, and its share of the rest; measured.
+# Disk space per refresh token, including indexes and the other tables; measured.
 BYTES_PER_TOKEN: Final = 450
-# The rest of the time goes into the indexes, which are made at the end.
+# The share of the time for adding rows. Creating the indexes at the end takes the rest.
 FILLING: Final = 0.4
-# One row, in every deployment.
+# This table has one row in every deployment.
 ALWAYS_SMALL: Final = "alembic_version"
 
 
 def measure(stage: Stage, rounds: int, minutes: float) -> list[Figure]:
-    """Fill a database for some minutes, and compare each call's queries with the small one's."""
+    """Fill a large database for some minutes, and compare its query times with the small one."""
     users = fill_large(stage, minutes)
     found: dict[str, list[Any]] = {SMALL: [], LARGE: []}
     for _ in range(rounds):
@@ -49,15 +49,15 @@ def measure(stage: Stage, rounds: int, minutes: float) -> list[Figure]:
             " ".join("; ".join([found_by, f"{held / tokens:.0f} bytes a token", *scans]).split()),
             Target("≥", 1),
         ),
-        slowest("time of each call's queries among them, over", found, 1, Target("≤", 1.3)),
-        slowest("the same for users who have not called for long, over", found, 0),
+        slowest("query time per request with these rows, relative to", found, 1, Target("≤", 1.3)),
+        slowest("the same for users without recent requests, relative to", found, 0),
     ]
 
 
 def slowest(
     name: str, found: dict[str, list[Any]], which: int, target: Target | None = None
 ) -> Figure:
-    """Compare each call's queries, of the first time or the second, and give the slowest call."""
+    """Return a figure of the slowest request. which: 0 for the first time, 1 for the second."""
     seconds = {
         database: {
             call: [total(times[which][call]) for times in rounds] for call in rounds[0][which]
@@ -80,14 +80,14 @@ def slowest(
 
 
 def total(asked: dict[str, list[float]]) -> float:
-    """Return the seconds that a call's queries take, each as usual."""
+    """Return the sum of the median query times of a request, in seconds."""
     return sum(median(seconds) for seconds in asked.values())
 
 
 def fill_large(stage: Stage, minutes: float) -> int:
-    """Make the large database; gives how many users there are in the end.
+    """Create the large database, and return its number of users.
 
-    Without indexes first: to keep six of them while 30 million rows come in takes hours.
+    Create the indexes last: updating six indexes while adding 30 million rows takes hours.
     """
     postgres, started = stage.postgres, time.monotonic()
     for setting in (
@@ -103,7 +103,7 @@ def fill_large(stage: Stage, minutes: float) -> int:
     dump: list[str | Path] = [postgres.programs / "pg_dump", "--schema-only", "--section=post-data"]
     indexes = run([*dump, postgres.url(SMALL)], stage.folder)
     drop_indexes(stage)
-    # A cheap hash: passwords are checked here too, and are not what is measured.
+    # A cheap hash, because verifying passwords is not measured here.
     password_hash = stage.probe("hashing", ENVIRONMENT="test")["hash"]
     stage.site.query(f"UPDATE users SET password_hash = '{password_hash}'")  # noqa: S608
     users = 0
@@ -130,7 +130,7 @@ def fill_large(stage: Stage, minutes: float) -> int:
 
 
 def drop_indexes(stage: Stage) -> None:
-    """Drop every constraint and index of the large database, but alembic's."""
+    """Drop the keys, unique constraints and indexes of the large database."""
     drop = """
     DO $$ DECLARE it record; BEGIN
         FOR it IN SELECT conrelid::regclass AS on_table, conname FROM pg_constraint
@@ -145,7 +145,7 @@ def drop_indexes(stage: Stage) -> None:
 
 
 def uses_indexes(stage: Stage, statement: str) -> bool:
-    """Return whether Postgres plans a statement without reading a whole table, for all values."""
+    """Return whether the generic plan of a statement scans no whole table."""
     plan = stage.postgres.query(f"EXPLAIN (GENERIC_PLAN, FORMAT JSON) {statement}", LARGE)
     return not any(
         node["Node Type"] == "Seq Scan" and node["Relation Name"] != ALWAYS_SMALL
@@ -154,5 +154,5 @@ def uses_indexes(stage: Stage, statement: str) -> bool:
 
 
 def nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the steps of a plan."""
+    """Return all nodes of a query plan."""
     return [plan, *(node for part in plan.get("Plans", []) for node in nodes(part))]

@@ -1,4 +1,4 @@
-"""What is measured on: the default project, installed, on a Postgres, and the references."""
+"""The setup of the measurements: an installed default project, Postgres and references."""
 
 import itertools
 import json
@@ -25,17 +25,17 @@ SMALL_USERS: Final = 1000
 ACCESS_COOKIE: Final = "__Host-access"
 REFRESH_COOKIE: Final = "__Host-refresh"
 PROBES: Final = HERE / "probes"
-# As `serve` sets it.
+# The same options as in `serve`.
 UVICORN: Final = ("--no-access-log", "--log-level=warning", "--no-server-header", "--ws=none")
 NUMBERS: Final = itertools.count(1)
 
 
 @dataclass(frozen=True)
 class Stage:
-    """The pieces.
+    """The parts of the setup.
 
-    site: the project in production, on a small database that has been filled.
-    tokens: live refresh tokens there, each of another user, to be used once.
+    site: the project in production, on a small database with rows. tokens: current refresh tokens
+    in that database, each of a different user, for one use each.
     """
 
     folder: Path
@@ -46,7 +46,7 @@ class Stage:
     tokens: Iterator[str]
 
     def app(self, **settings: str) -> AbstractContextManager[Server]:
-        """Start the application as `serve` does, and return once it is ready."""
+        """Start the application with `serve`, and wait until it is ready."""
         return ready(self.site.serve(**settings), "/health/ready")
 
     def reference(self, module: str, **settings: str) -> AbstractContextManager[Server]:
@@ -65,7 +65,7 @@ class Stage:
         return ready(started(command, self.project, environment, log), "/health")
 
     def probe(self, name: str, *arguments: str, **settings: str) -> Any:
-        """Run a probe by the project's Python; gives what it says last, which is JSON."""
+        """Run a probe with the project's Python, and return the JSON in its last line of output."""
         environment = self.site.environment(PYTHONPATH=str(self.project), **settings)
         command: list[str | Path] = [python_of(self.project), PROBES / f"{name}.py", *arguments]
         return json.loads(run(command, self.project, environment).splitlines()[-1])
@@ -73,16 +73,16 @@ class Stage:
 
 @contextmanager
 def ready(server: AbstractContextManager[Server], path: str) -> Iterator[Server]:
-    """Wait for a server that has been started."""
+    """Start a server, and wait until it is ready."""
     with server as it:
-        # Any answer will do of a reference that does not know the path.
+        # A reference that does not know the path responds with 401.
         wait_until(lambda: it.answers(path, 200) or it.answers(path, 401), it.output, 60)
         yield it
 
 
 @contextmanager
 def stage(folder: Path) -> Iterator[Stage]:
-    """Render the defaults into a folder, install them, and fill a database."""
+    """Render the default project into a folder, install it, and fill a database."""
     release, project = folder / "release", folder / "project"
     make_release(release)
     render(release, project)
@@ -90,8 +90,8 @@ def stage(folder: Path) -> Iterator[Stage]:
     settings = {
         "ENVIRONMENT": "production",
         "JWT_SECRET": SECRET,
-        "LOGIN_THROTTLE_ENABLED": "false",  # else the sixth login is refused
-        "REFRESH_GRACE_SECONDS": "0",  # else most refreshes repeat the answer of the last one
+        "LOGIN_THROTTLE_ENABLED": "false",  # otherwise, the sixth login is rejected
+        "REFRESH_GRACE_SECONDS": "0",  # otherwise, most refreshes do not rotate
     }
     with folder_for_other_user() as data:
         postgres = Postgres(programs_of(project), data)
@@ -99,7 +99,7 @@ def stage(folder: Path) -> Iterator[Stage]:
         postgres.start()
         try:
             site = Site(project, postgres, SMALL, folder, settings)
-            # The first user is the one that logs in.
+            # The first user is reserved for logins.
             tokens = (rows.live_token(rows.first_session(it)) for it in range(2, SMALL_USERS))
             it = Stage(folder, release, project, postgres, site, tokens)
             postgres.create_database(SMALL)
@@ -112,13 +112,13 @@ def stage(folder: Path) -> Iterator[Stage]:
 
 
 def render(template: Path, project: Path) -> None:
-    """Let Copier make a project, with the defaults, for the Python at hand."""
+    """Render a project with Copier, the default answers and the version of this Python."""
     answers = ["--defaults", f"--data=python_version={python_answer()}", "--vcs-ref=HEAD"]
     run([*COPIER, "copy", "--quiet", *answers, template, project], template)
 
 
 def access_cookie(stage: Stage, server: Server) -> dict[str, str]:
-    """Return the header of somebody who is signed in."""
+    """Return the request header of an authenticated user."""
     browser = Browser(server.port, {REFRESH_COOKIE: next(stage.tokens)})
     assert browser.post(REFRESH).status == 204
     return {"Cookie": f"{ACCESS_COOKIE}={browser.cookies[ACCESS_COOKIE]}"}

@@ -16,9 +16,9 @@ CONNECTIONS: Final = 16
 
 @dataclass(frozen=True)
 class Load:
-    """What to call on a port of this machine, by how many connections.
+    """A load on a port of this machine.
 
-    script: arguments of `load.lua`. threads: of wrk.
+    script: arguments for `load.lua`. connections, threads: the numbers that wrk uses.
     """
 
     port: int
@@ -31,7 +31,7 @@ class Load:
 
 @dataclass(frozen=True)
 class Result:
-    """What came of it. p99: seconds that all but a hundredth of the calls took at most."""
+    """The result of a load. p99: the 99th percentile of the latency, in seconds."""
 
     requests: int
     seconds: float
@@ -39,12 +39,12 @@ class Result:
 
     @property
     def rate(self) -> float:
-        """Calls per second."""
+        """Requests per second."""
         return self.requests / self.seconds
 
 
 def command(load: Load, seconds: float) -> list[str]:
-    """Return the command line."""
+    """Return the command line of wrk."""
     return [
         "wrk",
         f"--threads={load.threads}",
@@ -60,12 +60,12 @@ def command(load: Load, seconds: float) -> list[str]:
 
 
 def fire(load: Load, seconds: float) -> Result:
-    """Call without end for some seconds. Fails when an answer was an error."""
+    """Send requests continuously for some seconds. Fail if a response was an error."""
     return parse(run(command(load, seconds), ROOT))
 
 
 def parse(output: str) -> Result:
-    """Read what `load.lua` printed at the end."""
+    """Parse the line that `load.lua` prints at the end."""
     for line in reversed(output.splitlines()):
         with suppress(ValueError):
             found = json.loads(line)

@@ -1,1 +1,1 @@
-"""What runs around rendering: the demo, and what pre-commit and CI check."""
+"""Code around rendering: the demo, the checks of pre-commit and CI, and the releases."""

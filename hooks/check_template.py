@@ -1,6 +1,6 @@
 """The template's own rules, checked without rendering: `python -m hooks.check_template`.
 
-Each check gives its faults, one line each.
+Each check yields the faults that it finds, one line for each fault.
 """
 
 import ast
@@ -23,16 +23,16 @@ SUFFIX: Final = ".jinja"
 ANSWERS_FILE: Final = "{{ _copier_conf.answers_file }}.jinja"
 BACKEND: Final = "{{ backend_dir }}"
 
-# What tools leave behind; git ignores it, so that it is never rendered.
+# Folders that tools create. Git ignores them, so Copier never renders them.
 CACHES: Final = {"__pycache__", ".mypy_cache", ".pytest_cache", ".ruff_cache"}
 
 MAX_QUESTIONS: Final = 10
 LINES_PER_BLOCK: Final = 100
-# The one module of the application that may hold Jinja: answers are defaults of settings.
+# The only module of the application that may contain Jinja: answers are defaults of settings.
 JINJA_IN_APP: Final = "app/core/settings.py.jinja"
 
-# Copier's settings that this template may use. Left out on purpose: _tasks and _jinja_extensions
-# make Copier ask for --trust at every copy and update.
+# The settings of Copier that this template may use. _tasks and _jinja_extensions are missing on
+# purpose: with them, Copier requires --trust for every copy and update.
 SETTINGS: Final = {
     "_answers_file",
     "_envops",
@@ -46,12 +46,12 @@ SETTINGS: Final = {
     "_subdirectory",
 }
 
-# What runs a move, before its two paths.
+# The beginning of a move's command, before its pairs of paths.
 MOVE: Final = ["{{ _copier_python }}", "{{ _copier_conf.src_path }}/hooks/migrations/move.py"]
 
 BLOCK: Final = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
 CONDITION: Final = re.compile(r"\{%.*?%\}")
-# Windows: the characters that no name may have, the names of devices, and no dot or space at the
+# Forbidden in names on Windows: some characters, the names of devices, and a dot or space at the
 # end.
 NOT_PORTABLE: Final = re.compile(
     r'[<>:"|?*\\\x00-\x1f]|[. ]$|^(con|prn|aux|nul|com\d|lpt\d)(\.|$)', re.IGNORECASE
@@ -69,7 +69,7 @@ PARSERS: Final[Mapping[str, Callable[[str], object]]] = {
 
 
 def load_config(root: Path) -> dict[str, Any]:
-    """Read `copier.yml`. Raise `yaml.YAMLError`."""
+    """Return the content of `copier.yml`. Raise `yaml.YAMLError` if it does not parse."""
     config = yaml.safe_load((root / "copier.yml").read_text(encoding="utf-8"))
     return dict(config or {})
 
@@ -85,7 +85,7 @@ def template_files(root: Path) -> list[PurePath]:
 
 
 def check_settings(root: Path) -> Iterator[str]:
-    """Refuse settings that Copier asks trust for, or does not know."""
+    """Check that there are no settings that need trust, or that Copier does not know."""
     for name in load_config(root):
         if name.startswith("_") and name not in SETTINGS:
             yield (
@@ -95,13 +95,13 @@ def check_settings(root: Path) -> Iterator[str]:
 
 
 def check_questions(root: Path) -> Iterator[str]:
-    """Check that every question is whole, and that they stand in order."""
+    """Check that every question is complete, and that computed values come last."""
     questions = {name: value for name, value in load_config(root).items() if name[:1] != "_"}
     asked = 0
     computed: list[str] = []
     for name, question in questions.items():
         if not isinstance(question, dict):
-            yield f"copier.yml: {name} needs a type, a help line and a default"
+            yield f"copier.yml: {name} needs a type, a help text and a default"
             continue
         keys = ["type", "default"]
         if question.get("when") is False:
@@ -115,18 +115,18 @@ def check_questions(root: Path) -> Iterator[str]:
             if key not in question:
                 yield f"copier.yml: {name} has no {key}"
         if question.get("type", "str") != "str":
-            yield f"copier.yml: {name} is no str; a yes or no is a str with two choices"
+            yield f"copier.yml: {name} is no str; use a str with two choices for yes or no"
     if asked > MAX_QUESTIONS:
         yield f"copier.yml: {asked} questions, and people bear {MAX_QUESTIONS}"
 
 
 def check_moves(root: Path) -> Iterator[str]:
-    """Check that only a major version moves files: an update that crosses a move needs trust."""
+    """Check that only major versions move files, because such an update needs trust."""
     names = {rendered_path(path) for path in template_files(root)}
     for entry in load_config(root).get("_migrations") or []:
         paths = entry.get("command", [])[len(MOVE) :]
         if set(entry) != {"version", "command"} or not paths or len(paths) % 2:
-            yield "copier.yml: write each of _migrations like the one in the comment above them"
+            yield "copier.yml: write each of _migrations like the example in the comment above them"
             continue
         version, command = entry["version"], entry["command"][: len(MOVE)]
         if not re.fullmatch(r"v[1-9]\d*\.0\.0", version):
@@ -135,15 +135,15 @@ def check_moves(root: Path) -> Iterator[str]:
             yield f"copier.yml: files are moved by {' '.join(command)}, not by {' '.join(MOVE)}"
         for old, new in zip(paths[::2], paths[1::2], strict=True):
             if old in names:
-                yield f"copier.yml: {old} moves, and the template still has it"
+                yield f"copier.yml: {old} moves, but the template still has it"
             if new not in names and new != old:
                 yield f"copier.yml: {old} moves to {new}, which the template does not have"
 
 
 def check_defaults(root: Path) -> Iterator[str]:
-    """Let Copier itself say whether every default is a valid answer."""
+    """Check with Copier itself that every default is a valid answer."""
     with tempfile.TemporaryDirectory() as folder:
-        # Without files: nothing is rendered, and nothing is cloned.
+        # Copy no template files, so that Copier renders and clones nothing.
         (copy := Path(folder, "copy")).mkdir()
         (copy / TEMPLATE).mkdir()
         shutil.copy(root / "copier.yml", copy)
@@ -156,23 +156,23 @@ def check_defaults(root: Path) -> Iterator[str]:
                 quiet=True,
                 settings=Settings(),  # not the developer's own
             )
-        except Exception as error:  # whatever Copier has to say
+        except Exception as error:  # any error of Copier
             yield f"copier.yml: {error}"
 
 
 def check_answers_file(root: Path) -> Iterator[str]:
-    """Check that the answers file stands where Copier looks: else nothing can ever be updated."""
+    """Check that the answers file is where Copier expects it; updates depend on it."""
     if not (root / TEMPLATE / ANSWERS_FILE).is_file():
         yield f"{TEMPLATE}/{ANSWERS_FILE} is missing: no project could be updated"
 
 
 def check_paths(root: Path) -> Iterator[str]:
-    """Check that the template can be checked out everywhere, and no file is rendered twice."""
+    """Check that all systems can check out the template, and that no path is rendered twice."""
     yield from path_faults(template_files(root))
 
 
 def path_faults(paths: Iterable[PurePath]) -> Iterator[str]:
-    """Return what is wrong with paths, relative to `template/`."""
+    """Yield the faults of paths that are relative to `template/`."""
     seen: dict[str, PurePath] = {}
     for path in paths:
         for part in path.parts:
@@ -180,11 +180,11 @@ def path_faults(paths: Iterable[PurePath]) -> Iterator[str]:
                 yield f"{TEMPLATE}/{path}: Windows can't have a file named {part}"
         rendered = str(path).lower().removesuffix(SUFFIX)
         if (twin := seen.setdefault(rendered, path)) != path:
-            yield f"{TEMPLATE}/{path}: the same as {twin} once rendered, where case does not count"
+            yield f"{TEMPLATE}/{path}: equals {twin} once rendered, where case does not count"
 
 
 def check_jinja_budget(root: Path) -> Iterator[str]:
-    """Check that the Python is plain: what has Jinja in it can't be linted, typed or run."""
+    """Check that Python files contain little Jinja, because Jinja prevents linting and typing."""
     lines = blocks = 0
     for path in template_files(root):
         if PurePath(rendered_path(path)).suffix != ".py":
@@ -195,13 +195,13 @@ def check_jinja_budget(root: Path) -> Iterator[str]:
             blocks += len(BLOCK.findall(text))
             inside = path.relative_to(BACKEND).as_posix() if BACKEND in path.parts else ""
             if inside.startswith("app/") and inside != JINJA_IN_APP:
-                yield f"{TEMPLATE}/{path}: under app/ only {JINJA_IN_APP} may hold Jinja"
+                yield f"{TEMPLATE}/{path}: in app/, only {JINJA_IN_APP} may contain Jinja"
     if blocks * LINES_PER_BLOCK > lines:
         yield f"{TEMPLATE}: {blocks} Jinja blocks in {lines} lines of Python, over 1 in 100"
 
 
 def check_files_parse(root: Path) -> Iterator[str]:
-    """Check that every file that is copied as it is parses."""
+    """Check that every file without Jinja parses."""
     for path in template_files(root):
         parse = PARSERS.get(PurePath(rendered_path(path)).suffix)
         if parse is None or path.suffix == SUFFIX:
@@ -213,12 +213,12 @@ def check_files_parse(root: Path) -> Iterator[str]:
 
 
 def rendered_path(path: PurePath) -> str:
-    """Return a file's path as it comes out, whatever condition stands in it; answers stay names."""
+    """Return the rendered path of a file, without conditions; variables keep their names."""
     return CONDITION.sub("", path.as_posix()).removesuffix(SUFFIX)
 
 
 def moved_files(root: Path) -> set[str]:
-    """Return the paths from which files have moved, and those of removed files."""
+    """Return the old paths of moved files, and the paths of removed files."""
     moves = load_config(root).get("_migrations") or []
     return {old for entry in moves for old in entry["command"][len(MOVE) :: 2]}
 
@@ -236,7 +236,7 @@ CHECKS: Final[tuple[Check, ...]] = (
 
 
 def main(root: Path = ROOT) -> int:
-    """Print every fault; gives 1 if there is any."""
+    """Print every fault, and return 1 if there is any, or else 0."""
     faults = [fault for check in CHECKS for fault in check(root)]
     for fault in faults:
         print(fault)

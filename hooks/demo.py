@@ -1,4 +1,4 @@
-"""`make demo`: render the defaults into `.demo/`, run them with a user, and clean up at Ctrl-C."""
+"""`make demo`: render a project into `.demo/`, create a user, and serve until Ctrl-C."""
 
 import http.client
 import os
@@ -20,23 +20,23 @@ from hooks.projects import project_environment, python_answer, python_of
 
 DEMO: Final = ROOT / ".demo"
 EMAIL: Final = "demo@example.com"
-PASSWORD: Final = "just for this demo"  # noqa: S105 - of a user that lives on this machine only
+PASSWORD: Final = "just for this demo"  # noqa: S105 - of a user that exists only on this machine
 START_SECONDS: Final = 180
 STOP_SECONDS: Final = 30
 
 
 def main() -> int:
-    """Run the demo until it is interrupted; gives the exit code."""
+    """Run the demo until it is interrupted, and return the exit code."""
     try:
         with served() as (server, port):
             api = f"http://localhost:{port}/api/v1"
             print(
-                f"\n  Ready. The docs: http://localhost:{port}/docs\n"
+                f"\n  Ready. API documentation: http://localhost:{port}/docs\n"
                 f"\n  Sign in as {EMAIL} with the password: {PASSWORD}\n"
                 f"\n  curl --cookie-jar .demo/cookies --data 'username={EMAIL}' "
                 f"--data 'password={PASSWORD}' {api}/auth/login"
                 f"\n  curl --cookie .demo/cookies {api}/users/me\n"
-                "\n  Ctrl-C stops all of it.\n",
+                "\n  Ctrl-C stops the demo.\n",
                 flush=True,
             )
             return server.wait()
@@ -47,15 +47,15 @@ def main() -> int:
 
 @contextmanager
 def served() -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """Render the defaults, install and run them with a user; gives the server and its port.
+    """Render, install and serve a project with a user. Yield the server and its port.
 
-    From now on SIGTERM and SIGHUP raise `KeyboardInterrupt` too, so that nothing is left running.
+    SIGTERM and SIGHUP also raise `KeyboardInterrupt` from now on, so that nothing keeps running.
     """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     port = wanted_port()
     remove_old_demo()
-    print("Rendering the defaults into .demo …", flush=True)
+    print("Rendering a project into .demo …", flush=True)
     render()
     print("Installing …", flush=True)
     environment = project_environment(PORT=str(port))
@@ -63,34 +63,34 @@ def served() -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     app = [str(python_of(DEMO)), "-m", "app"]
     with started([*app, "dev"], environment) as server:
         if not is_ready(server, port):
-            sys.exit("The backend did not get ready; what it says stands above.")
+            sys.exit("The backend did not become ready; its output is above.")
         run([*app, "create-user", EMAIL, "--password-stdin"], environment, text=PASSWORD)
         yield server, port
 
 
 def wanted_port() -> int:
-    """Return the port to serve on. Ends the demo, in one line, when it can't be had."""
+    """Return the port to serve on. Exit with one line if it is not available."""
     port = os.environ.get("PORT") or "8000"
     try:
         socket.create_server(("127.0.0.1", int(port))).close()
     except (OSError, OverflowError, ValueError):
-        sys.exit(f"Port {port} is taken, or none: take another, as in PORT=8001 make demo")
+        sys.exit(f"Port {port} is taken or invalid: use another one, as in PORT=8001 make demo")
     return int(port)
 
 
 def remove_old_demo() -> None:
-    """Remove what is left of the last demo. Ends this one when that one still runs."""
+    """Remove the files of the last demo. Exit if that demo is still running."""
     with suppress(FileNotFoundError, ProcessLookupError):
         process = (DEMO / ".postgres" / "postmaster.pid").read_text().split()[0]
         os.kill(int(process), 0)
-        sys.exit(f"A Postgres runs in .demo (process {process}): stop that demo first.")
+        sys.exit(f"A demo is still running in .demo (Postgres: process {process}): stop it first.")
     if DEMO.exists():
         shutil.rmtree(DEMO)
 
 
 def render() -> None:
-    """Render the defaults, for the Python at hand, from the clone as it is."""
-    with warnings.catch_warnings(action="ignore"):  # Copier's, of a shallow or a changed clone
+    """Render this work tree with the default answers and the version of this Python."""
+    with warnings.catch_warnings(action="ignore"):  # Copier's, about a shallow or changed clone
         run_copy(
             str(ROOT),
             DEMO,
@@ -103,7 +103,7 @@ def render() -> None:
 
 
 def is_ready(server: subprocess.Popen[bytes], port: int) -> bool:
-    """Wait until the server is ready, in vain when it ends or takes too long."""
+    """Wait for the server. Return False if it exits or takes too long to become ready."""
     deadline = time.monotonic() + START_SECONDS
     while server.poll() is None and time.monotonic() < deadline:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
@@ -123,8 +123,8 @@ def is_ready(server: subprocess.Popen[bytes], port: int) -> bool:
 def started(
     command: Sequence[str], environment: dict[str, str]
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a command in the demo's folder, and have it gone afterwards."""
-    # In a session of its own, so that a Ctrl-C reaches it once: from here.
+    """Run a command in the demo's folder, and stop it afterwards."""
+    # In its own session, so that Ctrl-C reaches it only once, through this process.
     with subprocess.Popen(command, cwd=DEMO, env=environment, start_new_session=True) as process:
         try:
             yield process
@@ -139,7 +139,7 @@ def started(
 
 
 def run(command: Sequence[str], environment: dict[str, str], text: str | None = None) -> None:
-    """Run a command in the demo's folder. Ends the demo, with its output, when it fails."""
+    """Run a command in the demo's folder. If it fails, exit with its output."""
     result = subprocess.run(
         command,
         cwd=DEMO,

@@ -1,4 +1,4 @@
-"""Rendered projects on this machine: which Python they get, and which environment."""
+"""The Python and the environment of rendered projects on this machine."""
 
 import getpass
 import os
@@ -10,27 +10,27 @@ from typing import Final
 
 from hooks.check_template import BACKEND, ROOT, TEMPLATE, load_config
 
-# A variable of this process that would lead a project's own tools astray.
+# Variables of this process that would confuse a project's own tools.
 FOREIGN: Final = re.compile(
     r"(COV|PYTEST|UV_PROJECT)_.*|PYTHON.*|MAKE(FLAGS|LEVEL|FILES)|MFLAGS|VIRTUAL_ENV"
 )
 
 
 def python_answer() -> str:
-    """Return the answer for the Python at hand; the newest on offer for one that is newer still."""
+    """Return the `python_version` for this Python, or the newest choice if this one is newer."""
     choices = [str(choice) for choice in load_config(ROOT)["python_version"]["choices"]]
     at_hand = f"{sys.version_info.major}.{sys.version_info.minor}"
     return at_hand if at_hand in choices else choices[-1]
 
 
 def find_python(version: str) -> Path | None:
-    """Return a Python of a version, such as 3.12, of this machine or downloaded by uv.
+    """Return a Python of a version, such as 3.12, on this machine or downloaded by uv.
 
-    None when there is none to be had.
+    Return None if there is none.
     """
     if version == python_answer():
         return Path(sys.executable)
-    # What pyenv has is not on the path; and HOME may be another than the user's.
+    # The Pythons of pyenv are not on the path, and HOME may not be the user's home.
     homes = [os.environ.get("PYENV_ROOT", "~/.pyenv"), f"~{getpass.getuser()}/.pyenv"]
     found = [it for home in homes for it in Path(home).expanduser().glob("versions/*/bin")]
     path = os.pathsep.join([*map(str, found), os.environ.get("PATH", os.defpath)])
@@ -51,12 +51,10 @@ def find_python(version: str) -> Path | None:
 
 
 def project_environment(python: Path | None = None, **settings: str) -> dict[str, str]:
-    """Return the environment for a project's commands: this one, with uv and a Python.
+    """Return the environment for a project's commands: the current one, with uv and a Python.
 
-    python: the one at hand, unless another is given.
-
-    Whatever else is set here, the project's settings are those given and its defaults: nobody's
-    DATABASE_URL is touched.
+    python: the Python to use; by default, the current one. settings: the project's settings. Other
+    settings of the current environment, such as a DATABASE_URL, are removed.
     """
     example = ROOT / TEMPLATE / BACKEND / "env.example.jinja"
     names = set(re.findall(r"^(?:# )?([A-Z_]+)=", example.read_text(encoding="utf-8"), re.M))
@@ -67,7 +65,7 @@ def project_environment(python: Path | None = None, **settings: str) -> dict[str
         if name not in names and not FOREIGN.fullmatch(name)
     }
     python = python or Path(sys.executable)
-    # The project's Python comes first, for what takes the python3 that it finds; then our tools.
+    # The project's Python comes first, for commands that run python3. Then come our tools.
     folders = [str(python.parent), str(Path(sys.executable).parent)]
     environment["PATH"] = os.pathsep.join([*folders, environment.get("PATH", os.defpath)])
     environment["UV_PYTHON"] = str(python)

@@ -1,7 +1,7 @@
 """The releases of the template: `python -m hooks.releases`.
 
-The commit that changes `version` in `pyproject.toml` is the release; the tag comes later, and a
-checkout may not have it. 0.0.0 is the time before the first.
+A release is a commit that raises `version` in `pyproject.toml`. Its tag is created later, and a
+checkout may not have it. Version 0.0.0 is the time before the first release.
 """
 
 import argparse
@@ -15,9 +15,9 @@ from template_update.releases import Release, notes, releases
 
 
 def lost_files(root: Path, release: Release) -> set[str]:
-    """Return the files that a release rendered, and that neither are here nor have a move.
+    """Return the files of a release that no longer exist and that no move mentions.
 
-    An update would delete them, with all that projects have changed in them.
+    An update would delete them, with the changes that projects have made to them.
     """
     listing = ["ls-tree", "-r", "--name-only", release.commit, f"{TEMPLATE}/"]
     files = Repository(root).names(*listing)
@@ -27,10 +27,10 @@ def lost_files(root: Path, release: Release) -> set[str]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print what was asked for, and return the exit code."""
+    """Print the requested information, and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m hooks.releases", description=__doc__)
-    parser.add_argument("--head", action="store_true", help="only the one that HEAD is, if any")
-    parser.add_argument("--notes", metavar="VERSION", help="what the changelog says of a version")
+    parser.add_argument("--head", action="store_true", help="only the release at HEAD, if any")
+    parser.add_argument("--notes", metavar="VERSION", help="the changelog section of a version")
     asked = parser.parse_args(arguments)
     if asked.notes:
         try:

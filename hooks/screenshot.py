@@ -1,4 +1,4 @@
-"""`make screenshot`: sign in on the demo's docs page, and take the picture of it in the README."""
+"""`make screenshot`: sign in on the API documentation page of the demo, and take a picture."""
 
 import shutil
 import sys
@@ -10,10 +10,10 @@ from hooks.check_template import ROOT
 from hooks.demo import EMAIL, PASSWORD, served
 
 PICTURE: Final = ROOT / "docs/images/docs-page.png"
-# From the calls that sign in to the last one of users.
+# Shows the endpoints from the first one of `auth` to the last one of `users`.
 SIZE: Final = (1000, 870)
 FIRST: Final = "#operations-tag-auth"
-# All calls and one answer fit in without what the page says about each call besides.
+# Hiding these details makes room for all endpoints and one response.
 HIDDEN: Final = ", ".join(
     (
         ".opblock-description-wrapper",
@@ -23,7 +23,7 @@ HIDDEN: Final = ", ".join(
         ".request-url",
         ".responses-inner h4",
         ".responses-inner thead",
-        ".response-col_description > :nth-child(2)",  # the answer's headers
+        ".response-col_description > :nth-child(2)",  # the response headers
         ".responses-table:not(.live-responses-table)",
     )
 )
@@ -32,8 +32,8 @@ CHROMIUM_ARGUMENTS: Final = ("--no-sandbox",)
 
 
 def main() -> int:
-    """Take the picture; gives the exit code."""
-    # Without a Chromium here, Playwright takes its own, or says how to get it.
+    """Take the picture, and return the exit code."""
+    # If this is None, Playwright uses its own Chromium, or says how to install it.
     chromium = shutil.which("chromium")
     with served() as (_, port), sync_playwright() as playwright:
         browser = playwright.chromium.launch(
@@ -54,7 +54,7 @@ def main() -> int:
 
 
 def call(page: Page, path: str, **fields: str) -> Locator:
-    """Open a call of the docs page, fill it in and execute it; gives where its answer stands."""
+    """Open an endpoint on the page, fill in its form and execute it. Return its response."""
     toggle(page, path)
     block = _block(page, path)
     for name, value in fields.items():
@@ -64,7 +64,7 @@ def call(page: Page, path: str, **fields: str) -> Locator:
 
 
 def toggle(page: Page, path: str) -> None:
-    """Open a call of the docs page, or close it."""
+    """Open or close an endpoint on the page."""
     _block(page, path).locator(".opblock-summary-control").click()
 
 

@@ -16,7 +16,7 @@ from template_update.project import Project, environment
 from template_update.update import Request, Update, prepared
 
 CONFLICTS: Final = 3
-EPILOG: Final = "Exit codes: 0 done, 1 refused or failed, 2 usage, 3 conflicts are left to resolve."
+EPILOG: Final = "Exit codes: 0 success, 1 error, 2 wrong usage, 3 conflicts that you must resolve."
 
 
 def parser() -> argparse.ArgumentParser:
@@ -34,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
         "--from",
         metavar="VERSION",
         dest="origin",
-        help="the version that the project has, if .copier-answers.yml names none that exists",
+        help="the project's version, if the one in .copier-answers.yml does not exist",
     )
     parser.add_argument(
         "--data",
@@ -51,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
     asked = parser().parse_args(arguments)
-    # Ends as Ctrl-C does, so that the temporary work tree is removed.
+    # Exit in the same way as for Ctrl-C, so that the temporary work tree is removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # for a terminal that is not UTF-8
@@ -129,7 +129,7 @@ def _finish(update: Update, project: Project, *, check: bool) -> int:
 
 
 def _steps(update: Update, *, checked: bool = False) -> str:
-    """Return the commands that take the update, indented."""
+    """Return the commands that apply the update, indented."""
     commands = [f"git merge {update.branch}", "make install"]
     if not checked:
         if update.report.needs_migration:
@@ -139,7 +139,7 @@ def _steps(update: Update, *, checked: bool = False) -> str:
 
 
 def _check(update: Update) -> bool:
-    """Run what remains in the work tree of the update, and return whether all of it succeeded."""
+    """Run the remaining commands in the work tree of the update. Return whether all succeeded."""
     migration = [["make", "migrate"], ["make", "migration", "m=update the template"]]
     commands = [
         ["make", "install"],

@@ -1,9 +1,9 @@
-"""What stops an update."""
+"""The exceptions that stop an update."""
 
 
 class UpdateError(Exception):
-    """An update that cannot be done. The message is one sentence that says what to do."""
+    """The update is not possible. The message is one sentence that says what to do."""
 
 
 class UpToDate(Exception):
-    """There is nothing newer. The message says which version the project has."""
+    """No newer version exists. The message says which version the project has."""

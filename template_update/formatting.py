@@ -18,16 +18,16 @@ CONFIGS: Final = (".ruff.toml", "ruff.toml", "pyproject.toml")
 RUFF_FAILED: Final = 2
 FILES_PER_CALL: Final = 200
 
-# Changes files below a folder in place.
+# A function that changes files below a folder in place.
 Step = Callable[[Path, list[Path]], None]
 
 
 @dataclass(frozen=True)
 class Formatter:
-    """Sorts imports and formats, by the settings of a project.
+    """Sorts imports and formats files with the settings of a project.
 
     backend: the folder of the project's backend. ruff: the file with ruff's settings, if any; it
-    may be in a parent folder. black: the file with black's, if black formats.
+    may be in a parent folder. black: the file with black's settings, if the project uses black.
     """
 
     backend: Path
@@ -36,7 +36,7 @@ class Formatter:
 
     @classmethod
     def of(cls, backend: Path) -> "Formatter":
-        """Return the formatter of a project, whose backend is in a folder."""
+        """Return the formatter of the project whose backend is in a folder."""
         pyproject = backend / "pyproject.toml"
         tools = _tools(pyproject)
         text = pyproject.read_text(encoding="utf-8") if pyproject.is_file() else ""
@@ -44,25 +44,26 @@ class Formatter:
         return cls(backend, _ruff_settings(backend), pyproject if uses_black else None)
 
     def format(self, folder: Path, files: Iterable[Path]) -> None:
-        """Format files below a folder in place: Python, and for ruff the Python in Markdown.
+        """Format files below a folder in place: Python, and with ruff also Python in Markdown.
 
-        folder: the backend's, or the same one of a render. A file that does not parse, or that the
-        settings exclude, stays as it is. Raise `UpdateError` if the settings cannot be read.
+        folder: the folder of the backend, or of the backend in a render. Files that do not parse,
+        or that the settings exclude, stay unchanged. Raise `UpdateError` if the settings cannot be
+        read.
         """
         files = list(files)
         self._sort_imports(folder, files)
         self._format_code(folder, files)
 
     def format_as_before(self, before: Mapping[Path, bytes]) -> None:
-        """Format files of the backend, as far as they were formatted before they changed.
+        """Format the files of the backend that were formatted before they changed.
 
-        A team may format only a part of its files, or none. Raise `UpdateError` like `format`.
+        A team may format only some of its files, or none. Raise `UpdateError` like `format`.
 
-        before: the files, with what was in each.
+        before: the files, with their earlier contents.
         """
         after = {file: file.read_bytes() for file in before}
         sort = partial(self._sort_imports, every=True)
-        # In place, because the settings go by the path.
+        # In place, because the settings depend on the path.
         is_sorted = self._unchanged_by(sort, before)
         is_formatted = self._unchanged_by(self._format_code, before)
         for file, content in after.items():
@@ -71,14 +72,14 @@ class Formatter:
         self._format_code(self.backend, is_formatted)
 
     def _unchanged_by(self, step: Step, contents: Mapping[Path, bytes]) -> list[Path]:
-        """Return the files whose contents a step leaves as they are. Write them to do so."""
+        """Write the contents to the files, and return the files that a step leaves unchanged."""
         for file, content in contents.items():
             file.write_bytes(content)
         step(self.backend, list(contents))
         return [file for file, content in contents.items() if file.read_bytes() == content]
 
     def _sort_imports(self, folder: Path, files: list[Path], *, every: bool = False) -> None:
-        """Sort imports. every: also where the project's settings do not select that rule."""
+        """Sort imports. every: even if the project's settings do not select that rule."""
         python = [file for file in files if file.suffix == ".py"]
         selected = ["--select=I"] if every else []
         self._run_ruff(["check", "--fix", "--fixable=I", *selected], folder, python)
@@ -91,7 +92,7 @@ class Formatter:
         self._run(["black", "--quiet", "--config", str(self.black)], python, folder, self.black)
 
     def _run_ruff(self, command: list[str], folder: Path, files: list[Path]) -> None:
-        # Paths in the settings are relative to the folder that ruff runs in.
+        # Paths in the settings are relative to the folder in which ruff runs.
         above = len(self.backend.relative_to(self.ruff.parent).parts) if self.ruff else 0
         folder = [folder, *folder.parents][above]
         config = ["--config", str(self.ruff)] if self.ruff else ["--isolated"]
@@ -116,12 +117,12 @@ class Formatter:
                 )
 
     def format_like(self, project: Path, old: Path, new: Path | None = None) -> None:
-        """Format two renders, where that brings the old one nearer the project.
+        """Format the files of two renders, if that makes the old one more similar to the project.
 
         Without a new render, format the files of the old one that differ from the project's.
-        Otherwise, format those that differ in the renders. A team may format only a part of its
-        files, or with another version of the formatter. Then the render as it is may have more
-        lines in common with the project's file.
+        Otherwise, format the files that differ between the renders. A team may format only some of
+        its files, or use another version of the formatter. Then the unformatted render may have
+        more lines in common with the project's file, and is kept.
         """
         before, after = _texts(old), _texts(new or project)
         names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
@@ -139,7 +140,7 @@ class Formatter:
 
 
 def _texts(folder: Path) -> dict[str, bytes]:
-    """Return the files that a formatter may change, by their path."""
+    """Return the contents of the files that a formatter may change, by their paths."""
     return {
         file.relative_to(folder).as_posix(): file.read_bytes()
         for file in sorted(folder.rglob("*"))
@@ -162,7 +163,7 @@ def _up_to_root(folder: Path) -> list[Path]:
 
 
 def _ruff_settings(backend: Path) -> Path | None:
-    """Return the file with ruff's settings, which ruff too takes from the nearest folder."""
+    """Return the file with ruff's settings: the nearest one, as ruff itself chooses it."""
     for folder in _up_to_root(backend):
         for name in CONFIGS:
             file = folder / name
@@ -172,7 +173,7 @@ def _ruff_settings(backend: Path) -> Path | None:
 
 
 def _tools(pyproject: Path) -> dict[str, object]:
-    """Return the tables of the tools in a pyproject.toml, if there is one. Raise `UpdateError`."""
+    """Return the `[tool]` tables of a pyproject.toml, if it exists. Raise `UpdateError`."""
     try:
         text = pyproject.read_text(encoding="utf-8") if pyproject.is_file() else ""
         tools: dict[str, object] = tomllib.loads(text).get("tool", {})
@@ -182,7 +183,7 @@ def _tools(pyproject: Path) -> dict[str, object]:
 
 
 def _run_once(command: list[str], folder: Path) -> str | None:
-    """Run a formatter, and return what it says if it cannot use its settings."""
+    """Run a formatter, and return its error message if it cannot use its settings."""
     result = subprocess.run(
         [sys.executable, "-m", *command],
         cwd=folder,
@@ -191,6 +192,6 @@ def _run_once(command: list[str], folder: Path) -> str | None:
         encoding="utf-8",
     )
     ruff_failed = result.returncode == RUFF_FAILED and "ruff failed" in result.stderr
-    # Not an error of a name that ends so, which is about a file.
+    # Only at the beginning of a line: an error with a longer name is about a file.
     black_failed = re.search("^Error: ", result.stderr, re.MULTILINE)
     return " ".join(result.stderr.split()) if ruff_failed or black_failed else None

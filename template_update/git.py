@@ -1,4 +1,4 @@
-"""Git, as a command."""
+"""Run git commands."""
 
 import os
 import subprocess
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-# Settings of the user that would change what a merge does, or run their programs.
+# Overrides user settings that would change the result of a merge, or run the user's programs.
 SETTINGS: Final = {
     "color.ui": "false",
     "column.ui": "never",
@@ -24,7 +24,7 @@ SETTINGS: Final = {
 
 
 class GitError(Exception):
-    """A git command that failed. The message is what git printed."""
+    """A git command failed. The message is the output of git."""
 
 
 @dataclass(frozen=True)
@@ -34,13 +34,13 @@ class Repository:
     path: Path
 
     def git(self, *arguments: str, variables: Mapping[str, str] | None = None) -> str:
-        """Run a git command and return what it printed. Raise `GitError` when it fails."""
+        """Run a git command and return its output. Raise `GitError` if it fails."""
         return self.raw(*arguments, variables=variables).decode("utf-8", "surrogateescape").strip()
 
     def raw(
         self, *arguments: str, variables: Mapping[str, str] | None = None, text: bytes | None = None
     ) -> bytes:
-        """Run a git command and return the bytes that it printed. Raise `GitError`."""
+        """Run a git command and return its output as bytes. Raise `GitError` if it fails."""
         settings = [part for item in SETTINGS.items() for part in ("-c", "=".join(item))]
         result = subprocess.run(
             ["git", *settings, *arguments],
@@ -54,7 +54,7 @@ class Repository:
         return result.stdout
 
     def names(self, *arguments: str) -> list[str]:
-        """Run a git command with `-z`, and return the paths that it printed."""
+        """Run a git command with `-z` and return the paths in its output."""
         printed = self.raw(*arguments, "-z").decode("utf-8", "surrogateescape")
         return [name for name in printed.split("\0") if name]
 

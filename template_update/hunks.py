@@ -1,7 +1,7 @@
-"""Conflicts that are none: changes of both sides beside each other, but not of the same lines.
+"""Resolve conflicts in which both sides changed adjacent lines, but not the same lines.
 
-Git reports a conflict wherever the changes of two sides touch. A team that adds a route after the
-last one, and a template that does the same, have changed nothing of each other's.
+Git reports a conflict wherever the changes of two sides are adjacent. For example, a team and the
+template may both add a route after the last one. Neither has changed a line of the other.
 """
 
 import ast
@@ -19,28 +19,28 @@ from typing import Final
 MARKER_LENGTH: Final = 60
 START, BASE, MIDDLE, END = (character * MARKER_LENGTH for character in "<|=>")
 
-IMPORTS: Final = "import"  # no name, so no list is called so
-# What a line defines: a function, a class, a name, a key. Two sides that add the same one disagree.
+IMPORTS: Final = "import"  # a keyword, so that no list can have this name
+# The name that a line defines. Two sides that both add the same name disagree.
 DEFINITION: Final = re.compile(
     r"""^\s*(?:(?:async\s+)?def|class)\s+(\w+)|^\s*(?:-\s+)?["']?([\w.-]+)["']?\s*(?::|=(?!=))"""
 )
-# What opens a section without indentation: `[x]` in TOML and INI, and a stage of a Dockerfile.
+# Lines that begin a section without indentation: `[x]` in TOML and INI, `FROM` in a Dockerfile.
 SECTION: Final = re.compile(r"\[{1,2}[^\[\]]+\]{1,2}\s*(#.*)?$|FROM\s")
 HEADING: Final = re.compile(r"(#{1,6})\s")
 ENDS: Final = (")", "]", "}")
 PARSERS: Final[dict[str, Callable[[str], object]]] = {".py": ast.parse, ".toml": tomllib.loads}
 
-# Lines [start, end) of the base, and what a side has in their place.
+# Lines [start, end) of the base, and the lines that replace them on a side.
 Edit = tuple[int, int, list[str]]
-# The headers above a line, the outermost first, and the line.
+# The headers above a line, the outermost first, and the line itself.
 Place = tuple[tuple[str, ...], str]
 
 
 def merge(name: str, ours: bytes, base: bytes, theirs: bytes) -> bytes | None:
     """Merge three versions of a file, or return None if they disagree.
 
-    name: the file's path; Python and TOML must parse after the merge. Files
-    that are not text disagree.
+    name: the file's path. Python and TOML must parse after the merge. Versions that are not text
+    always disagree.
     """
     lines: list[str] = []
     combined_lines: list[str] = []
@@ -74,7 +74,7 @@ def merge(name: str, ours: bytes, base: bytes, theirs: bytes) -> bytes | None:
 
 
 def is_rewritten(base: bytes, ours: bytes) -> bool:
-    """Return whether a text keeps less than a quarter of the lines that it had."""
+    """Return whether our version keeps less than a quarter of the lines of the base."""
     before = [line for line in base.splitlines() if line.strip()]
     kept = set(ours.splitlines())
     return sum(line in kept for line in before) < len(before) / 4
@@ -85,9 +85,10 @@ def combine(
 ) -> list[str] | None:
     """Apply the edits of two sides to the same lines, or return None where they overlap.
 
-    Keep both where both add lines at the same place, unless both define the same name there. Ours
-    come first, or theirs if only so every line stays below the headers under which its side put it.
-    If no order does that, return None. is_page: the lines are Markdown.
+    If both sides add lines at the same place, keep both additions, unless they define the same
+    name. Each line must stay below the headers under which its side put it. Our lines come first,
+    or theirs if only that order works. If no order works, return None. is_page: the lines are
+    Markdown.
     """
     mine, other = _edits(base, ours), _edits(base, theirs)
     if any(_disagree(edit, their_edit, is_page) for edit in mine for their_edit in other):
@@ -100,7 +101,7 @@ def combine(
 
 
 def _disagree(edit: Edit, other: Edit, is_page: bool) -> bool:
-    """Return whether two edits change the same lines, or define the same name at one place."""
+    """Return whether two edits change the same lines, or add the same name at the same place."""
     (start, end, added), (other_start, other_end, other_added) = edit, other
     if start == end == other_start == other_end:
         return bool(_defined(added, is_page) & _defined(other_added, is_page))
@@ -108,8 +109,8 @@ def _disagree(edit: Edit, other: Edit, is_page: bool) -> bool:
 
 
 def _apply(base: list[str], first: list[Edit], second: list[Edit]) -> list[str]:
-    """Apply edits that do not overlap; where both insert, the first ones come first."""
-    # Insertions at a place come before a replacement that begins there.
+    """Apply edits that do not overlap. At the same place, the lines of `first` come first."""
+    # Insertions come before a replacement that begins at the same place.
     ordered = sorted([*first, *second], key=lambda edit: edit[:2])
     result: list[str] = []
     position = 0
@@ -128,9 +129,9 @@ def _keep_places(
     *,
     is_page: bool,
 ) -> bool:
-    """Return whether lines that a side added stand below the same headers after the merge.
+    """Return whether lines that a side added are below the same headers after the merge.
 
-    checked: the lines to look at.
+    checked: the lines to check.
     """
     texts = {line.strip() for line in checked}
     before, mine, other, after = (
@@ -146,7 +147,7 @@ def _keep_places(
 def _places(lines: list[str], is_page: bool) -> list[Place]:
     """Return each line that is not blank, with the headers above it.
 
-    A header of a line is the nearest line before it that is indented less, or a section.
+    A header is the nearest line above that has less indentation, or that begins a section.
     """
     found: list[Place] = []
     headers: list[tuple[int, str]] = []
@@ -157,14 +158,14 @@ def _places(lines: list[str], is_page: bool) -> list[Place]:
         depth = _depth(line, is_page)
         above = [header for header in headers if header[0] < depth]
         found.append((tuple(name for _, name in above), text))
-        # Comments and closing brackets open nothing, whatever their indentation is.
+        # Comments and closing brackets are never headers.
         if depth < 0 or not text.startswith(("#", *ENDS)):
             headers = [*above, (depth, _header(text))]
     return found
 
 
 def _depth(line: str, is_page: bool) -> int:
-    """Return how deep a line stands; what is below a line is deeper. Sections are below 0."""
+    """Return the depth of a line, which is greater below a header. Sections are below 0."""
     if is_page and (heading := HEADING.match(line)):
         return len(heading[1]) - 10
     if SECTION.match(line):
@@ -176,13 +177,13 @@ def _depth(line: str, is_page: bool) -> int:
 
 
 def _header(text: str) -> str:
-    """Return what identifies a header: the name of a function or class, and else all of it."""
+    """Return the identity of a header: the name of a function or class, or the whole line."""
     match = DEFINITION.match(text)
     return match[1] or text if match else text
 
 
 def _combine_lists(base: list[str], ours: list[str], theirs: list[str]) -> list[str] | None:
-    """Merge three texts of nothing but imports and lists such as `__all__`; None for any others."""
+    """Merge texts with only imports and lists such as `__all__`; None for other texts."""
     before, mine, other = (_lists("".join(side)) for side in (base, ours, theirs))
     if before is None or mine is None or other is None or not (mine and other):
         return None
@@ -206,7 +207,8 @@ def _combine_lists(base: list[str], ours: list[str], theirs: list[str]) -> list[
 def _lists(text: str) -> dict[str, dict[str, None]] | None:
     """Return the imports in a text, one name each, and the items of each list by its name.
 
-    None if there is anything else in it, also a comment, for which there would be no place.
+    Return None if the text contains anything else. A comment also counts, because the merged text
+    has no place for it.
     """
     try:
         nodes = ast.parse(text).body
@@ -225,7 +227,7 @@ def _lists(text: str) -> dict[str, dict[str, None]] | None:
         ):
             items = [_item(text, item) for item in node.value.elts]
             if len(set(items)) < len(items):
-                return None  # their number means something
+                return None  # repeated items may be intended
             found[node.targets[0].id] = dict.fromkeys(items)
         else:
             return None
@@ -233,7 +235,7 @@ def _lists(text: str) -> dict[str, dict[str, None]] | None:
 
 
 def _item(text: str, node: ast.expr) -> str:
-    """Return the text of an item; the same for a string in either kind of quotes."""
+    """Return the text of an item, with double quotes around simple strings."""
     segment = ast.get_source_segment(text, node) or ""
     quoted = isinstance(node, ast.Constant) and isinstance(node.value, str)
     return f'"{segment[1:-1]}"' if quoted and re.fullmatch(r"'[^'\"\\]*'", segment) else segment
@@ -271,12 +273,12 @@ def _until(lines: Iterator[str], mark: str) -> list[str]:
 
 
 def _merge_file(ours: bytes, base: bytes, theirs: bytes) -> bytes | None:
-    """Return git's merge, with markers, or None for what is no text."""
+    """Return git's merge, with conflict markers, or None for files that are not text."""
     with TemporaryDirectory() as folder:
         files = []
         for name, content in (("ours", ours), ("base", base), ("theirs", theirs)):
             file = Path(folder, name)
-            # A last line without its end would be glued to a marker.
+            # Without a final newline, git would append a marker to the last line.
             file.write_bytes(content if content.endswith(b"\n") or not content else content + b"\n")
             files.append(str(file))
         command = ["git", "merge-file", "-p", "--diff3", f"--marker-size={MARKER_LENGTH}"]

@@ -1,4 +1,4 @@
-"""The merge: git's own, of the difference between two renders into the project."""
+"""Merging the difference between two renders into the project, with git."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,13 +15,13 @@ AUTHOR: Final = {
 OURS, BASE, THEIRS = "2", "1", "3"
 FILE_MODES: Final = {"100644", "100755"}
 
-# The mode and the blob of each stage that a path in conflict has.
+# The mode and the blob of each stage of a conflicting path.
 Stages = dict[str, tuple[str, str]]
 
 
 @dataclass
 class Merged:
-    """What a merge did, as paths."""
+    """The results of a merge, as lists of paths."""
 
     conflicts: list[str] = field(default_factory=list)
     # The project deleted these, and the template changed them: they stay deleted.
@@ -37,7 +37,7 @@ class Merged:
 def commit_folder(
     repository: Repository, folder: Path, index: Path, message: str, parent: str | None = None
 ) -> str:
-    """Store a folder as a commit that no branch has, and return its hash.
+    """Store a folder as a commit without a branch, and return its hash.
 
     index: a path for git's index, which must not exist.
     """
@@ -52,7 +52,7 @@ def commit_folder(
 
 
 def merge(worktree: Repository, new: str) -> Merged:
-    """Bring what a commit changed to a work tree, without committing it."""
+    """Apply the changes of a commit to a work tree, without committing them."""
     try:
         options = ["--no-commit", "--allow-empty", "-X", "diff-algorithm=histogram"]
         worktree.git("cherry-pick", *options, new)
@@ -65,12 +65,12 @@ def merge(worktree: Repository, new: str) -> Merged:
         stages = unmerged.pop(aside)
         path = aside.rpartition("~")[0]
         if path in unmerged:
-            # A file on one side and a link on the other.
+            # The path is a file on one side, and a symbolic link on the other.
             stages = unmerged.pop(path) | stages
             _bring_together(worktree, path, aside, stages)
             merged.conflicts.append(path)
         else:
-            # A folder has the path. It stays, and the file stays where git moved it.
+            # The path is a folder on one side. Keep the folder, and the file where git moved it.
             merged.conflicts.append(aside)
     for path, stages in unmerged.items():
         _settle(worktree, path, stages, merged)
@@ -79,16 +79,16 @@ def merge(worktree: Repository, new: str) -> Merged:
 
 
 def _is_moved_aside(worktree: Repository, path: str, new: str) -> bool:
-    """Return whether git made up a path, because the sides have different kinds of files there."""
+    """Return whether git invented a path, because the original path has two kinds of files."""
     return "~" in path and not any(
         worktree.succeeds("cat-file", "-e", f"{commit}:{path}") for commit in ("HEAD", new)
     )
 
 
 def _bring_together(worktree: Repository, path: str, aside: str, stages: Stages) -> None:
-    """Record all stages of a conflict at the path itself, and put our side there."""
+    """Record all stages of a conflict under the path itself, and write our version there."""
     entries = [f"{mode} {blob} {stage}\t{path}\0" for stage, (mode, blob) in stages.items()]
-    # Mode 0 removes what git recorded.
+    # Mode 0 removes the entries that git recorded.
     removed = [f"0 {'0' * 40}\t{name}\0" for name in (path, aside)]
     text = "".join([*removed, *entries]).encode("utf-8", "surrogateescape")
     worktree.raw("update-index", "-z", "--index-info", text=text)
@@ -122,12 +122,12 @@ def _settle(worktree: Repository, path: str, stages: Stages, merged: Merged) -> 
 
 
 def _are_files(stages: Stages) -> bool:
-    """Return whether all stages are files, so that none is a symbolic link or a submodule."""
+    """Return whether all stages are regular files, not symbolic links or submodules."""
     return all(mode in FILE_MODES for mode, _ in stages.values())
 
 
 def _unmerged(worktree: Repository) -> dict[str, Stages]:
-    """Return the paths in conflict, with their stages."""
+    """Return the conflicting paths, with their stages."""
     found: dict[str, Stages] = {}
     for entry in worktree.names("ls-files", "--unmerged"):
         information, path = entry.split("\t", 1)

@@ -1,4 +1,4 @@
-"""Names that an update takes from the project's own code."""
+"""Names that an update removes, but that the project's own code still uses."""
 
 import ast
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,7 +14,7 @@ WILDCARDS: Final = {"__getattr__", "*"}
 
 @dataclass(frozen=True)
 class MissingName:
-    """A name that a file uses and that its module does not define."""
+    """A name that a file uses, but that its module does not define."""
 
     file: str
     line: int
@@ -22,7 +22,7 @@ class MissingName:
 
     @property
     def place(self) -> tuple[str, str]:
-        """The file and the name; lines move."""
+        """The file and the name. The line is left out, because lines move."""
         return self.file, self.name
 
     def __str__(self) -> str:
@@ -31,9 +31,9 @@ class MissingName:
 
 
 class Names:
-    """What the modules of a package define, and what files use of it.
+    """The names that the modules of a package define, and the names that files use.
 
-    backend: the folder that the package is in, with the tests and migrations beside it.
+    backend: the folder that contains the package, the tests and the migrations.
     """
 
     def __init__(self, backend: Path, package: Package) -> None:
@@ -60,7 +60,7 @@ class Names:
         return found
 
     def _used(self, file: str, tree: ast.Module) -> Iterator[tuple[int, str]]:
-        """Return the dotted names of the package that a file imports, or reads from a module."""
+        """Yield the dotted names of the package that a file imports, or reads from a module."""
         modules: dict[str, str] = {}
         for node in ast.walk(tree):
             if isinstance(node, ast.Import):
@@ -112,9 +112,9 @@ def removed_members(
 ) -> Mapping[str, str]:
     """Return the public methods and attributes that classes of a package have lost.
 
-    Keys are their names, values `module.Class`; a name that some class still has is left out.
-    renamed: dotted names that the update renames. It may miss a use of a member, because it knows
-    the class of a value only by annotations.
+    The keys are the names of these members, and the values are `module.Class`. Names that some
+    class still has are left out. renamed: dotted names that the update renames. They are included,
+    because the update may miss some uses: it knows the class of a value only from annotations.
     """
     old, new = _members(before / package.folder), _members(after / package.folder)
     still = {member for members in new.values() for member in members}
@@ -135,7 +135,7 @@ def removed_members(
 def uses_of_members(
     backend: Path, files: list[str], members: Mapping[str, str]
 ) -> list[MissingName]:
-    """Return where files name one of these members, as an attribute of whatever object."""
+    """Return the places where files use one of these members, as an attribute of any object."""
     found = []
     for file, tree in _parsed(backend):
         if file not in files:
@@ -149,7 +149,7 @@ def uses_of_members(
 
 
 def _members(folder: Path) -> dict[str, set[str]]:
-    """Return what the classes below a folder define in their bodies."""
+    """Return the names that the classes below a folder define in their bodies."""
     found: dict[str, set[str]] = {}
     for file, tree in _parsed(folder):
         module = file.removesuffix(".py").replace("/", ".")
@@ -160,7 +160,7 @@ def _members(folder: Path) -> dict[str, set[str]]:
 
 
 def _parsed(folder: Path) -> Iterator[tuple[str, ast.Module]]:
-    """Return the Python files below a folder that parse, by their path."""
+    """Yield the path and the syntax tree of each Python file below a folder that parses."""
     for file in sorted(folder.rglob("*.py")):
         relative = file.relative_to(folder)
         if any(part.startswith(".") for part in relative.parts):
@@ -172,7 +172,7 @@ def _parsed(folder: Path) -> Iterator[tuple[str, ast.Module]]:
 
 
 def _defined(tree: ast.Module) -> set[str]:
-    """Return the names that the statements of a module bind, in blocks of `if` and `try` too."""
+    """Return the names that a module binds, including those in blocks such as `if` and `try`."""
     found: set[str] = set()
     for node in _statements(tree.body):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):

@@ -1,4 +1,4 @@
-"""The Python package of a project, which may have another name than the template's `app`."""
+"""The Python package of a project. Its name may differ from `app`, the name in the template."""
 
 import re
 from collections.abc import Iterable
@@ -14,22 +14,25 @@ SHARE: Final = 0.5
 
 @dataclass(frozen=True)
 class Package:
-    """A package: its folder, relative to the backend, such as `src/shop`."""
+    """A package.
+
+    folder: its folder relative to the backend, such as `src/shop`.
+    """
 
     folder: str = ORIGINAL
 
     @property
     def name(self) -> str:
-        """The name by which it is imported."""
+        """The name under which code imports it."""
         return PurePosixPath(self.folder).name
 
     @property
     def is_renamed(self) -> bool:
-        """Return whether it is elsewhere than in the template."""
+        """Return whether its folder differs from the one in the template."""
         return self.folder != ORIGINAL
 
     def module(self, file: str) -> str | None:
-        """Return the dotted name of the module that a file is; None if it is outside."""
+        """Return the dotted module name of a file, or None if it is outside the package."""
         prefix = f"{self.folder}/"
         if not file.startswith(prefix) or not file.endswith(".py"):
             return None
@@ -41,8 +44,8 @@ class Package:
 def find_package(project: Iterable[str], rendered: Iterable[str]) -> Package:
     """Return the package of a project.
 
-    project, rendered: the paths of the project's files and of the template's, relative to the
-    backend.
+    project: the paths of the project's files, relative to the backend. rendered: those of the
+    template's files.
     """
     prefix = f"{ORIGINAL}/"
     expected = {name.removeprefix(prefix) for name in rendered if name.startswith(prefix)}
@@ -60,11 +63,12 @@ def find_package(project: Iterable[str], rendered: Iterable[str]) -> Package:
 
 
 def rename_package(backend: Path, package: Package, project: Path) -> None:
-    """Give the package in a render the name and the place that it has in the project.
+    """Rename and move the package in a render to match the project.
 
-    The name is replaced only where it certainly means the package: before the name of one of the
-    package's modules, and in the settings and commands of `_contexts`. A text in which the project
-    has left the old name keeps it, and so does a path in Python, which is a text too.
+    Replace the name only where it certainly means the package: before the name of one of the
+    package's modules, and in the settings and commands of `_contexts`. If the project's own file
+    still contains the old name, keep it in the render too. This applies to texts, and to paths in
+    Python code.
     """
     if not package.is_renamed:
         return
@@ -102,13 +106,13 @@ def _matches(pattern: re.Pattern[str], file: Path) -> bool:
 
 
 def _contexts(package: Package) -> list[tuple[str, str]]:
-    """Return where the bare name means the package, as patterns, and what takes its place."""
+    """Return patterns for places where the bare name means the package, and the replacements."""
     names = (
         rf"(?<=\bfrom ){ORIGINAL}(?= import\b)",
         rf"(?<=\bimport ){ORIGINAL}(?![\w.])",
         rf"(?<=-m ){ORIGINAL}\b|(?<=-m, ){ORIGINAL}\b",
         rf'(?<=^known-first-party = \["){ORIGINAL}(?=")',
-        # A command line: the module, and a command of it. And the names of its loggers.
+        # A command line with the module and one of its commands, and the names of its loggers.
         rf"""(?<=["']){ORIGINAL}(?=["'], ["'](?:{COMMANDS})["'])""",
         rf"""(?<=process\(["']){ORIGINAL}(?=["'])|(?<=\[0\] == ["']){ORIGINAL}(?=["'])""",
         rf"""(?<=["']){ORIGINAL}(?=\.["'])""",

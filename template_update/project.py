@@ -1,4 +1,4 @@
-"""The project that is updated."""
+"""The project that the command updates."""
 
 import os
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from template_update.errors import UpdateError
 from template_update.git import GitError, Repository
 
 ANSWERS_FILE: Final = ".copier-answers.yml"
-# Files, and tables of pyproject.toml, that only the projects of one package manager have.
+# Files and tables of pyproject.toml that exist only in projects with one package manager.
 PACKAGE_MANAGER_FILES: Final = {
     "uv": {"uv.lock", "[tool.uv]"},
     "poetry": {"poetry.lock", "poetry.toml", "[tool.poetry]"},
@@ -21,9 +21,10 @@ PACKAGE_MANAGER_FILES: Final = {
 
 @dataclass(frozen=True)
 class Project:
-    """A project of the template.
+    """A project that was rendered from the template.
 
-    repository: its git repository. folder: where in it the project is, relative to its root.
+    repository: its git repository. folder: the project's folder, relative to the root of the
+    repository. answers: the content of its answers file.
     """
 
     repository: Repository
@@ -32,7 +33,7 @@ class Project:
 
     @classmethod
     def find(cls, start: Path) -> "Project":
-        """Return the project that a folder is in. Raise `UpdateError` if there is none."""
+        """Return the project that contains a folder. Raise `UpdateError` if there is none."""
         start = start.resolve()
         try:
             root = Path(Repository(start).git("rev-parse", "--show-toplevel"))
@@ -69,28 +70,28 @@ class Project:
 
     @property
     def backend(self) -> str:
-        """The backend's folder, relative to the root of the repository: empty, or with a slash."""
+        """The backend's folder, relative to the repository's root: empty, or ending in a slash."""
         in_monorepo = self.answers.get("repo_layout") == "monorepo"
         return self.folder + ("backend/" if in_monorepo else "")
 
     @property
     def source(self) -> str:
-        """Where the template is."""
+        """The address of the template, as in the answers file."""
         return str(self.answers["_src_path"])
 
     @property
     def version(self) -> str:
-        """What the answers file says about the version that the project has."""
+        """The project's version of the template, as in the answers file."""
         return str(self.answers["_commit"])
 
     def files(self) -> list[str]:
-        """Return the paths that the project has committed, relative to the repository's root."""
+        """Return the paths of all committed files, relative to the root of the repository."""
         return self.repository.names("ls-tree", "-r", "--name-only", "HEAD")
 
     def check_fixed_answers(self) -> None:
-        """Refuse answers that were edited by hand, and that files would have to follow.
+        """Check that the answers match the files, because somebody may have edited the answers.
 
-        Raise `UpdateError`.
+        Raise `UpdateError` if they do not match.
         """
         files = set(self.files())
         other = "backend" if self.backend != self.folder else "monorepo"
@@ -98,7 +99,7 @@ class Project:
         if self.backend + "pyproject.toml" not in files and elsewhere + "pyproject.toml" in files:
             raise UpdateError(
                 f"{ANSWERS_FILE} says repo_layout: {self.answers.get('repo_layout')}, but the "
-                f"backend is where repo_layout: {other} has it. Set the answer back to {other}; "
+                f"backend is where repo_layout: {other} puts it. Set the answer back to {other}; "
                 "docs/updating.md shows how to move the files."
             )
         answer = self.answers.get("package_manager", "uv")
@@ -110,7 +111,7 @@ class Project:
             actual = present[0]
             raise UpdateError(
                 f"{ANSWERS_FILE} says package_manager: {answer}, but the project has the files of "
-                f"{actual}. Set the answer back to {actual}, commit that, and change it by an "
+                f"{actual}. Set the answer back to {actual}, commit that, and change it with an "
                 f"update: --data package_manager={answer}."
             )
 
@@ -135,6 +136,6 @@ def _read_answers(file: Path) -> dict[str, Any]:
 
 
 def environment() -> dict[str, str]:
-    """Return the environment for the project's own commands, without that of this one."""
+    """Return the environment for the project's commands, without our own Python settings."""
     ours = {"VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME"}
     return {name: value for name, value in os.environ.items() if name not in ours}

@@ -1,7 +1,8 @@
-"""The releases of the template, found in its history.
+"""The releases of the template, as found in its history.
 
-A release is the commit that raises `version` in `pyproject.toml`, or a tag such as `v1.2.3`. A
-clone or a mirror may lack the tags, so both count; where both exist, the tag decides.
+A release is a commit that raises `version` in `pyproject.toml`, or a tag such as `v1.2.3`. Both
+count, because a clone or a mirror may lack the tags. If a version has both, the tag takes
+precedence.
 """
 
 import re
@@ -27,15 +28,15 @@ class Release:
 
     @property
     def tag(self) -> str:
-        """The tag that marks it, where the repository has tags."""
+        """The name of its tag, which the repository may lack."""
         return f"v{self.version}"
 
 
 def releases(root: Path) -> list[Release]:
-    """Return the releases that the history of a repository shows, the oldest first.
+    """Return the releases in the history of a repository, the oldest first.
 
-    A version that was taken back does not count, and neither does its return. Raises
-    `UpdateError` if the clone is shallow.
+    A commit that sets an older version again is not a release, and neither is one that then
+    restores the newer version. Raise `UpdateError` if the clone is shallow.
     """
     repository = Repository(root)
     if repository.git("rev-parse", "--is-shallow-repository") == "true":
@@ -50,7 +51,7 @@ def releases(root: Path) -> list[Release]:
             version = version_in(repository.git("show", f"{commit}:pyproject.toml"))
             is_newer = Version(version) > newest
         except (tomllib.TOMLDecodeError, KeyError, InvalidVersion):
-            continue  # another repository's file, or one of an unfinished commit
+            continue  # a file of another project, or of an unfinished commit
         if is_newer:
             found.append(Release(version, commit))
             newest = Version(version)
@@ -73,12 +74,12 @@ def tagged_releases(root: Path) -> list[Release]:
 
 
 def version_in(pyproject: str) -> str:
-    """Return the version that the text of a `pyproject.toml` names."""
+    """Return the version in the text of a `pyproject.toml`."""
     return str(tomllib.loads(pyproject)["project"]["version"])
 
 
 def notes(changelog: str, version: str) -> str:
-    """Return what a changelog says about a version. Raise `LookupError` if it says nothing."""
+    """Return a version's section of a changelog. Raise `LookupError` if there is none."""
     section = re.search(
         rf"^## \[{re.escape(version)}\][^\n]*\n(.*?)(?=^## \[|^\[[^\]]+\]: |\Z)",
         changelog,

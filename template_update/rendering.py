@@ -1,4 +1,4 @@
-"""What a version of the template makes of a project's answers."""
+"""Rendering a version of the template with a project's answers."""
 
 import re
 from collections.abc import Mapping
@@ -15,14 +15,14 @@ from template_update.errors import UpdateError
 from template_update.project import ANSWERS_FILE
 from template_update.source import Source
 
-# Makes the tables of a new project. Projects that exist have migrations of their own.
+# Contains the initial migration of a new project. Existing projects have their own migrations.
 MIGRATIONS: Final = "alembic/versions"
 
 
 def render(source: Source, commit: str, answers: Mapping[str, Any], folder: Path) -> None:
     """Render a version of the template into a folder.
 
-    answers: as in the answers file; what they lack gets its default. Raise `UpdateError` if
+    answers: as in the answers file; missing answers get their defaults. Raise `UpdateError` if
     the version does not accept the answers.
     """
     try:
@@ -43,7 +43,7 @@ def render(source: Source, commit: str, answers: Mapping[str, Any], folder: Path
 
 
 def write_origin(answers_file: Path, address: str, reference: str) -> None:
-    """Write into an answers file where the template is, and which version was rendered."""
+    """Write the template's address and the rendered version into an answers file."""
     text = answers_file.read_text(encoding="utf-8")
     for name, value in (("_src_path", address), ("_commit", reference)):
         line = yaml.safe_dump({name: value}, width=10_000).strip()
@@ -52,13 +52,13 @@ def write_origin(answers_file: Path, address: str, reference: str) -> None:
 
 
 def read_answers(folder: Path) -> dict[str, Any]:
-    """Return the answers that a render records."""
+    """Return the answers in the answers file of a render."""
     answers = yaml.safe_load((folder / ANSWERS_FILE).read_text(encoding="utf-8"))
     return {str(name): answer for name, answer in answers.items()}
 
 
 def initial_migration(backend: Path) -> str:
-    """Return the migration by which a new project begins; it says what the models make."""
+    """Return the initial migration of a new project, which describes the template's models."""
     files = sorted((backend / MIGRATIONS).glob("*.py"))
     return "".join(file.read_text(encoding="utf-8") for file in files)
 
@@ -66,7 +66,7 @@ def initial_migration(backend: Path) -> str:
 def remove_what_no_update_brings(
     folder: Path, config: Mapping[str, Any], answers: Mapping[str, Any]
 ) -> None:
-    """Delete the files of a render that an update leaves to the project, as `_exclude` lists them.
+    """Delete the files of a render that `_exclude` excludes from updates.
 
     config: the template's `copier.yml`.
     """
@@ -81,7 +81,7 @@ def remove_what_no_update_brings(
 def new_questions(
     before: Mapping[str, Any], after: Mapping[str, Any], answers: Mapping[str, Any]
 ) -> dict[str, tuple[str, Any]]:
-    """Return the questions that only the newer `copier.yml` asks: their text, and the answer."""
+    """Return the questions that only the newer `copier.yml` asks, with help text and answer."""
     return {
         name: (" ".join(str(after[name].get("help", "")).split()), answers[name])
         for name in after

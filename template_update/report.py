@@ -1,4 +1,4 @@
-"""What an update changes, for people: Markdown that reads well in a terminal too."""
+"""The report of an update: Markdown that is also readable in a terminal."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,7 +9,7 @@ from template_update.names import MissingName
 
 @dataclass
 class Report:
-    """All that a person wants to know before an update, in the order in which it is printed."""
+    """The contents of the report, in the order in which they are printed."""
 
     before: str
     after: str
@@ -33,7 +33,7 @@ class Report:
         parts += [
             _section(
                 "New questions",
-                "The update takes the default; to give another answer, use `--data NAME=ANSWER`.",
+                "The update uses the default. For another answer, use `--data NAME=ANSWER`.",
                 [
                     f"`{name}`: `{answer}` ({text})"
                     for name, (text, answer) in self.questions.items()
@@ -54,12 +54,12 @@ class Report:
             ),
             _section(
                 "Names that no longer exist",
-                "Your code uses these. The *Upgrading* texts say what replaces them.",
+                "Your code uses these names. The *Upgrading* texts say what replaces them.",
                 [f"`{missing}`" for missing in self.missing],
             ),
             _section(
                 "Members that no longer exist",
-                "Your code may use these; the name of an attribute does not show its class.",
+                "Your code may use these. An attribute does not show the class of its object.",
                 [f"`{missing}`" for missing in self.members],
             ),
             _section("Names that the update renames in your code", "", self.renamed_names),
@@ -75,17 +75,17 @@ class Report:
             ),
             _section(
                 "Pages that you rewrote and the template changed",
-                "They stay as they are.",
+                "They keep your text.",
                 [f"`{name}`" for name in self.merged.kept_rewritten],
             ),
             _section(
                 "Files that you moved and the template changed",
-                "The change goes where the file went.",
+                "The change is applied to the file in its new place.",
                 [f"`{old}` to `{new}`" for old, new in self.moved.items()],
             ),
             _section(
-                "Additions of both, side by side",
-                "You and the template added lines at the same place. Both are kept: read them.",
+                "Additions at the same place",
+                "You and the template added lines at the same place. Both are kept: review them.",
                 [f"`{name}`" for name in self.merged.combined],
             ),
         ]

@@ -1,4 +1,4 @@
-"""The repository of the template, from which a project is updated."""
+"""The repository of the template."""
 
 import re
 from dataclasses import dataclass
@@ -35,14 +35,14 @@ class Source:
         try:
             url = url_of(address, project)
             Repository(project).git("clone", "--quiet", "--", url, str(folder))
-        except (GitError, RuntimeError) as error:  # the latter for the home of an unknown user
+        except (GitError, RuntimeError) as error:  # RuntimeError: the home of an unknown user
             reason = (str(error).splitlines() or ["git clone failed"])[-1]
             raise UpdateError(
                 f"The template cannot be read from {address} ({reason}). If it has moved, set "
                 f"{ANSWERS_SETTING} in .copier-answers.yml to its address, and commit that."
             ) from error
         clone = Repository(folder)
-        # A tag overrides the history. A mirror may lack some tags.
+        # Tags take precedence over the history. A mirror may lack some tags.
         found = {release.version: release for release in releases(folder)}
         found |= {release.version: release for release in tagged_releases(folder)}
         if not found:
@@ -59,7 +59,7 @@ class Source:
             if reference.removeprefix("v") == release.version:
                 return release.commit
         try:
-            # Also what `git describe` prints, such as v0.1.0-3-g1a2b3c4.
+            # This also accepts the output of `git describe`, such as v0.1.0-3-g1a2b3c4.
             return self.clone.git("rev-parse", "--verify", "--quiet", f"{reference}^{{commit}}")
         except GitError as error:
             known = ", ".join(release.version for release in self.releases)
@@ -70,7 +70,7 @@ class Source:
             ) from error
 
     def version(self, commit: str) -> str:
-        """Return the version of a release's commit, or the newest one that a commit contains."""
+        """Return the version of a commit: its own release, or the newest one in its history."""
         for release in self.releases:
             if release.commit == commit:
                 return release.version
@@ -78,9 +78,10 @@ class Source:
         return contained[-1].version if contained else UNRELEASED
 
     def is_newer(self, commit: str, other: str) -> bool:
-        """Return whether a commit is newer than another: by its version, or in the history.
+        """Return whether a commit is newer than another one.
 
-        A project may come from a commit after the newest release.
+        Compare their versions first, and then the history: a project may come from a commit after
+        the newest release.
         """
         versions = Version(self.version(commit)), Version(self.version(other))
         if versions[0] != versions[1]:
@@ -88,14 +89,14 @@ class Source:
         return commit != other and self._contains(commit, other)
 
     def name(self, commit: str) -> str:
-        """Return what people call a commit: its version, and how many commits came after it."""
+        """Return a commit's name for people: its version and the number of commits after it."""
         version = self.version(commit)
         start = next((it.commit for it in self.releases if it.version == version), None)
         count = self.clone.git("rev-list", "--count", f"{start}..{commit}" if start else commit)
         return version if count == "0" else f"{version} and {count} commit{'s' * (count != '1')}"
 
     def reference(self, commit: str) -> str:
-        """Return what the answers file records for a commit, so that Copier finds it again."""
+        """Return the reference of a commit for the answers file, where Copier can find it again."""
         for release in self.releases:
             if release.commit == commit and release.tag in self.tags:
                 return release.tag
@@ -114,13 +115,13 @@ class Source:
 
 
 def url_of(address: str, project: Path) -> str:
-    """Return what git clones for an address as Copier records it."""
+    """Return the URL or path to clone for an address from an answers file."""
     for short, long in SHORTHANDS.items():
         if address.startswith(short):
             return long + address.removeprefix(short)
     address = address.removeprefix("git+")
-    # A relative folder is relative to the project. A URL has a scheme, or a host and a colon; a
-    # single letter before the colon is a drive of Windows.
+    # Relative folders are relative to the project. A URL has a scheme, or a host and a colon. A
+    # single letter before a colon is a Windows drive.
     if not re.match(r"[\w+.-]+://|[^/\\:]{2,}:", address):
         return str(project / Path(address).expanduser())
     return address

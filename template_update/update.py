@@ -1,11 +1,12 @@
 """The update, step by step.
 
 1. Clone the template, and find the project's version and the new one.
-2. Render both with the project's answers, and bring both into the project's shape: the name of its
-   package, the release's new names, its formatter.
-3. In a work tree of its own, apply the new names to the project, and let git merge the difference
+2. Render both versions with the project's answers. Adapt both renders to the project: apply the
+   name of its package, the new names of the release, and its formatter.
+3. In a temporary work tree, apply the new names to the project, and let git merge the difference
    between the renders.
-4. Report. Then leave the result as a branch, or, with conflicts, as that work tree.
+4. Print the report. Then keep the result as a branch, or if there are conflicts, keep the work
+   tree.
 """
 
 import shutil
@@ -38,7 +39,7 @@ from template_update.rendering import (
 from template_update.report import Report
 from template_update.source import Source
 
-# An update cannot change these: files would have to move, or things outside the project change.
+# An update cannot change these: files, or things outside the project, would have to change too.
 FIXED_ANSWERS: Final = {
     "repo_layout": "docs/updating.md shows how to move the files with git",
     "project_slug": "the database and the deployment have that name",
@@ -47,7 +48,10 @@ FIXED_ANSWERS: Final = {
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked for: versions as people write them, and answers that change."""
+    """The request of the user.
+
+    to, origin: the versions to update to and from, as the user wrote them. data: changed answers.
+    """
 
     to: str | None = None
     origin: str | None = None
@@ -56,14 +60,14 @@ class Request:
 
 @dataclass(frozen=True)
 class Versions:
-    """The commits of the template between which a project is updated."""
+    """The commits of the template that a project is updated from and to."""
 
     before: str
     after: str
 
 
 class Update:
-    """An update that has been merged in a work tree, and not yet kept."""
+    """An update that is merged in a work tree and not yet kept."""
 
     def __init__(self, project: Project, worktree: Repository, report: Report, branch: str) -> None:
         self.report = report
@@ -78,26 +82,26 @@ class Update:
 
     @property
     def has_conflicts(self) -> bool:
-        """Return whether a person must resolve something."""
+        """Return whether a person must resolve conflicts."""
         return bool(self.report.merged.conflicts)
 
     def keep(self) -> None:
-        """Keep the result as a branch. With conflicts, it is checked out and not committed.
+        """Keep the result as a branch. If there are conflicts, check it out without a commit.
 
-        The branch of an earlier update that has been merged is replaced.
+        Replace the branch of an earlier update that has been merged.
         """
         if not self.has_conflicts:
             self.commit_all(f"Update the template from {self.report.before} to {self.report.after}")
         self._worktree.git("switch", "--quiet", "--force-create", self.branch)
 
     def move_beside_the_project(self) -> Path:
-        """Move the work tree to a lasting place beside the project, and return that place.
+        """Move the work tree to a permanent folder next to the project, and return that folder.
 
-        Raise `UpdateError` if the folder around the project cannot be written.
+        Raise `UpdateError` if the parent folder of the project is not writable.
         """
         target = conflict_folder(self._project, self.branch)
         try:
-            # Not git's own command, which cannot move to another file system.
+            # Do not use `git worktree move`, which cannot move to another file system.
             shutil.move(self._worktree.path, target)
         except OSError as error:
             shutil.rmtree(target, ignore_errors=True)
@@ -112,7 +116,7 @@ class Update:
         self._project.repository.git("worktree", "remove", "--force", path)
 
     def commit_all(self, message: str) -> None:
-        """Commit what has changed in the work tree, if anything."""
+        """Commit the changes in the work tree, if there are any."""
         if self._worktree.git("status", "--porcelain"):
             self._worktree.git("add", "--all")
             self._worktree.git("commit", "--quiet", "--no-verify", "--message", message)
@@ -120,9 +124,9 @@ class Update:
 
 @contextmanager
 def prepared(project: Project, request: Request) -> Iterator[Update]:
-    """Prepare an update in a temporary work tree. Nothing of the project changes.
+    """Prepare an update in a temporary work tree, without changing the project.
 
-    Raise `UpToDate` if there is nothing newer, and `UpdateError` if it cannot be done.
+    Raise `UpToDate` if no newer version exists, and `UpdateError` if the update is not possible.
     """
     with TemporaryDirectory(prefix="template-update-") as name:
         folder = Path(name).resolve()
@@ -136,7 +140,7 @@ def prepared(project: Project, request: Request) -> Iterator[Update]:
 
 
 def find_versions(project: Project, source: Source, request: Request) -> Versions:
-    """Return the versions to update between. Raise `UpToDate`, and `UpdateError`."""
+    """Return the versions to update from and to. Raise `UpToDate` or `UpdateError`."""
     before = source.commit(request.origin or project.version)
     after = source.commit(request.to) if request.to else source.releases[-1].commit
     new = source.version(after)
@@ -158,7 +162,7 @@ def find_versions(project: Project, source: Source, request: Request) -> Version
 
 
 def check_branch(project: Project, branch: str) -> None:
-    """Refuse to update while an earlier update is not finished. Raise `UpdateError`."""
+    """Raise `UpdateError` if an earlier update is not finished."""
     project.repository.git("worktree", "prune")
     folder = conflict_folder(project, branch)
     if folder.exists():
@@ -184,28 +188,28 @@ def check_branch(project: Project, branch: str) -> None:
 
 
 def conflict_folder(project: Project, branch: str) -> Path:
-    """Return where the work tree of an update with conflicts is: beside the project."""
+    """Return the folder for the work tree of an update with conflicts, next to the project."""
     root = project.repository.path
     return root.with_name(f"{root.name}-{branch.replace('/', '-')}")
 
 
 @contextmanager
 def detached_worktree(repository: Repository, folder: Path) -> Iterator[Repository]:
-    """Return a work tree of HEAD, on no branch; it is removed unless it was moved elsewhere."""
+    """Yield a work tree of HEAD without a branch. Remove it, unless it was moved elsewhere."""
     try:
         repository.git("worktree", "add", "--quiet", "--detach", str(folder))
         yield Repository(folder)
     finally:
-        # Twice --force, because git locks a work tree that it has not finished.
+        # --force twice, because git locks a work tree until it is complete.
         repository.succeeds("worktree", "remove", "--force", "--force", str(folder))
         shutil.rmtree(folder, ignore_errors=True)
         repository.git("worktree", "prune")
 
 
 class _Merge:
-    """The steps between the clone and the report, on what they share.
+    """The steps between the clone and the report, with their shared state.
 
-    old, new: the backend's folder in the renders of the two versions.
+    old, new: the backend's folders in the renders of the old and the new version.
     """
 
     def __init__(
@@ -220,7 +224,7 @@ class _Merge:
         self.report = Report(source.name(versions.before), source.name(versions.after))
 
     def run(self, data: Mapping[str, str]) -> Report:
-        """Merge, and return the report. data: the answers that change."""
+        """Merge, and return the report. data: changed answers."""
         self._render(data)
         names_before = {it.place for it in Names(self.backend, self.package).missing()}
         self._take_own_places()
@@ -230,9 +234,9 @@ class _Merge:
         return self.report
 
     def _render(self, data: Mapping[str, str]) -> None:
-        """Render both versions, without what no update brings, and with the package's own name."""
+        """Render both versions, remove files that updates leave out, and rename the package."""
         project, source, versions = self.project, self.source, self.versions
-        # Below the same path as in the repository, so that git finds the files where they are.
+        # Use the same paths as in the repository, so that git matches the files.
         folders = [self.folder / name / project.folder for name in ("before", "after")]
         render(source, versions.before, project.answers, folders[0])
         render(source, versions.after, {**project.answers, **data}, folders[1])
@@ -243,7 +247,7 @@ class _Merge:
         config = source.config(versions.after)
         for folder in folders:
             remove_what_no_update_brings(folder, config, answers)
-        # What the project's file says is what the update changes, whoever wrote it.
+        # Start from the project's answers file, which somebody may have edited.
         own_answers = self.worktree.path / project.folder / ANSWERS_FILE
         shutil.copyfile(own_answers, folders[0] / ANSWERS_FILE)
 
@@ -259,7 +263,7 @@ class _Merge:
         }
 
     def _take_own_places(self) -> None:
-        """Move the modules of the old render to where the project has them."""
+        """Move the modules of the old render to their places in the project."""
         rendered = self._commit("before", "Rendered")
         self.moved_files = renamed_files(self.worktree, rendered, "HEAD")
         self.moved = moved_modules(self.moved_files, self.project.backend, self.package)
@@ -268,7 +272,8 @@ class _Merge:
     def _take_new_names(self) -> None:
         """Apply the renames of the releases to the old render and to the project; commit them.
 
-        The new render has the new names, and only takes the places of the project's modules.
+        The new render already has the new names. Only move its modules to their places in the
+        project.
         """
         renamed: set[Path] = set()
         source, versions = self.source, self.versions
@@ -276,7 +281,7 @@ class _Merge:
         self.renamed: list[str] = []
         releases = [*between(source.version(versions.before), source.version(versions.after))]
         if releases:
-            # The project was formatted before a name became longer or shorter.
+            # Format the old render first, because a new name can change the length of a line.
             Formatter.of(self.backend).format_like(self.backend, self.old)
         for release in releases:
             release = release.in_package(self.package.name)
@@ -293,11 +298,11 @@ class _Merge:
         format_as_before(self.worktree, Formatter.of(self.backend), python)
         if self.worktree.git("status", "--porcelain"):
             self.worktree.git("add", "--all")
-            message = f"Rename what the template {self.report.after} has renamed"
+            message = f"Apply the renames of the template {self.report.after}"
             self.worktree.git("commit", "--quiet", "--no-verify", "--message", message)
 
     def _merge(self) -> None:
-        """Format the renders as the project is formatted, and merge their difference."""
+        """Format the renders like the project, and merge their difference."""
         self.start = self.worktree.git("rev-parse", "HEAD")
         formatter = Formatter.of(self.backend)
         formatter.format_like(self.backend, self.old, self.new)
@@ -311,7 +316,7 @@ class _Merge:
         return commit_folder(self.worktree, self.folder / name, index, message, parent)
 
     def _describe(self, names_before: set[tuple[str, str]]) -> None:
-        """Fill in what only the merged result shows."""
+        """Fill in the parts of the report that depend on the merged result."""
         report, worktree = self.report, self.worktree
         report.upgrading = _upgrading(self.source, self.versions)
         stat = worktree.raw("diff", "--stat=100", "HEAD").decode("utf-8", "surrogateescape")
@@ -332,7 +337,7 @@ def moved_modules(
 ) -> dict[str, str]:
     """Return the modules of the package that the project has moved, by their old names.
 
-    files: the old and the new path of each moved file. prefix: the backend's folder.
+    files: the old and the new path of each moved file. prefix: the path of the backend's folder.
     """
     modules = {
         package.module(old.removeprefix(prefix)): package.module(new.removeprefix(prefix))
@@ -342,7 +347,7 @@ def moved_modules(
 
 
 def renamed_files(worktree: Repository, before: str, after: str) -> list[tuple[str, str]]:
-    """Return the files that git finds renamed between two commits."""
+    """Return the old and new paths of the files that git finds renamed between two commits."""
     entries = worktree.names("diff", "--name-status", "--diff-filter=R", "-M", before, after)
     return list(zip(entries[1::3], entries[2::3], strict=True))
 
@@ -350,7 +355,7 @@ def renamed_files(worktree: Repository, before: str, after: str) -> list[tuple[s
 def _format_combined(
     worktree: Repository, formatter: Formatter, backend: Path, merged: Merged
 ) -> None:
-    """Format the files in which both sides' additions were kept: imports may need sorting."""
+    """Format the files that keep the additions of both sides: imports may need sorting."""
     files = [worktree.path / name for name in merged.combined if name.endswith(".py")]
     inside = [file for file in files if file.is_relative_to(backend)]
     format_as_before(worktree, formatter, inside)
@@ -359,7 +364,7 @@ def _format_combined(
 
 
 def format_as_before(worktree: Repository, formatter: Formatter, files: Iterable[Path]) -> None:
-    """Format files as far as they were formatted at HEAD, wherever they were. git has all files."""
+    """Format the files that were formatted at HEAD, also if they moved. Git must have all files."""
     moved = {new: old for old, new in renamed_files(worktree, "--cached", "HEAD")}
     names = {it: it.relative_to(worktree.path).as_posix() for it in files if it.is_file()}
     before = {it: worktree.blob("HEAD", moved.get(name, name)) for it, name in names.items()}

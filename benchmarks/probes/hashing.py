@@ -1,6 +1,7 @@
-"""How long password hashes take here, with nothing else to do.
+"""Measure password hashing on an otherwise idle machine.
 
-Prints a hash, the seconds of each of a few made alone, and how many a second all cores make.
+Print a hash, the seconds of a few single verifications, and the verifications per second of all
+cores together.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ import time
 from app.core.security import PasswordHasher
 from app.core.startup import load_settings
 
-PASSWORD = "a passphrase for tests"  # noqa: S105 - of users that live as long as the run
+PASSWORD = "a passphrase for tests"  # noqa: S105 - of temporary users
 TIMES = 5
 
 

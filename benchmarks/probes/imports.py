@@ -1,4 +1,4 @@
-"""Imports modules, says so, and waits until its standard input closes."""
+"""Import modules, print a line, and wait until the standard input closes."""
 
 import importlib
 import sys
@@ -7,7 +7,7 @@ from contextlib import suppress
 
 warnings.simplefilter("ignore")
 for name in sys.stdin.readline().split():
-    with suppress(Exception):  # one that can't stand alone
+    with suppress(Exception):  # some modules cannot be imported alone
         importlib.import_module(name)
 print("imported", flush=True)
 sys.stdin.read()

@@ -1,7 +1,7 @@
-"""What each call asks of the database, and how long the answers take.
+"""Record the database queries of each request, with their times.
 
-Arguments: how many users there are, and how many of them call. All of these call twice. Prints, for
-the first time and for the second, by call each statement with its seconds.
+Arguments: the number of users, and how many of them send requests. Each of these users sends every
+request twice. Print the seconds of each statement by request, for the first and the second time.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from sqlalchemy import event
 from app.core.settings import Settings
 from app.main import create_app
 
-PASSWORD = "a passphrase for tests"  # noqa: S105 - of users that live as long as the run
+PASSWORD = "a passphrase for tests"  # noqa: S105 - of temporary users
 Noted = dict[str, dict[str, list[float]]]
 noted: list[Noted] = []
 call = ""
@@ -29,7 +29,7 @@ def note(statement: str, seconds: float) -> None:
 
 
 def watch(engine: Any) -> None:
-    """Note every statement and how long it takes."""
+    """Record every statement with its duration."""
 
     def before(connection: Any, *_: Any) -> None:
         connection.info["started"] = time.perf_counter()
@@ -42,7 +42,7 @@ def watch(engine: Any) -> None:
 
 
 async def live(client: httpx.AsyncClient, elsewhere: httpx.AsyncClient, user: int) -> None:
-    """Make every call that asks the database, as one user, who is signed in elsewhere too."""
+    """Send every request that uses the database, as a user who has another session too."""
     form = {"username": f"user-{user}@example.com", "password": PASSWORD}
     change = {"current_password": PASSWORD, "new_password": PASSWORD}
     await ask(elsewhere, "POST", "/auth/login", data=form)

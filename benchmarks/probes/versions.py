@@ -1,4 +1,4 @@
-"""Prints the versions of what the project runs on."""
+"""Print the versions of Python and of the libraries."""
 
 import json
 import platform

@@ -1,4 +1,4 @@
-"""Who is signed in, on nothing but ASGI and asyncpg: what the machine can do in Python."""
+"""`GET /users/me` with only ASGI and asyncpg: the upper limit for Python on this machine."""
 
 import json
 from typing import Any

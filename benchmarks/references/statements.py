@@ -1,4 +1,4 @@
-"""The application's statements, in its order, by hand on asyncpg."""
+"""The application's statements in the same order, written by hand for asyncpg."""
 
 import os
 import secrets
@@ -46,7 +46,7 @@ REFRESH_LIFETIME = timedelta(days=14)
 
 
 class Rotated(NamedTuple):
-    """Whose session went on, and with which refresh token, for how many seconds."""
+    """A rotated session: its user, its new refresh token, and the seconds until it expires."""
 
     user_id: uuid.UUID
     session_id: uuid.UUID
@@ -55,10 +55,10 @@ class Rotated(NamedTuple):
 
 
 async def open_pool() -> asyncpg.Pool:
-    """Connect, as asyncpg does when nobody says how.
+    """Open a connection pool with the defaults of asyncpg.
 
-    Its pool then makes a round trip whenever a connection comes back, to clear what was set on it.
-    The application makes none; with REFERENCE_RESET=off this pool makes none either.
+    By default, the pool resets each returned connection, which takes a round trip. The application
+    does not do this. With REFERENCE_RESET=off, this pool does not do it either.
     """
     reset = {"reset": _leave_as_it_is} if os.environ.get("REFERENCE_RESET") == "off" else {}
     return await asyncpg.create_pool(os.environ["DATABASE_URL"], **reset)
@@ -67,7 +67,7 @@ async def open_pool() -> asyncpg.Pool:
 async def find_user(
     pool: asyncpg.Pool, user_id: uuid.UUID, session_id: uuid.UUID
 ) -> asyncpg.Record:
-    """Return the user of a living session. Raise `Refused`."""
+    """Return the user of an active session. Raise `Refused` if there is none."""
     row = await pool.fetchrow(SIGNED_IN_USER, user_id, session_id)
     if row is None:
         raise Refused
@@ -75,7 +75,7 @@ async def find_user(
 
 
 async def rotate(pool: asyncpg.Pool, parent: str | None) -> Rotated:
-    """Exchange the live refresh token of a session. Raise `Refused`."""
+    """Rotate the current refresh token of a session. Raise `Refused` if it is not current."""
     parent_hash = refresh_hash(parent)
     async with pool.acquire() as connection, connection.transaction():
         user_id = await connection.fetchval(LOCK_OWNER, parent_hash)

@@ -1,4 +1,4 @@
-"""The application's tokens, checked and made with the least code."""
+"""Verifying and issuing the application's tokens with as little code as possible."""
 
 import base64
 import hashlib
@@ -22,11 +22,11 @@ REFRESH_TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
 class Refused(Exception):
-    """No token, or not a valid one."""
+    """The token is missing or invalid."""
 
 
 def check(token: str | None) -> tuple[uuid.UUID, uuid.UUID]:
-    """Return user and session of an access token. Raise `Refused`."""
+    """Return the user and the session of an access token. Raise `Refused` if it is not valid."""
     if not token:
         raise Refused
     try:
@@ -44,7 +44,7 @@ def check(token: str | None) -> tuple[uuid.UUID, uuid.UUID]:
 
 
 def issue(user_id: uuid.UUID, session_id: uuid.UUID) -> str:
-    """Sign an access token."""
+    """Return a signed access token."""
     now = int(time.time())
     payload = {
         "iss": NAME,
@@ -59,13 +59,13 @@ def issue(user_id: uuid.UUID, session_id: uuid.UUID) -> str:
 
 
 def refresh_hash(token: str | None) -> bytes:
-    """Return what the database knows of a refresh token. Raise `Refused`."""
+    """Return the hash of a refresh token, as stored in the database. Raise `Refused`."""
     if not token or not REFRESH_TOKEN.fullmatch(token):
         raise Refused
     return hashlib.sha256(token.encode()).digest()
 
 
 def child(parent: str, nonce: bytes) -> str:
-    """Derive the token that replaces a refresh token."""
+    """Derive the successor of a refresh token."""
     digest = hmac.digest(parent.encode(), nonce, "sha256")
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()

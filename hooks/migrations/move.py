@@ -1,13 +1,13 @@
-"""Take what a project changed in a file along to where the template has moved that file.
+"""Merge the project's changes into the files that the template has moved.
 
-Copier runs it, by a line in `copier.yml`, in the project, after everything else of an update:
-`python move.py OLD NEW OLD NEW …`, all paths as in a generated project. Copier by itself would
-delete OLD with all that the project had changed in it, and write NEW as it comes from the template.
-For a file that the template has removed, NEW is OLD: it stays if the project had changed it.
+Because of an entry in `copier.yml`, Copier runs this script in the project at the end of an update:
+`python move.py OLD NEW OLD NEW …`. All paths are those of a generated project. Without the script,
+Copier would delete OLD with the changes of the project, and write NEW as the template has it. If
+the template has removed a file, NEW equals OLD, and the file stays if the project has changed it.
 
-A `git mv` before the update, as others do it, makes each change of the project a conflict, and each
-of the template's too: Copier then has nothing to merge from. Here git merges three files: OLD as it
-was rendered, OLD as the project has it, and NEW.
+The usual alternative, a `git mv` before the update, turns every change of the project and of the
+template into a conflict, because Copier then has no base for the merge. This script lets git merge
+three files: OLD as the template rendered it, OLD as it is in the project, and NEW.
 """
 
 import subprocess
@@ -25,9 +25,9 @@ LABELS: Final = ("before updating", "last update", "after updating")
 
 
 def main(project: Path, paths: Sequence[str]) -> None:
-    """Move files, given as pairs of an old and a new path. To do it twice changes nothing more.
+    """Move files, given as pairs of an old and a new path. A second run changes nothing.
 
-    Raise `subprocess.CalledProcessError` when git fails.
+    Raise `subprocess.CalledProcessError` if git fails.
     """
     with TemporaryDirectory() as folder:
         last = _render_last(project, Path(folder, "last"))
@@ -39,14 +39,14 @@ def main(project: Path, paths: Sequence[str]) -> None:
 
 
 def move(project: Path, last: Path, old: str, new: str) -> None:
-    """Merge a project's changes of `old` into `new`. last: the version that it comes from."""
+    """Merge the project's changes of `old` into `new`. last: a render of its last version."""
     target = project / new
     if _committed(project, new) is not None or not target.exists():
-        return  # moved at an earlier update, or not part of this project
+        return  # moved by an earlier update, or not part of this project
     mine = _committed(project, old)
     if not (last / old).exists() or mine == (last / old).read_bytes():
         return
-    if mine is None:  # the project had deleted it, and deleted it stays
+    if mine is None:  # the project has deleted the file, so it stays deleted
         target.unlink()
         return
     with TemporaryDirectory() as folder:
@@ -56,7 +56,7 @@ def move(project: Path, last: Path, old: str, new: str) -> None:
 
 
 def keep(project: Path, last: Path, old: str) -> None:
-    """Put `old` back if the project had changed it, because the update has deleted it."""
+    """Restore `old`, which the update has deleted, if the project had changed it."""
     mine = _committed(project, old)
     if mine is None or not (last / old).exists() or mine == (last / old).read_bytes():
         return
@@ -66,7 +66,7 @@ def keep(project: Path, last: Path, old: str) -> None:
 
 
 def _merge(own: Path, last: Path, target: Path) -> None:
-    """Merge into `target` what was changed between `last` and `own`."""
+    """Merge the changes between `last` and `own` into `target`."""
     before, base, after = LABELS
     if f"<<<<<<< {before}".encode() in target.read_bytes():
         return
@@ -76,11 +76,11 @@ def _merge(own: Path, last: Path, target: Path) -> None:
         raise subprocess.CalledProcessError(merged.returncode, command)
     target.write_bytes(merged.stdout)
     if merged.returncode:
-        print(f"Conflicts in {target}, which has moved: git does not list them.", file=sys.stderr)
+        print(f"Conflicts in the moved file {target}: git does not list them.", file=sys.stderr)
 
 
 def _committed(project: Path, path: str) -> bytes | None:
-    """Return a file as it was before the update; Copier updates nothing that is not committed."""
+    """Return a file as it was before the update. Copier only updates committed projects."""
     found = subprocess.run(
         ["git", "show", f"HEAD:./{path}"],
         cwd=project,
@@ -91,7 +91,7 @@ def _committed(project: Path, path: str) -> bytes | None:
 
 
 def _render_last(project: Path, folder: Path) -> Path:
-    """Render the version that the project comes from, with its answers of then."""
+    """Render the project's last version of the template, with its answers at that time."""
     answers = yaml.safe_load(_committed(project, ANSWERS) or b"")
     run_copy(
         answers["_src_path"],

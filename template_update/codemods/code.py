@@ -12,7 +12,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 @dataclass
 class Module:
-    """A module, or a script that is not part of a package.
+    """A module, or another Python file, such as a script.
 
     names: its top-level names, and the dotted names that they refer to. kept: the names that an
     import binds with `as`, which are not renamed.

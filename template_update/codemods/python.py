@@ -73,7 +73,7 @@ class _Rewriter(ast.NodeVisitor):
         for line in self._text.splitlines(keepends=True):
             self._lines.append(self._lines[-1] + len(line))
         self._members = {old.rpartition(".")[2] for old in renames.names if self._is_member(old)}
-        # The new name of each module and old name.
+        # The new names, by module and old name.
         self._bindings: dict[tuple[str, str], str] = {}
 
     def result(self) -> str:
@@ -474,7 +474,7 @@ class _Rewriter(ast.NodeVisitor):
             self._edits[start + 1, self._end(node) - 1] = new
 
     def _is_plain(self, node: ast.Constant) -> bool:
-        """Return whether a string literal has no prefix, no escapes and single quote characters."""
+        """Return whether a literal is its value between two quotes, without prefix or escapes."""
         text = self._text[self._offset(node.lineno, node.col_offset) : self._end(node)]
         value = str(node.value)
         return text.decode(errors="replace") in (f'"{value}"', f"'{value}'")
@@ -509,7 +509,7 @@ def _pairs(target: ast.expr, value: ast.expr | None) -> Iterator[tuple[ast.Name,
 
 
 def _own_statements(node: Function) -> Iterator[ast.AST]:
-    """Yield the statements of a function, without those of functions and classes in it."""
+    """Yield the statements of a function, except those of nested functions and classes."""
     waiting: list[ast.AST] = list(node.body)
     while waiting:
         current = waiting.pop(0)
