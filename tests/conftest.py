@@ -21,6 +21,9 @@ from tests.rendering import (
 )
 from tests.variants import Answers
 
+# These run in a rendered project; see tests/real/test_slow.py.
+collect_ignore = ["project"]
+
 # The long ones first, so that at the end no worker waits for another.
 TIERS = ("real", "run", "update", "render", "static")
 

@@ -35,6 +35,11 @@ def install(folder: Path, python: Path, *packages: str) -> Path:
     """Install packages into a new environment, and return the folder of their commands."""
     uv = [sys.executable, "-m", "uv"]
     run([*uv, "venv", "--quiet", "--python", python, folder], ROOT)
-    environment = os.environ | {"VIRTUAL_ENV": str(folder)}
-    run([*uv, "pip", "install", "--quiet", *packages], ROOT, environment)
+    install_into(folder, *packages)
     return folder / "bin"
+
+
+def install_into(folder: Path, *packages: str) -> None:
+    """Install packages into an environment that exists."""
+    environment = os.environ | {"VIRTUAL_ENV": str(folder)}
+    run([sys.executable, "-m", "uv", "pip", "install", "--quiet", *packages], ROOT, environment)

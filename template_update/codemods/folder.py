@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +21,14 @@ def apply(renames: Renames, backend: Path, package: Package) -> list[Path]:
     """Apply renames to the files of a backend. Return the files that have changed."""
     renames = renames.in_package(package.name)
     code = Code(backend, package)
+    packages = {name for name in renames.names if (file := code.file_of(name)) and file.is_dir()}
+    names = {
+        old: new
+        for old, new in renames.names.items()
+        # A module that is to become a package, and is one already.
+        if not (old in packages and new.startswith(f"{old}."))
+    }
+    renames = replace(renames, names=names)
     changed: dict[Path, str] = {}
     for module in code.modules:
         text = rewrite(module, code, renames)

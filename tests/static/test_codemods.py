@@ -512,6 +512,10 @@ def test_module_becomes_a_package(tmp_path: Path) -> None:
     assert not (tmp_path / "app/models/session.py").exists()
     assert (tmp_path / "app/models/session/records.py").exists()
 
+    # A project that has the new names already stays as it is.
+    (tmp_path / "app/models/session/__init__.py").touch()
+    assert apply(Renames.read({"names": names}), tmp_path, Package("app")) == []
+
 
 def test_name_that_moves_to_another_module_is_imported_from_there(tmp_path: Path) -> None:
     code = "from app.models import session\n\nx = session.LIMIT, session.find\n"
