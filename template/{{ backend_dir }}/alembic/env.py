@@ -23,14 +23,14 @@ wait_seconds: float = context.config.attributes.get("wait_seconds", WAIT_SECONDS
 
 
 def import_type(kind: str, item: object, autogenerate: AutogenContext) -> Literal[False]:
-    """Have a new migration import the module of a type that another package made."""
+    """Make a new migration import the module of a type from another package."""
     if kind == "type" and isinstance(item, UserDefinedType):
         autogenerate.imports.add(f"import {type(item).__module__}")
-    return False  # rendered as ever
+    return False  # render the type as usual
 
 
 def run_migrations(connection: Connection) -> None:
-    """Migrate in one transaction, under a lock that ends with it, so that no pooler can keep it."""
+    """Migrate in one transaction. The lock ends with it, so that no pooler can keep the lock."""
     context.configure(
         connection=connection,
         target_metadata=models.Base.metadata,
@@ -44,7 +44,7 @@ def run_migrations(connection: Connection) -> None:
 
 
 async def main(settings: Settings) -> None:
-    """Connect as the settings say, directly where the application goes through a pooler."""
+    """Connect to the migration database of the settings, and run the migrations."""
     engine = create_migration_engine(settings)
     try:
         connection = await connect_with_retries(engine, settings.migration_database, wait_seconds)
@@ -55,10 +55,10 @@ async def main(settings: Settings) -> None:
 
 
 if context.is_offline_mode():
-    raise CommandError("Migrations run against a database; --sql is not set up.")
+    raise CommandError("Migrations run against a database; --sql is not supported.")
 try:
     settings = context.config.attributes.get("settings")
-    if settings is None:  # called as `alembic`, not by this program
+    if settings is None:  # run by `alembic`, not by `python -m app`
         use_local_database()
         settings = load_or_exit()
     asyncio.run(main(settings))

@@ -4,7 +4,7 @@ import sys
 
 if __name__ == "__main__":
     try:
-        from app.cli import main  # here, for Ctrl-C while it is imported
+        from app.cli import main  # here, because Ctrl-C may come during the import
 
         sys.exit(main())
     except KeyboardInterrupt:

@@ -38,7 +38,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """Build the application. It opens no connection yet; a process can have several."""
+    """Build an application. This opens no connection; a process can build several."""
     scheme = "https" if settings.cookie_secure else "http"
     hints = [Middleware(OriginHintMiddleware, origins=settings.cors_origins, scheme=scheme)]
     app = FastAPI(
@@ -75,7 +75,7 @@ def create_app(settings: Settings) -> FastAPI:
         ],
         telemetry=telemetry_config(enabled=settings.telemetry_enabled),
     )
-    app.state = AppState.from_settings(settings)  # type: ignore[assignment]  # it needs no State
+    app.state = AppState.from_settings(settings)  # type: ignore[assignment]  # any object works
     add_health(app)
     app.include_router(v1.router)
     describe(app)
@@ -85,9 +85,9 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 def __getattr__(name: str) -> FastAPI:
-    """Create `app` when a server asks for it, so that an import alone needs no environment."""
+    """Create `app` on first access, so that importing this module needs no environment."""
     if name == "app":
         application = create_app(load_or_exit())
-        globals()["app"] = application  # the same one from now on
+        globals()["app"] = application  # later accesses return the same one
         return application
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

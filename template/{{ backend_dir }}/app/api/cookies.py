@@ -15,7 +15,7 @@ PATH: Final = "/"  # the __Host- prefix requires it
 
 
 class AuthCookies:
-    """Reads tokens from HttpOnly cookies, and sets and clears these.
+    """Reads, sets and clears the HttpOnly cookies that contain the tokens.
 
     Because of the prefix, a browser rejects a cookie that a sibling subdomain or plain http tries
     to plant (RFC 6265bis 4.1.3; ASVS 5.0 3.3.3).
@@ -47,7 +47,7 @@ class AuthCookies:
     def clear(self, response: Response) -> None:
         """Clear the cookies of the session.
 
-        A browser keeps a `__Host-` cookie unless all attributes are those that set it.
+        A browser clears a `__Host-` cookie only if all attributes equal those that set it.
         """
         self._set(response, self.access_name, "", 0)
         self._set(response, self.refresh_name, "", 0)

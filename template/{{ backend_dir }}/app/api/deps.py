@@ -19,7 +19,7 @@ from app.services.users import PublicUser
 
 
 async def get_state(request: Request) -> AppState:
-    """Return what all requests share."""
+    """Return the state that all requests share."""
     return state_of(request.app)
 
 
@@ -61,7 +61,7 @@ Reads = Annotated[AsyncEngine, Depends(get_reads)]
 class AccessCookie(SecurityBase):
     """Authenticates a request by its access cookie, in one dependency.
 
-    model, scheme_name: describe it in the OpenAPI document.
+    model, scheme_name: its description and its name in the OpenAPI document.
     """
 
     def __init__(self) -> None:
@@ -69,13 +69,13 @@ class AccessCookie(SecurityBase):
         self.model = APIKey.model_validate(
             {
                 "in": APIKeyIn.cookie,
-                "name": "__Host-access",  # of the default settings; `docs.py` puts the real one
+                "name": "__Host-access",  # the default; `docs.py` sets the real name
                 "description": "Send a login request; the browser then sends the cookie by itself.",
             }
         )
 
     async def __call__(self, request: Request) -> AuthContext:
-        """Return the user and the session. Raise `NotAuthenticated`, also for an ended session."""
+        """Return the user and the session. Raise `NotAuthenticated`, also for a revoked session."""
         state = state_of(request.app)
         claims = state.cookies.access_claims(request)
         if claims is None:

@@ -59,10 +59,10 @@ def add_docs(app: FastAPI) -> None:
         root = scope.get("root_path", "").rstrip("/")
         is_get = scope["type"] == "http" and scope["method"] in ("GET", "HEAD")
         if is_get and scope["path"] in (root, f"{root}/"):
-            # Relative to the host, whose name is what the client wrote.
+            # Without a host, because the client chooses the Host header.
             await RedirectResponse(f"{root}/docs")(scope, receive, send)
         else:
             await not_found(scope, receive, send)
 
-    # Not a route, which would hide one that is added later.
+    # A route for `/` would take precedence over one that the project adds later.
     app.router.default = lead_to_docs

@@ -29,7 +29,7 @@ def add_health(app: FastAPI) -> None:
 
 
 async def health() -> Response:
-    """Respond while the process is running. It checks nothing else."""
+    """Respond with 200 while the process is running. Nothing else is checked."""
     return JSONResponse(OK)
 
 
@@ -44,7 +44,7 @@ async def ready(request: Request) -> Response | Status:
     asked = asyncio.create_task(is_up_to_date(state.database.reads, state.revisions))
     await asyncio.wait({asked}, timeout=READY_WITHIN_SECONDS)
     if not asked.done():
-        asked.cancel()  # nobody waits for it, because closing a connection takes time too
+        asked.cancel()  # do not wait for it: closing a connection takes time too
         log.warning("unavailable", reason="the database does not respond in time")
         return problem_response(request, NOT_READY)
     try:

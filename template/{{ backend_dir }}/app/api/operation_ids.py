@@ -9,9 +9,9 @@ from typing import Any
 def shorten_operation_ids(document: dict[str, Any]) -> None:
     """Replace the IDs that FastAPI generates: `read_me_api_v1_users_me_get` becomes `readMe`.
 
-    Endpoint functions of the same name get their first tag as a prefix (`usersListAll`,
-    `projectsListAll`). Where that is ambiguous too, they keep FastAPI's ID. An `operation_id` that
-    an endpoint sets stays as it is.
+    If endpoint functions have the same name, the ID begins with their first tag (`usersListAll`,
+    `projectsListAll`). If that is ambiguous too, they keep FastAPI's ID. An `operation_id` that an
+    endpoint sets does not change.
     """
     candidates = [(operation, list(names)) for operation, *names in _candidates(document)]
     uses = Counter(name for _, names in candidates for name in set(names))

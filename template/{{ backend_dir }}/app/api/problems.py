@@ -1,4 +1,4 @@
-"""Problem documents (RFC 9457), and the table of which exception leads to which one."""
+"""Problem documents (RFC 9457), and the table that assigns them to exceptions."""
 
 import math
 from dataclasses import dataclass, field, replace
@@ -24,7 +24,7 @@ RETRY_AFTER_SECONDS: Final = "5"
 class Problem:
     """A kind of error.
 
-    name: what a client compares; its meaning never changes.
+    code: the last part of `type`, which a client compares; its meaning never changes.
     clears_cookies: the response clears the cookies of the session, which no request can use again.
     """
 
@@ -91,7 +91,7 @@ UNSUPPORTED: Final = Problem(
     "Unsupported media type",
     "The endpoint does not read this Content-Type.",
 )
-# The problems that no exception below leads to. The OpenAPI document has those of both tables.
+# The problems without an exception below. The OpenAPI document contains both tables.
 OTHER_PROBLEMS: Final = (INTERNAL, NOT_READY, CROSS_SITE, TOO_LARGE, INVALID, UNSUPPORTED)
 
 PROBLEMS: Final[dict[type[Exception], Problem]] = {
@@ -149,7 +149,7 @@ PROBLEMS: Final[dict[type[Exception], Problem]] = {
 def problem_response(
     request: Request, problem: Problem, field_errors: list[FieldError] | None = None
 ) -> JSONResponse:
-    """Return the response for a problem. field_errors: of a 422 response."""
+    """Return the response for a problem. field_errors: the `errors` of a 422 response."""
     document = ProblemDocument(
         type=problem.type,
         title=problem.title,

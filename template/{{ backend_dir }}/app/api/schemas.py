@@ -42,7 +42,7 @@ class UserOut(BaseModel):
 
 
 class LoginForm(BaseModel):
-    """The form of OAuth2's password grant (RFC 6749 4.3.2), as far as it is used."""
+    """The fields of OAuth2's password grant (RFC 6749 4.3.2) that the login endpoint uses."""
 
     username: Annotated[
         str,
@@ -53,14 +53,14 @@ class LoginForm(BaseModel):
 
 
 class PasswordChange(BaseModel):
-    """The current password, and the one to replace it."""
+    """The current password and the new one."""
 
     current_password: Password
     new_password: Password
 
 
 class SessionOut(BaseModel):
-    """A session of the caller's: a device that is signed in."""
+    """An active session of the user: a device that is signed in."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -73,7 +73,7 @@ class SessionOut(BaseModel):
 
 
 class UserIn(BaseModel):
-    """Who wants an account."""
+    """The email address and the password of a new user."""
 
     email: EmailText
     password: Password

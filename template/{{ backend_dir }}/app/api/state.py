@@ -21,7 +21,7 @@ class AppState(Resources):
     """The resources and the state that all requests of a process share.
 
     storage, document_index: the extension points; None until a project sets them.
-    declared_names: of all fields and parameters, once the OpenAPI document has been generated.
+    declared_names: the names of all fields and parameters; None until an error needs them.
     draining: whether the process is shutting down; `/health/ready` then responds with 503.
     """
 
@@ -34,7 +34,7 @@ class AppState(Resources):
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
-        """Create the state. It opens no connection yet."""
+        """Create the state. This opens no connection."""
         return cls(
             settings=settings,
             database=Database.from_settings(settings),

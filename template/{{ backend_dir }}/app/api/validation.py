@@ -1,4 +1,4 @@
-"""Validation errors, in a form that repeats nothing of the request."""
+"""Validation errors that do not repeat any part of the request."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ def safe_errors(app: FastAPI, error: RequestValidationError) -> list[FieldError]
     """Return the errors without anything that the client sent.
 
     Pydantic's errors contain the input, and their messages and locations can quote it. Numbers in a
-    message are the limits of a field. A part of a location stays if the OpenAPI document names it.
+    message are the limits of a field. Only names in the OpenAPI document stay in a location.
     """
     names = _declared_names(app)
     return [

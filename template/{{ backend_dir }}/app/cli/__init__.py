@@ -23,7 +23,7 @@ from app.db.embedded import EmbeddedPostgresError
 from app.db.session import DatabaseUnavailable
 from app.services.errors import EmailTaken, UnacceptablePassword, UserNotFound
 
-INTERRUPTED: Final = 130  # as a shell reports a program that SIGINT has ended
+INTERRUPTED: Final = 130  # a shell reports this code for a program that SIGINT ended
 
 PROBLEMS = {
     EmailTaken: "There is a user with this email address already.",
@@ -33,9 +33,9 @@ PROBLEMS = {
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m app", description="Run and look after the backend."
+        prog="python -m app", description="Run and administer the backend."
     )
-    # Without a command, the list of them.
+    # Without a command, print the list of commands.
     parser.set_defaults(run=lambda _: parser.exit(CONFIGURATION_ERROR, parser.format_help()))
     commands = parser.add_subparsers(metavar="COMMAND", title="commands")
 
@@ -47,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     add("migrate", "bring the database up to date").set_defaults(run=lambda _: database.migrate())
     for name, text, command in (
         ("create-user", "create a user", users.create_user),
-        ("set-password", "change a user's password; ends their sessions", users.set_password),
+        ("set-password", "change a user's password, and revoke their sessions", users.set_password),
     ):
         parsed = add(name, text)
         parsed.add_argument("email", metavar="EMAIL")
@@ -57,24 +57,24 @@ def _parser() -> argparse.ArgumentParser:
         parsed.set_defaults(
             run=lambda args, command=command: command(args.email, from_stdin=args.password_stdin)
         )
-    parsed = add("deactivate-user", "bar a user from signing in; ends their sessions")
+    parsed = add("deactivate-user", "prevent a user from signing in, and revoke their sessions")
     parsed.add_argument("email", metavar="EMAIL")
     parsed.set_defaults(run=lambda args: users.deactivate_user(args.email))
-    parsed = add("end-sessions", "sign a user out everywhere, or everyone")
+    parsed = add("end-sessions", "revoke the sessions of a user, or of all users")
     whose = parsed.add_mutually_exclusive_group(required=True)
     whose.add_argument("email", metavar="EMAIL", nargs="?")
-    whose.add_argument("--all", action="store_true", help="of all users")
+    whose.add_argument("--all", action="store_true", help="revoke the sessions of all users")
     parsed.set_defaults(run=lambda args: users.end_sessions(args.email))
-    add("purge", "delete what is over").set_defaults(run=lambda _: database.purge())
+    add("purge", "delete obsolete rows").set_defaults(run=lambda _: database.purge())
     add("openapi", "print the OpenAPI document").set_defaults(run=lambda _: openapi())
     add(
         "shell", "open a Python shell with the settings, the models and a session, `db`"
     ).set_defaults(run=lambda _: shell())
-    # All that follows is for psql, options too, so no option begins with a "-" here.
+    # psql receives all arguments, including options, so this parser must not recognize any "-".
     parsed = add("psql", "open psql on the database", prefix_chars="\0", add_help=False)
     parsed.add_argument("arguments", metavar="ARGS", nargs="*")
     parsed.set_defaults(run=lambda args: psql(args.arguments))
-    parsed = add("reset", "delete the local database and make it anew, empty and migrated")
+    parsed = add("reset", "delete the local database and create it again, empty")
     parsed.add_argument("--yes", action="store_true", help="do not ask for confirmation")
     parsed.set_defaults(run=lambda args: reset(confirmed=args.yes))
     add("doctor", "check that all is well").set_defaults(run=lambda _: doctor())
@@ -82,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; gives the exit code: 0 done, 1 failed, 2 wrong settings or arguments."""
+    """Run a command. Return the exit code: 0 success, 1 failure, 2 wrong settings or arguments."""
     args = _parser().parse_args(arguments)
     try:
         return int(args.run(args) or 0)
@@ -102,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return CONFIGURATION_ERROR
     except BrokenPipeError:
-        # Whoever reads, such as `head`, has enough. Python would flush once more at its end.
+        # The reader, such as `head`, has closed the pipe. Python would flush again when it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         print("\nInterrupted.", file=sys.stderr)

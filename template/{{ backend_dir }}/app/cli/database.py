@@ -1,4 +1,4 @@
-"""Commands that look after the database, and what commands need to work on it."""
+"""The commands `migrate` and `purge`, and functions for commands that use the database."""
 
 import asyncio
 import sys
@@ -16,7 +16,7 @@ from app.services import administration
 
 
 def prepare() -> Settings:
-    """Check the settings, on a developer's machine with the database that `dev` works on."""
+    """Return the settings. On a developer's machine, use the same database as `dev`."""
     use_local_database()
     return load_or_exit()
 
@@ -36,14 +36,14 @@ def run(settings: Settings, work: Callable[[AsyncSession], Awaitable[None]]) -> 
 
 
 def migrate() -> None:
-    """Bring the database to this code's schema; any number of replicas may call it at once."""
+    """Migrate the database to this code's schema. Many replicas may do so at the same time."""
     settings = prepare()
     revisions.migrate(settings)
     warn_of_disagreement(settings)
 
 
 def warn_of_disagreement(settings: Settings) -> None:
-    """On a developer's machine, print what models, migrations and database do not agree on."""
+    """On a developer's machine, print how models, migrations and database differ."""
     if settings.environment == "local" and (problem := find_schema_mismatch(settings)):
         print(problem, file=sys.stderr)
 

@@ -1,4 +1,4 @@
-"""`dev`: everything a developer needs, in one process that takes it all down again."""
+"""`dev`: starts everything that a developer needs, and stops it again."""
 
 import os
 import secrets
@@ -28,14 +28,14 @@ from app.db.local import read_variable, use_embedded_database
 from app.db.session import DatabaseUnavailable
 
 APP: Final = Path(__file__).parents[1]
-# A request that goes on, such as a stream, would hold up every reload, and the end.
+# A request that does not end, such as a stream, would delay every reload and the shutdown.
 DRAIN_SECONDS: Final = 1
 
 
 def dev() -> None:
-    """Make `.env`, start the embedded Postgres, migrate, and serve with reload until Ctrl-C."""
+    """Create `.env`, start the embedded Postgres, migrate, and serve with reload until Ctrl-C."""
     _refuse_deployment(read_variable("ENVIRONMENT"))  # before anything is written or started
-    # Leave by the front door, also when the terminal is closed, so that Postgres is stopped.
+    # Exit normally, also when the terminal is closed, so that Postgres stops too.
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), lambda *_: sys.exit(0))
@@ -45,10 +45,10 @@ def dev() -> None:
         _write_env()
     embedded = use_embedded_database()
     settings = load_or_exit()
-    _refuse_deployment(settings.environment)  # forgotten, it is production
+    _refuse_deployment(settings.environment)  # if it is not set, it is production
     check_port(settings.host, settings.port)
     _migrate(settings)
-    # localhost, not 127.0.0.1: to a browser that is another site than a frontend on localhost.
+    # Not 127.0.0.1, which is a different site for a frontend on localhost.
     url = f"http://localhost:{settings.port}"
     print(f"\n  API        {url}/api/v1\n  Docs       {url}/docs\n  Health     {url}/health/ready")
     print(f"  Database   {'embedded Postgres, data in .postgres' if embedded else 'DATABASE_URL'}")
@@ -64,13 +64,13 @@ def _migrate(settings: Settings) -> None:
 
 
 def _serve(settings: Settings, *, embedded: bool) -> None:
-    from app.cli.reloader import Reloader  # loads slowly, and `serve` has no use for it
+    from app.cli.reloader import Reloader  # it loads slowly, and only `dev` needs it
 
     def accept_env() -> bool:
         nonlocal embedded
         try:
             if embedded:
-                os.environ.pop("DATABASE_URL", None)  # it would hide the one of .env
+                os.environ.pop("DATABASE_URL", None)  # it would override the value in .env
             embedded = use_embedded_database()
             _take(settings, load_settings())
         except (
@@ -80,7 +80,7 @@ def _serve(settings: Settings, *, embedded: bool) -> None:
             DatabaseUnavailable,
             EmbeddedPostgresError,
         ) as error:
-            print(f"{error}\n{ENV} is not taken; the server goes on as before.", file=sys.stderr)
+            print(f"{error}\n{ENV} is not used; the server goes on as before.", file=sys.stderr)
             return False
         return True
 
@@ -98,15 +98,15 @@ def _serve(settings: Settings, *, embedded: bool) -> None:
 
 
 def _take(old: Settings, new: Settings) -> None:
-    """Prepare what changed settings ask for."""
+    """Migrate the database of changed settings, and report changes that need a restart."""
     _refuse_deployment(new.environment)
     _migrate(new)
     if (old.host, old.port) != (new.host, new.port):
-        print("HOST and PORT change when dev is started again.", file=sys.stderr)
+        print("Start dev again to use the new HOST and PORT.", file=sys.stderr)
 
 
 def _refuse_deployment(environment: str | None) -> None:
-    # Its database is not for `dev` to migrate.
+    # `dev` must not migrate the database of a deployment.
     if environment in ("staging", "production"):
         raise ConfigurationError(
             f"ENVIRONMENT is {environment}, and dev is for a developer's machine; "

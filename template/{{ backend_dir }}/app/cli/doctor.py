@@ -16,9 +16,9 @@ from app.db.session import Database, DatabaseUnavailable, create_migration_engin
 
 
 def doctor() -> int:
-    """Check settings, password hashing, proxy trust, databases and migrations, a line each.
+    """Check settings, password hashing, proxy trust, databases and migrations.
 
-    Gives 1 if anything is wrong.
+    Print a line for each. Return the exit code, which is 1 if anything is wrong.
     """
     problems = [_check_hashing()]
     try:
@@ -54,7 +54,7 @@ def _tell_proxy_trust(settings: Settings) -> None:
     trusted = f"only {', '.join(settings.forwarded_allow_ips)} may name clients"
     untouched = "forwarded_allow_ips" not in settings.model_fields_set
     if untouched and settings.environment in ("staging", "production"):
-        hint = "a proxy elsewhere is not believed: add its address to FORWARDED_ALLOW_IPS"
+        hint = "a proxy elsewhere is not trusted: add its address to FORWARDED_ALLOW_IPS"
         print(f"hint   proxy trust: {trusted}; {hint}")
     else:
         _report("proxy trust", None, trusted)
@@ -70,13 +70,13 @@ async def _check_database(settings: Settings) -> bool:
         await database.close()
     _report("database", None, "answers")
     if settings.environment == "local":
-        return False  # find_schema_mismatch tells more
+        return False  # find_schema_mismatch reports more
     behind = None if up_to_date else "behind this code; run: python -m app migrate"
     return _report("migrations", behind, "up to date")
 
 
 def _check_agreement(settings: Settings) -> bool:
-    """On a developer's machine alone; elsewhere a database may be newer than the code."""
+    """Compare models and database, whose schema may be newer outside of development."""
     try:
         problem = find_schema_mismatch(settings)
     except AlembicError as error:

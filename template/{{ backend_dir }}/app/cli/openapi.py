@@ -10,7 +10,7 @@ from app.main import create_app
 
 
 def openapi() -> None:
-    """Print the OpenAPI document. Needs no environment: nothing here is connected to or signed."""
+    """Print the OpenAPI document. This needs no environment variables and no database."""
     settings = ExplicitSettings(
         environment="production",
         database_url=SecretStr("postgresql://localhost/openapi"),

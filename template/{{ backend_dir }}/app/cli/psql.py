@@ -1,4 +1,4 @@
-"""`psql`: PostgreSQL's own client, on the database of the settings."""
+"""`psql`: PostgreSQL's own client, connected to the database of the settings."""
 
 import os
 import shutil
@@ -20,9 +20,9 @@ def psql(arguments: Sequence[str]) -> int:
             "There is no psql here: install PostgreSQL's client, or the development dependencies."
         )
     url, password = split_password(settings.database_url.get_secret_value())
-    # Every user of the machine can read a command line, but not another's environment.
+    # Every user of the machine can read a command line, but not another user's environment.
     environment = os.environ | ({"PGPASSWORD": password} if password else {})
-    with subprocess.Popen(  # noqa: S603 (no shell in between)
+    with subprocess.Popen(  # noqa: S603 (it runs no shell)
         [program, f"--dbname={url}", *arguments], env=environment
     ) as child:
         while True:
@@ -33,15 +33,15 @@ def psql(arguments: Sequence[str]) -> int:
 
 
 def split_password(url: str) -> tuple[str, str | None]:
-    """Return a database URL, as libpq understands it, without its password; and the password."""
+    """Return a database URL for libpq without its password, and the password."""
     parts = urlsplit(url.strip())
     login, at, hosts = parts.netloc.rpartition("@")
     user, _, password = login.partition(":")
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
-    # The program's own rule: verified by the system's authorities unless the URL names others.
+    # As in `database_url.py`: the system's authorities, unless the URL names others.
     if query.get("sslmode") == "verify-full":
         query.setdefault("sslrootcert", "system")
     password = query.pop("password", "") or unquote(password)
-    # Not urlunsplit, which leaves out the // of a URL without a host.
+    # `urlunsplit` would leave out the // of a URL without a host.
     shown = f"postgresql://{user}{at}{hosts}{parts.path}"
     return f"{shown}?{urlencode(query)}" if query else shown, password or None

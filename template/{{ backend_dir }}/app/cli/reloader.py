@@ -1,4 +1,4 @@
-"""The reloader of `dev`: Uvicorn's, which restarts the server when `.env` changes, too."""
+"""The reloader of `dev`: Uvicorn's own, which also restarts the server when `.env` changes."""
 
 import socket
 from collections.abc import Callable
@@ -10,21 +10,21 @@ from watchfiles import watch
 
 from app.core.startup import ENV
 
-WAIT_MILLISECONDS = 400  # for a change of the code, before it looks at `.env`
+WAIT_MILLISECONDS = 400  # between two checks of `.env`
 
 
 class Reloader(WatchFilesReload):
-    """Restarts the server when the code changes, and when `.env` does and is accepted.
+    """Restarts the server when the code changes, or when `.env` changes and is accepted.
 
-    accept_env: prepares what the changed `.env` asks for; returns whether to restart with it.
+    accept_env: applies a changed `.env`, and returns whether to restart the server with it.
     """
 
     def __init__(
         self, config: uvicorn.Config, sock: socket.socket, accept_env: Callable[[], bool]
     ) -> None:
         super().__init__(config, target=uvicorn.Server(config).run, sockets=[sock])
-        # As Uvicorn's own, which waits for five seconds. Watching the folder of `.env` instead
-        # would mean all that is below it, the database too.
+        # The same as Uvicorn's watcher, which waits for five seconds. Watching the folder of `.env`
+        # would include everything below it, and therefore the database.
         self.watcher = watch(
             *self.reload_dirs,
             watch_filter=None,
@@ -37,10 +37,10 @@ class Reloader(WatchFilesReload):
         self.seen = self.accepted = _stamp()
 
     def should_restart(self) -> list[Path] | None:
-        """Return the files that have changed, if they are worth a restart."""
+        """Return the files that have changed, if they require a restart."""
         changes = super().should_restart()
         previous, self.seen = self.seen, _stamp()
-        # A file that still changes is not written to its end.
+        # A file that is still changing may be incomplete.
         if self.seen == self.accepted or self.seen != previous:
             return changes
         self.accepted = self.seen

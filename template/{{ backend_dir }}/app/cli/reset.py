@@ -18,15 +18,15 @@ from app.db import revisions
 from app.db.local import read_variable
 from app.db.session import create_migration_engine
 
-# To create and delete a database takes a connection to another one.
+# Creating or deleting a database requires a connection to another database.
 MAINTENANCE: Final = "postgres"
 
 
 def reset(*, confirmed: bool) -> None:
-    """Delete the local database with all its data, and make it anew, empty and migrated."""
+    """Delete the local database with all its data, and create it again, empty and migrated."""
     _refuse_deployment(read_variable("ENVIRONMENT"))  # before anything is started
     settings = prepare()
-    _refuse_deployment(settings.environment)  # not set at all, it is production
+    _refuse_deployment(settings.environment)  # if it is not set, it is production
     url = (settings.migration_database_url or settings.database_url).get_secret_value()
     name = local_database_name(url)
     if not confirmed:
@@ -40,14 +40,15 @@ def _refuse_deployment(environment: str | None) -> None:
     if environment not in (None, "local"):
         raise ConfigurationError(
             f"ENVIRONMENT is {environment}, and reset is for a developer's machine, "
-            "where it is local"
+            "where ENVIRONMENT is local"
         )
 
 
 def local_database_name(url: str) -> str:
     """Return the name of the database that a URL leads to.
 
-    Raise `CommandError` when the server may be another machine, or the database is the server's.
+    Raise `CommandError` if the server may be on another machine, or if the database belongs to
+    Postgres itself.
     """
     parts = urlsplit(url.strip())
     query = dict(parse_qsl(parts.query))
@@ -55,7 +56,7 @@ def local_database_name(url: str) -> str:
     for host in ",".join(hosts or {os.environ.get("PGHOST", "")}).split(","):
         if not _is_local(host):
             raise CommandError(
-                f"The database is on {host}, and reset deletes databases of this machine only."
+                f"The database is on {host}, and reset deletes only databases on this machine."
             )
     names = {unquote(parts.path.strip("/")), query.get("dbname", "")} - {""}
     if len(names) != 1 or names & {MAINTENANCE, "template0", "template1"}:
@@ -96,10 +97,10 @@ async def _recreate(settings: Settings, url: str, name: str) -> None:
     try:
         async with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
             quoted = engine.dialect.identifier_preparer.quote_identifier(name)
-            # A program that is running, such as `dev`, connects again by itself.
+            # A running program, such as `dev`, reconnects by itself.
             await connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {quoted} WITH (FORCE)")
             await connection.exec_driver_sql(f"CREATE DATABASE {quoted}")
     except DBAPIError as error:
-        raise CommandError(f"The database {name} can't be made anew: {error.orig}") from None
+        raise CommandError(f"The database {name} cannot be created again: {error.orig}") from None
     finally:
         await engine.dispose()

@@ -16,14 +16,14 @@ from app.core.startup import WORKER_STARTUP_FAILURE, load_or_exit
 
 log = structlog.stdlib.get_logger(__name__)
 
-# Longer than the idle connections of the usual proxies (60 s), so that they close first.
+# The usual proxies keep idle connections for 60 s. They must close a connection first.
 KEEP_ALIVE_SECONDS = 75
-# A request that hangs does not keep the process for ever.
+# A request that hangs must not keep the process running forever.
 DRAIN_SECONDS = 25
 
 
 def serve() -> int:
-    """Serve until SIGTERM, then finish what is running. Returns the exit code."""
+    """Serve until SIGTERM, then finish the running requests. Return the exit code."""
     settings = load_or_exit()
     config = uvicorn.Config(
         "app.main:app",
@@ -32,7 +32,7 @@ def serve() -> int:
         access_log=False,
         server_header=False,
         http=BoundedHttpProtocol,
-        ws="none",  # there are no WebSockets; drop this line with the first
+        ws="none",  # the API has no WebSockets; remove this line to add one
         forwarded_allow_ips=",".join(settings.forwarded_allow_ips),
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=DRAIN_SECONDS,
@@ -41,20 +41,20 @@ def serve() -> int:
         host, port, *_ = sock.getsockname()
         log.info("serving", host=host, port=port, workers=settings.web_concurrency)
         if settings.web_concurrency == 1:
-            # Uvicorn raises the signal anew once it is done: that is the good end.
+            # Uvicorn raises the signal again after a clean shutdown.
             signal.signal(signal.SIGTERM, _exit_well)
             server = uvicorn.Server(config)
             server.run(sockets=[sock])
             return 0 if server.started else WORKER_STARTUP_FAILURE
         supervisor = Multiprocess(config, sockets=[sock])
         supervisor.run()
-        # It gives up when a worker can't start, and says nothing of that in its exit code.
+        # It stops if a worker cannot start, but its exit code does not show that.
         failed = any(worker.exitcode == WORKER_STARTUP_FAILURE for worker in supervisor.processes)
         return WORKER_STARTUP_FAILURE if failed else 0
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Bind the address. Raise `CommandError`, in one line, when it can't be had."""
+    """Return a socket that listens on an address. Raise `CommandError` if it is not available."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     dual = host == "::" and socket.has_dualstack_ipv6()
     try:
@@ -62,14 +62,14 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         raise CommandError(
             f"Can't listen on {host}:{port} ({os.strerror(error.errno or 0)}). "
-            "Stop the program that does, or set PORT (or HOST) to another."
+            "Stop the program that does, or set PORT (or HOST) to another value."
         ) from None
     sock.set_inheritable(True)
     return sock
 
 
 def check_port(host: str, port: int) -> None:
-    """Raise `CommandError` when an address can't be had; before anything else is started."""
+    """Raise `CommandError` if an address is not available, before anything else starts."""
     listen(host, port).close()
 
 

@@ -1,4 +1,4 @@
-"""`shell`: Python's prompt, with what it takes to look at the data."""
+"""`shell`: a Python prompt with the settings, the models and a database session."""
 
 import ast
 import asyncio
@@ -19,7 +19,7 @@ from app.db.session import Database, DatabaseUnavailable
 class AsyncConsole(code.InteractiveConsole):
     """A console in which `await` works at the top level.
 
-    names: what the prompt knows. runner: runs what is awaited, all of it on one event loop.
+    names: the variables of the prompt. runner: runs everything that is awaited on one event loop.
     """
 
     def __init__(self, names: dict[str, Any], runner: asyncio.Runner) -> None:
@@ -29,7 +29,7 @@ class AsyncConsole(code.InteractiveConsole):
         self.runner = runner
 
     def runcode(self, code: CodeType) -> None:
-        """Run one statement; show what it raises."""
+        """Run one statement, and print the exception that it raises."""
         try:
             result = FunctionType(code, self.names)()
             if inspect.iscoroutine(result):
@@ -38,12 +38,12 @@ class AsyncConsole(code.InteractiveConsole):
             raise
         except DatabaseUnavailable as error:
             self.write(f"{error}\n")
-        except BaseException:  # Ctrl-C too: it ends the statement, not the shell
+        except BaseException:  # also Ctrl-C, which ends the statement and not the shell
             self.showtraceback()
 
 
 def shell() -> None:
-    """Open the prompt, on the database of the settings."""
+    """Open the prompt, connected to the database of the settings."""
     settings = prepare()
     database = Database.from_settings(settings)
     db = database.sessions()
@@ -60,10 +60,10 @@ def shell() -> None:
 
 def _banner(settings: Settings, models: list[str]) -> str:
     return (
-        f"ENVIRONMENT={settings.environment}. Here are settings, db (a session), select, func, "
+        f"ENVIRONMENT={settings.environment}. Available: settings, db (a session), select, func, "
         f"{', '.join(models)}.\n"
         f"Try: (await db.scalars(select({models[-1]}))).all()\n"
-        "Changes are kept by: await db.commit(). Ctrl-D ends the shell."
+        "To save changes: await db.commit(). Ctrl-D ends the shell."
     )
 
 

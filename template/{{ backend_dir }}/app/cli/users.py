@@ -17,7 +17,7 @@ from app.services.passwords.policy import check_password
 
 
 def create_user(email: str, *, from_stdin: bool) -> None:
-    """Create a user, with a password that is asked for twice or read from standard input."""
+    """Create a user. Ask for the password twice, or read it from standard input."""
     address, settings = _parse(email), prepare()
     new_hash = _read_new_password(settings, address, from_stdin=from_stdin)
 
@@ -71,7 +71,7 @@ def _parse(text: str) -> Email:
     try:
         return normalize_email(text)
     except ValueError:
-        raise CommandError("That is not an email address, such as ada@example.com.") from None
+        raise CommandError("That is not an email address. An example is ada@example.com.") from None
 
 
 def _read_new_password(settings: Settings, email: Email, *, from_stdin: bool) -> str:
@@ -97,8 +97,8 @@ def _ask_twice(min_length: int) -> str:
     try:
         with warnings.catch_warnings(action="error", category=getpass.GetPassWarning):
             password = getpass.getpass("Password: ")
-            repeated = getpass.getpass("Once more: ")
-    except getpass.GetPassWarning:  # it would show what is typed
+            repeated = getpass.getpass("Repeat password: ")
+    except getpass.GetPassWarning:  # getpass would show the password
         raise CommandError(
             "There is no terminal to ask for a password; use --password-stdin."
         ) from None

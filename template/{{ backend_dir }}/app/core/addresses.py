@@ -1,12 +1,12 @@
-"""The client's network address, in the one form that limits and log lines use."""
+"""The normalized network address of a client, for rate limits and log lines."""
 
 from ipaddress import IPv6Address, ip_address
 
 
 def normalize_address(text: str | None) -> str | None:
-    """Return an IP address in its standard form, and an IPv4 address that IPv6 maps as IPv4.
+    """Return an IP address in its standard form, which is IPv4 for an IPv4-mapped IPv6 address.
 
-    Returns other text unchanged (the server may listen on a Unix socket), and None for no text.
+    Return other text unchanged (the server may listen on a Unix socket), and None for no text.
     """
     try:
         address = ip_address(text or "")

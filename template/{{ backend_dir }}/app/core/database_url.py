@@ -1,4 +1,4 @@
-"""Database URLs, taken just as the hosts hand them out, for the application and for Alembic."""
+"""Database URLs, as hosting providers show them, for the application and for Alembic."""
 
 import re
 import ssl
@@ -8,7 +8,7 @@ from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
 SCHEMES: Final = ("postgres", "postgresql", "postgresql+asyncpg")
 TLS_MODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
-# libpq's names (PostgreSQL documentation, 32.1.2). These asyncpg reads from the URL itself.
+# Parameters of libpq (PostgreSQL documentation, 32.1.2) that asyncpg reads from the URL itself.
 UNDERSTOOD_BY_ASYNCPG: Final = frozenset(
     {
         "application_name",
@@ -26,20 +26,20 @@ UNDERSTOOD_BY_ASYNCPG: Final = frozenset(
     }
 )
 NAME: Final = re.compile(r"[a-z_]{1,40}")
-# These it does not: they are answered here.
+# Parameters of libpq that asyncpg does not read; this module handles them.
 ANSWERED_HERE: Final = frozenset({"channel_binding", "connect_timeout"})
 
 
 @dataclass(frozen=True)
 class DatabaseAddress:
-    """What it takes to connect.
+    """Where a database is, and how to connect to it.
 
-    dsn: a URL that asyncpg understands, with the password in it.
-    tls: the context to verify the server with; None where the URL asks for less (asyncpg then
-        follows `sslmode` itself).
-    connect_timeout: seconds, when the URL sets it.
-    pooled: a transaction pooler stands in between, so no prepared statement may be kept.
-    note: what differs from the letter of the URL, for the log.
+    dsn: a URL that asyncpg understands, including the password.
+    tls: the context that verifies the server; None if the URL requires no verification (asyncpg
+        then follows `sslmode` itself).
+    connect_timeout: in seconds; None if the URL does not set it.
+    pooled: the URL leads to a transaction pooler, so prepared statements must not be cached.
+    note: how the connection differs from what the URL says, for the log.
     place: the setting and the host, for error messages. It contains no secret.
     """
 
@@ -57,12 +57,12 @@ def parse_database_url(
     """Read a Postgres URL.
 
     url: `postgres://`, `postgresql://` or `postgresql+asyncpg://`, with libpq's parameters.
-    pooler: whether it leads to a transaction pooler; None to tell by the host name (Neon's
-        `-pooler`).
+    pooler: whether the URL leads to a transaction pooler; None to decide by the host name (Neon's
+        contains `-pooler`).
     setting: the name of the variable that holds the URL, for error messages.
 
-    Raise `ValueError`, in words for whoever set the variable and without the URL's secrets, when
-    the URL can't be used.
+    Raise `ValueError` if the URL is not valid. The message is for the person who set the variable,
+    and contains no secret of the URL.
     """
     try:
         parts = urlsplit(url.strip())
@@ -82,15 +82,15 @@ def parse_database_url(
         if "@" not in parts.netloc and "@" in parts.query:
             raise ValueError("has a ? in its password; percent-encode it (%3F)")
         known = ", ".join(sorted(UNDERSTOOD_BY_ASYNCPG | ANSWERED_HERE))
-        name = unknown[0] if NAME.fullmatch(unknown[0]) else "whose name is none"
+        name = unknown[0] if NAME.fullmatch(unknown[0]) else "(invalid name)"
         raise ValueError(f"has an unknown parameter {name!r}; known are {known}")
 
     place = f"{setting} ({_shown_hosts(parts, query)})"
     timeout = _connect_timeout(query.pop("connect_timeout", ""))
     note = None
     if query.pop("channel_binding", "") == "require":
-        # asyncpg has no channel binding. What it is there for, that nobody stands in the middle,
-        # only a verified certificate gives instead.
+        # asyncpg does not support channel binding. Only a verified certificate protects instead
+        # against an attacker in the middle.
         query["sslmode"] = "verify-full"
         note = "channel_binding=require is not supported by asyncpg: using sslmode=verify-full"
     tls = _tls_context(query)
@@ -105,7 +105,11 @@ def parse_database_url(
 
 
 def _check_hosts(hosts: str) -> None:
-    """Several hosts, `one:5432,two:5432`, are fine; a port that is no number is a bad password."""
+    """Raise `ValueError` for a port that is not a number.
+
+    Such a port is usually a part of the password. A URL may have several hosts:
+    `one:5432,two:5432`.
+    """
     for host in hosts.split(","):
         port = host.rpartition("]")[2].partition(":")[2] if ":" in host else ""
         if port and not (port.isdecimal() and 0 < int(port) < 65536):
@@ -118,7 +122,7 @@ def _check_hosts(hosts: str) -> None:
 def _shown_hosts(parts: SplitResult, query: dict[str, str]) -> str:
     """Return the host and port for an error message, never a part of the password."""
     hosts = parts.netloc.rpartition("@")[2]
-    if "@" in parts.path:  # a / in the password: what looks like the port begins it
+    if "@" in parts.path:  # a / in the password, whose first part looks like the port
         return parts.hostname or "localhost"
     if not hosts:
         hosts = query.get("host", "localhost")
@@ -135,10 +139,10 @@ def _connect_timeout(text: str) -> float | None:
 
 
 def _tls_context(query: dict[str, str]) -> ssl.SSLContext | None:
-    """Take the TLS parameters out of `query` when the server is to be verified.
+    """Return the TLS context if the server must be verified, and remove its parameters.
 
-    Unlike libpq, `verify-full` without `sslrootcert` means the system's authorities, which is what
-    managed databases need.
+    Unlike in libpq, `verify-full` without `sslrootcert` means the system's authorities, because
+    managed databases need these.
     """
     mode = query.get("sslmode", "")
     if mode and mode not in TLS_MODES:

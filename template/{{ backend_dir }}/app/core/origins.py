@@ -1,4 +1,4 @@
-"""Web origins (RFC 6454): what `CORS_ORIGINS` holds and the `Origin` header says."""
+"""Web origins (RFC 6454), as in `CORS_ORIGINS` and in the `Origin` header."""
 
 import re
 from urllib.parse import urlsplit
@@ -8,10 +8,10 @@ HOST = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*|\[[0-9a-f:.]+\]")
 
 
 def parse_origin(text: str) -> str:
-    """Normalize an origin as browsers send it: lower case, without the scheme's default port.
+    """Return an origin as browsers send it: in lower case, without the scheme's default port.
 
-    Raise `ValueError`, in words for whoever set `CORS_ORIGINS`, for anything but scheme, host and
-    port: a wildcard or `null` would let any page act for the user.
+    Raise `ValueError` for anything but scheme, host and port, because a wildcard or `null` would
+    let any page act for the user. The message is for the person who set `CORS_ORIGINS`.
     """
     if text == "*" or text.lower() == "null":
         raise ValueError("may not contain * or null; list the exact origins of your frontend")

@@ -1,4 +1,4 @@
-"""Password hashing: in threads, bounded, and as slow for a user who does not exist."""
+"""Password hashing in a few threads. An unknown user takes as long as a known one."""
 
 import asyncio
 import os
@@ -13,12 +13,12 @@ from typing import Final
 from passlib.context import CryptContext
 
 MAX_LENGTH: Final = 1024
-"""Characters in a password. Long enough for any passphrase, short enough to hash at once."""
+"""Characters in a password: enough for any passphrase, and few enough to hash quickly."""
 MAX_THREADS: Final = 4
 MAX_WAITING: Final = 32
-"""Requests that may wait for a hash; hashing is the one thing here that costs real time."""
+"""Requests that may wait for a hash, which takes longer than everything else."""
 RESERVED: Final = 8
-"""Of these places, those that are kept for known devices."""
+"""The number of these places that are reserved for known devices."""
 MAX_PER_CLIENT: Final = 8
 """Hashes that one client, or one account, may have in progress or waiting."""
 
@@ -31,7 +31,7 @@ class HashingUnavailable(Exception):
 class Requester:
     """The client or account that a hash is for.
 
-    keys: names that share the bound `MAX_PER_CLIENT`, such as the client's network.
+    keys: names that `MAX_PER_CLIENT` applies to, such as the client's network.
     is_known: the user has signed in on this device before, so the request takes precedence.
     """
 
@@ -55,8 +55,8 @@ class BrokenPasslib(Exception):
 class PasswordHasher:
     """Hashes and verifies passwords in a few threads of its own.
 
-    bcrypt_sha256 for new hashes: bcrypt alone stops reading at byte 72. Plain bcrypt and lower
-    costs still verify, and are replaced at the next login.
+    New hashes are bcrypt_sha256, because bcrypt itself ignores all bytes after the 72nd. Hashes of
+    plain bcrypt or with a lower cost are still valid, and are replaced at the next sign-in.
     """
 
     def __init__(self, rounds: int) -> None:
@@ -72,19 +72,20 @@ class PasswordHasher:
         self._pending = 0
         self._pending_by_key: Counter[str] = Counter()
         self._thread = asyncio.Semaphore(self._threads)
-        # Requests from unknown devices pass this first. No more of them than there are threads can
-        # then be ahead of a known device.
+        # Requests from unknown devices acquire this first. A known device therefore waits for at
+        # most as many of them as there are threads.
         self._unknown = asyncio.Semaphore(self._threads)
-        # Well formed, and the hash of nothing: an unknown user costs what a wrong password costs.
+        # A well-formed hash of no password, so that an unknown user takes as long as a known one.
         self._dummy = f"$bcrypt-sha256$v=2,t=2b,r={rounds}${'.' * 22}${'.' * 31}"
-        # The first use of passlib loads bcrypt: not at the cost, in time, of the first login.
+        # The first use of passlib loads bcrypt, which would slow down the first sign-in.
         self.check_installation()
 
     @staticmethod
     def check_installation() -> None:
-        """Raise `BrokenPasslib` where passlib itself was installed over libpass.
+        """Raise `BrokenPasslib` if passlib itself was installed over libpass.
 
-        It overwrites libpass's files, fails on every hash with bcrypt 5, and pip says nothing.
+        passlib overwrites the files of libpass, and fails on every hash with bcrypt 5. pip does not
+        report this.
         """
         context = CryptContext(schemes=["bcrypt_sha256"], bcrypt_sha256__rounds=4)
         try:
@@ -102,10 +103,10 @@ class PasswordHasher:
     async def verify(
         self, password: str, hashed: str | None, requester: Requester = ANYONE
     ) -> tuple[bool, str | None]:
-        """Check a password against a stored hash, or None for a user who does not exist.
+        """Verify a password against a stored hash, or None for a user who does not exist.
 
-        Return whether it is right, and a new hash if the stored one should be replaced. It takes
-        the same time whatever the outcome. Raise `HashingUnavailable`.
+        Return whether it is correct, and a new hash if the stored one should be replaced. Every
+        result takes the same time. Raise `HashingUnavailable`.
         """
         async with self._place(requester):
             return await self._loop.run_in_executor(self._pool, self._verify, password, hashed)
@@ -120,7 +121,7 @@ class PasswordHasher:
                 correct, better = self._context.verify_and_update(password, hashed)
                 return bool(correct), better
             except ValueError:
-                pass  # a stored value that is no hash, or a password that bcrypt can't have made
+                pass  # the stored value is not a hash, or bcrypt does not accept the password
         self._context.verify(password, self._dummy)
         return False, None
 

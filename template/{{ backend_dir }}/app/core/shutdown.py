@@ -17,14 +17,14 @@ class Drainable(Protocol):
 
 @contextmanager
 def delay_shutdown(state: Drainable, seconds: float) -> Iterator[None]:
-    """On SIGTERM, set `state.draining` and pass the signal on to the server only after a while.
+    """On SIGTERM, set `state.draining`, and pass the signal to the server after `seconds`.
 
-    Uvicorn closes its listeners at once, but a load balancer sends requests until it has noticed
-    that the process is not ready. Enter it in the lifespan, after the server has set its handlers:
-    it then works with one worker, with several, and under plain Uvicorn.
+    Uvicorn closes its listeners immediately, but a load balancer sends requests until it has
+    noticed that the process is not ready. Enter this context in the lifespan, after the server has
+    set its handlers. It then works with one worker, with several, and under plain Uvicorn.
     """
     before = signal.getsignal(signal.SIGTERM)
-    # None: a handler that is not Python's, and can't be put back.
+    # None: the handler was not installed from Python, and cannot be restored.
     nothing_to_delay = seconds <= 0 or before in (signal.SIG_IGN, None)
     if nothing_to_delay or threading.current_thread() is not threading.main_thread():
         yield
@@ -32,7 +32,7 @@ def delay_shutdown(state: Drainable, seconds: float) -> Iterator[None]:
     loop = asyncio.get_running_loop()
 
     def stop(number: int) -> None:
-        # Raised anew, not called: the default that ends a process is no function.
+        # Raise the signal again, because the default handler is not a function.
         signal.signal(number, before)
         signal.raise_signal(number)
 

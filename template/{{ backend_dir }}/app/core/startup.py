@@ -18,7 +18,7 @@ from app.core.settings import MAKE_A_SECRET, Settings
 log = structlog.stdlib.get_logger(__name__)
 
 CONFIGURATION_ERROR: Final = 2
-# What Uvicorn's own workers exit with when they can't start: it then stops, and does not try again.
+# The exit code of Uvicorn's own workers that cannot start. Uvicorn then stops and does not retry.
 WORKER_STARTUP_FAILURE: Final = 3
 
 ENV: Final = Path(".env")
@@ -31,11 +31,11 @@ HINTS: Final = {
 
 
 class ConfigurationError(Exception):
-    """The environment is wrong. Its text: one line per problem, each naming its variable."""
+    """The settings are wrong. The message has one line per problem, which names the variable."""
 
 
 def load_settings() -> Settings:
-    """Read the environment and `.env`. Raise `ConfigurationError`."""
+    """Return the settings from the environment and `.env`. Raise `ConfigurationError`."""
     try:
         return Settings()
     except UnicodeDecodeError:
@@ -60,7 +60,7 @@ def load_settings() -> Settings:
 
 
 def is_fresh_checkout() -> bool:
-    """Return whether this is a developer's checkout in which nobody has made `.env` yet.
+    """Return whether this is a developer's checkout that has no `.env` yet.
 
     The image has no `env.example`, and a deployment sets at least one of these variables.
     """
@@ -69,7 +69,7 @@ def is_fresh_checkout() -> bool:
 
 
 def misspelled_names() -> list[str]:
-    """Return a line for each name in `.env` that is no setting but resembles one."""
+    """Return a line for each name in `.env` that is not a setting but resembles one."""
     settings = [name.upper() for name in Settings.model_fields]
     lines = []
     for name in dotenv_values(ENV):
@@ -82,7 +82,7 @@ def misspelled_names() -> list[str]:
 
 
 def _explain_env() -> list[str]:
-    """Return what a developer has to know about `.env` when a setting is missing."""
+    """Return lines that tell a developer about `.env` when a setting is missing."""
     if ENV.is_dir():
         return [".env is a directory; remove it and run make dev (python -m app dev)"]
     if EXAMPLE.is_file() and not ENV.exists() and not os.environ.get("ENVIRONMENT"):
@@ -94,7 +94,7 @@ def _explain_env() -> list[str]:
 
 
 def load_or_exit() -> Settings:
-    """Read the settings and set up logging, or say what is wrong and end the process."""
+    """Return the settings and configure logging, or print what is wrong and exit."""
     try:
         settings = load_settings()
         PasswordHasher.check_installation()

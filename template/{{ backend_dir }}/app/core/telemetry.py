@@ -1,4 +1,4 @@
-"""OpenTelemetry, as FastAPI has it built in: off, unless it is asked for."""
+"""The configuration of FastAPI's built-in OpenTelemetry support, which is off by default."""
 
 from importlib.util import find_spec
 
@@ -6,10 +6,10 @@ from fastapi.telemetry import TelemetryConfig
 
 
 def telemetry_config(*, enabled: bool) -> TelemetryConfig:
-    """Return what FastAPI traces and measures, and whether it sends it where `OTEL_*` says.
+    """Return what FastAPI traces and measures, and whether it sends the data as `OTEL_*` says.
 
-    Spans cost a tenth of a request, also while nobody collects them. Logs are never sent: they go
-    to standard error, and FastAPI's would hold the messages of exceptions.
+    Spans take a tenth of a request's time, even if nothing collects them. Logs are never sent: they
+    go to standard error, and FastAPI's logs would contain the messages of exceptions.
     """
     return {
         "tracing": enabled,

@@ -15,7 +15,7 @@ import jwt
 from app.core.settings import PROJECT_SLUG, Settings
 
 RawToken = NewType("RawToken", str)
-"""A refresh token as the client has it: 256 bits, base64url, 43 characters. It is never stored."""
+"""A refresh token as the client receives it: 256 bits as 43 base64url characters. Never stored."""
 TokenHash = NewType("TokenHash", bytes)
 """The SHA-256 of a refresh token, 32 bytes, which the database stores."""
 
@@ -30,7 +30,7 @@ def generate_refresh_token() -> RawToken:
 
 
 def derive_successor(predecessor: RawToken, nonce: bytes) -> RawToken:
-    """Return the token that replaces a token.
+    """Return the successor of a refresh token.
 
     nonce: 32 random bytes, which are stored next to the rotated token. A client that presents the
     rotated token can receive the same successor again, although no token is stored in plaintext.
@@ -58,7 +58,7 @@ class AccessClaims:
 
 
 class AccessTokens:
-    """Issues and verifies access tokens: JWTs after RFC 9068, signed with HS256.
+    """Issues and verifies access tokens: JWTs that follow RFC 9068, signed with HS256.
 
     They contain no personal data.
     """
@@ -93,7 +93,7 @@ class AccessTokens:
         """
         if not token:
             return None
-        # Try each key: to read the key ID from the header first would take as long again.
+        # Try each key, because reading the key ID from the header first would take twice as long.
         for key_id, key in self._keys.items():
             try:
                 whole = jwt.decode_complete(
@@ -105,13 +105,13 @@ class AccessTokens:
                     options={
                         "require": ["iss", "aud", "sub", "sid", "jti", "iat", "exp"],
                         "verify_exp": not allow_expired,
-                        # PyJWT's leeway would also stretch exp; two replicas' clocks concern iat
-                        # only.
+                        # Clocks of replicas differ, but PyJWT's leeway for iat would also extend
+                        # exp. So the code below checks iat.
                         "verify_iat": False,
                     },
                 )
                 header, payload = whole["header"], whole["payload"]
-                # RFC 8725 3.11: the explicit type keeps other JWTs out. PyJWT does not check it.
+                # RFC 8725 3.11: the explicit type excludes other JWTs. PyJWT does not check it.
                 if header["typ"] != "at+jwt" or header["kid"] != key_id:
                     return None
                 if payload["iat"] > time.time() + CLOCK_SKEW_SECONDS:
@@ -125,6 +125,6 @@ class AccessTokens:
 
 
 def _key_id(secret: str) -> str:
-    """Return a name of a secret, for the header of tokens. It reveals nothing about the secret."""
+    """Return the key ID of a secret for the header. It reveals nothing about the secret."""
     digest = hmac.digest(secret.encode(), b"kid", "sha256")
     return base64.urlsafe_b64encode(digest[:6]).decode()

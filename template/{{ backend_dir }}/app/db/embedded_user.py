@@ -13,8 +13,8 @@ from app.db.embedded import INSTEAD, EmbeddedPostgresError
 from app.db.folder_lock import FolderLock
 
 SYSTEM_USER: Final = "pgserver"
-# What lets a user enter a closed folder, the least first; capabilities(7). The first one also reads
-# every file, and the second one writes them too: containers grant only that.
+# Capabilities that let a user enter a closed folder, the weaker one first; see capabilities(7). The
+# first also permits reading every file, and the second writing too. Containers grant the second.
 CAPABILITIES: Final = ("dac_read_search", "dac_override")
 
 
@@ -42,10 +42,10 @@ def find_user(name: str | None) -> pwd.struct_passwd:
 
 
 def command_prefix(path: Path, user: pwd.struct_passwd) -> list[str]:
-    """Return what root puts before a command that runs as a user and works with a path.
+    """Return the prefix of a command that root runs as a user, and that works with a path.
 
-    A parent folder may be closed to that user, as root's home folder is. The command then keeps one
-    of root's capabilities, and the folder stays closed to everybody else. Raises
+    A parent folder may be closed to that user, such as root's home folder. The command then keeps
+    one of root's capabilities, and the folder stays closed to everybody else. Raise
     `EmbeddedPostgresError` if the system grants none of them.
     """
     closed = _closed_folder(path, user)

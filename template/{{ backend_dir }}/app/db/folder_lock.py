@@ -17,8 +17,8 @@ class FolderLock:
         try:
             descriptor = os.open(self._folder, os.O_RDONLY)
         except FileNotFoundError:
-            return  # at the end of a process whose folder was deleted
-        with suppress(OSError):  # NFS locks no folders; Postgres still refuses a second server
+            return  # the folder was deleted, and the process is about to exit
+        with suppress(OSError):  # NFS cannot lock a folder; Postgres rejects a second server
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         self._descriptors.append(descriptor)
 

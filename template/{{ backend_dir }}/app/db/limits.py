@@ -1,4 +1,4 @@
-"""Limits of every connection: they free the locks of a client that is frozen or gone."""
+"""Limits of every connection. They release the locks of a client that hangs or has crashed."""
 
 import socket
 from typing import Any, Final
@@ -9,10 +9,10 @@ import asyncpg
 IDLE_IN_TRANSACTION_SECONDS: Final = 30
 # A migration may compute something between two statements.
 MIGRATION_IDLE_SECONDS: Final = 600
-# A peer that answers none of three probes is gone, a minute after its last sign of life.
+# A peer that responds to none of three probes is disconnected, a minute after its last packet.
 KEEPALIVE: Final = {"IDLE": 30, "INTVL": 10, "CNT": 3}
 
-# The value that an operator has chosen for the role, the database or the URL (`options`) wins.
+# A value that an operator has set for the role, the database or the URL (`options`) wins.
 SET_LIMITS: Final = """
 SELECT set_config(name, wanted.value, false)
 FROM (VALUES
@@ -29,12 +29,12 @@ WHERE source NOT IN ('database', 'user', 'database user', 'client')
 async def set_limits(
     connection: asyncpg.Connection, *, pooled: bool, idle_seconds: int, timeout_seconds: float
 ) -> None:
-    """Limit a new connection, at both ends; terminate it if that fails.
+    """Limit a new connection, at both ends. Terminate it if that fails.
 
-    pooled: the server's end belongs to a pooler, which lends it to other clients too;
-        docs/operations.md says what to set there.
+    pooled: a pooler shares the connections to the server with other clients; docs/operations.md
+        says what to set there.
     idle_seconds: how long a transaction may wait for its client's next statement.
-    timeout_seconds: how long the server may take.
+    timeout_seconds: how long the server may take to set the limits.
     """
     try:
         _keep_alive(connection._transport.get_extra_info("socket"))

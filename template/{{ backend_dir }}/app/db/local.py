@@ -1,4 +1,4 @@
-"""Which database a developer's commands work on when nobody said."""
+"""The database that a developer's commands use if `DATABASE_URL` is not set."""
 
 import os
 import secrets
@@ -12,9 +12,9 @@ from app.db import embedded
 
 
 def use_embedded_database() -> bool:
-    """Where `DATABASE_URL` is unset, start the embedded Postgres and set it for this process.
+    """If `DATABASE_URL` is not set, start the embedded Postgres, and set it for this process.
 
-    Gives whether it did. Raise `EmbeddedPostgresError`.
+    Return whether it was started. Raise `EmbeddedPostgresError`.
     """
     if read_variable("DATABASE_URL"):
         return False
@@ -23,7 +23,7 @@ def use_embedded_database() -> bool:
 
 
 def use_local_database() -> None:
-    """On a developer's machine, work on the database that `dev` works on."""
+    """On a developer's machine, use the same database as `dev`."""
     if is_fresh_checkout() and embedded.is_installed():
         _use_example()
     if read_variable("ENVIRONMENT") == "local":
@@ -31,9 +31,9 @@ def use_local_database() -> None:
 
 
 def _use_example() -> None:
-    """Take the settings that `dev` would write to `.env`, for this process only.
+    """Use the settings that `dev` would write to `.env`, for this process only.
 
-    Nothing is written, so that `serve` never starts with them.
+    Write no file, so that `serve` never starts with them.
     """
     sys.stderr.write(f"There is no {ENV} here: using the settings of {EXAMPLE}, as dev does.\n")
     example = dotenv_values(EXAMPLE) | {"JWT_SECRET": secrets.token_urlsafe(48)}
@@ -43,8 +43,8 @@ def _use_example() -> None:
 
 
 def read_variable(name: str) -> str | None:
-    """Return a variable of the environment or of `.env`; None when it is unset or empty."""
+    """Return a variable of the environment or of `.env`; None if it is not set or empty."""
     try:
         return os.environ.get(name) or dotenv_values(ENV).get(name) or None
     except (UnicodeDecodeError, OSError):
-        return None  # the settings say what is wrong with the file
+        return None  # `load_settings` reports what is wrong with the file

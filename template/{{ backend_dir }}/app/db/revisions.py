@@ -32,7 +32,7 @@ class Revisions:
 
     @classmethod
     def load(cls) -> Self:
-        """Read the folder; do it once, at the start."""
+        """Read the folder. Do this once, at startup."""
         scripts = ScriptDirectory.from_config(Config(ALEMBIC_INI))
         return cls(
             frozenset(script.revision for script in scripts.walk_revisions()),
@@ -43,8 +43,8 @@ class Revisions:
 async def is_up_to_date(reads: AsyncEngine, revisions: Revisions) -> bool:
     """Return whether the database is not behind this code.
 
-    A revision that this code does not know is newer: a release migrates before it rolls out, and
-    the old replicas stay in service meanwhile.
+    A revision that this code does not know is newer: a release migrates the database before it
+    starts new replicas, and the old ones stay in service meanwhile.
     """
     try:
         async with reads.connect() as connection:
@@ -62,13 +62,13 @@ def alembic_config(settings: Settings) -> Config:
 
 
 def migrate(settings: Settings, wait_seconds: float = WAIT_SECONDS) -> None:
-    """Bring the database to this code's head, one process at a time; see `alembic/env.py`.
+    """Migrate the database to this code's head, one process at a time; see `alembic/env.py`.
 
-    wait_seconds: how long to wait for a database that is not there yet, and for another migration.
+    wait_seconds: how long to wait for an unavailable database, and for another migration.
 
-    A database whose revision this code does not know is newer, and stays as it is: a platform that
-    migrates before each release does so before a rollback too. On a developer's machine it comes
-    from another branch, which `find_schema_mismatch` tells.
+    A database with a revision that this code does not know is newer, and does not change: a
+    platform that migrates before each release does so before a rollback too. On a developer's
+    machine, the revision comes from another branch, and `find_schema_mismatch` reports it.
     """
     config = alembic_config(settings)
     config.attributes["wait_seconds"] = wait_seconds

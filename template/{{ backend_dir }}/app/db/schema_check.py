@@ -1,4 +1,4 @@
-"""The check that models, migrations and database agree. A mismatch is one line with its remedy."""
+"""The check that models, migrations and database agree. One line says how to fix a mismatch."""
 
 import importlib
 import io
@@ -24,15 +24,15 @@ BEHIND: Final = "The database is behind this code: run python -m app migrate."
 
 
 def find_schema_mismatch(settings: Settings) -> str | None:
-    """Compare models, migrations and database; return one line, or None when they agree.
+    """Compare models, migrations and database; return one line, or None if they agree.
 
-    Raise `CommandError` when the database is unavailable.
+    Raise `CommandError` if the database is unavailable.
     """
     config = alembic_config(settings)
-    config.stdout = io.StringIO()  # Alembic prints that it has found nothing
+    config.stdout = io.StringIO()  # Alembic would print that it has found nothing
     logger = logging.getLogger("alembic")
     level = logger.level
-    logger.setLevel(logging.WARNING)  # how it compares is no news
+    logger.setLevel(logging.WARNING)  # hide the steps of the comparison
     try:
         command.check(config)
     except SchemaMismatch as error:
@@ -50,11 +50,11 @@ def find_schema_mismatch(settings: Settings) -> str | None:
 
 
 class SchemaMismatch(CommandError):
-    """Models, migrations and database do not agree; the message is one line with the remedy."""
+    """Models, migrations and database do not agree. The message is one line with the fix."""
 
 
 def explain(error: CommandError, scripts: ScriptDirectory) -> CommandError:
-    """Return the error that says what to do, where Alembic's own does not; else the same one."""
+    """Return an error that says what to do: a new one, or Alembic's own if that does."""
     heads = scripts.get_heads()
     cause = error.__cause__
     if len(heads) > 1:
@@ -73,14 +73,14 @@ def explain(error: CommandError, scripts: ScriptDirectory) -> CommandError:
 
 
 def require_model_imports(models: ModuleType) -> None:
-    """Raise `Disagreement` when a module of the package defines a model that nobody imports."""
+    """Raise `SchemaMismatch` if a module defines a model that the package does not import."""
     exposed = {getattr(value, "__module__", None) for value in vars(models).values()}
     suspects = [
         module.name
         for module in pkgutil.walk_packages(models.__path__, f"{models.__name__}.")
         if module.name not in exposed and _defines_model(module.name)
     ]
-    # In this process anyone may have imported it; a new one tells who does.
+    # In this process, any module may have imported it. A new process imports the package only.
     if suspects and (forgotten := set(suspects) - _imported_by(models.__name__)):
         name = min(forgotten)
         raise SchemaMismatch(
@@ -110,7 +110,7 @@ def _imported_by(package: str) -> set[str]:
 
 
 def _describe(diffs: Iterable[object]) -> Iterator[str]:
-    """Name each change and what it changes, such as `add_column projects.name`."""
+    """Yield each change and its object, such as `add_column projects.name`."""
     for diff in diffs:
         match diff:
             case list():  # the changes of one column

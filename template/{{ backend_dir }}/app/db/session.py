@@ -1,4 +1,4 @@
-"""Engine and sessions: how the application talks to Postgres."""
+"""The engine and the sessions through which the application uses Postgres."""
 
 import asyncio
 import uuid
@@ -32,7 +32,7 @@ CONNECT_ERRORS: Final = (
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
 )
-# PostgreSQL, appendix A. 08: connection; 25006: read-only; 25P03: the transaction was idle long;
+# PostgreSQL, appendix A. 08: connection; 25006: read-only; 25P03: idle in transaction too long;
 # 40: rolled back, try again; 53: out of resources; 55P03: lock not available; 57: shut down or
 # canceled.
 UNAVAILABLE_STATES: Final = ("08", "25006", "25P03", "40", "53", "55P03", "57")
@@ -65,14 +65,14 @@ class Database:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
-        """Create the pool. It opens no connection yet."""
+        """Create the pool. This opens no connection."""
         address = settings.database
         pool_size = settings.database_pool_size + settings.database_max_overflow
         engine = create_async_engine(
             DRIVER,
             connect_args=_connect_args(address, settings.database_timeout_seconds),
             # The pool keeps every connection that it has opened. SQLAlchemy closes a connection of
-            # the overflow as soon as it comes back, and under load opens another one.
+            # the overflow as soon as it is returned, and under load opens another one.
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=settings.database_timeout_seconds,
@@ -81,8 +81,8 @@ class Database:
         )
         event.listen(engine.sync_engine, "checkout", _replace_closed_connection)
         event.listen(engine.sync_engine, "handle_error", partial(_translate, address), retval=True)
-        # Through a transaction pooler, two round trips of one statement may reach two servers
-        # unless they are in a transaction.
+        # With a transaction pooler, two round trips of one statement may use two connections to
+        # the server unless they are in a transaction.
         reads = engine if address.pooled else engine.execution_options(isolation_level="AUTOCOMMIT")
         return cls(
             engine,
@@ -105,7 +105,7 @@ class Database:
     async def lock_slot(self) -> AsyncIterator[None]:
         """Wait for one of the slots for transactions that may wait for a lock, and hold it.
 
-        However many requests wait for the same row, a request that waits for none always finds a
+        However many requests wait for the same row, a request that needs no lock always gets a
         connection. Raise `DatabaseUnavailable` if no slot is free within `timeout_seconds`.
         """
         try:
@@ -124,7 +124,7 @@ class Database:
 
 
 def create_migration_engine(settings: Settings) -> AsyncEngine:
-    """Make the engine for migrations: one connection, and statements that may take long."""
+    """Return the engine for migrations, without a pool and without a limit for statements."""
     address = settings.migration_database
     args = _connect_args(address, settings.database_timeout_seconds, MIGRATION_IDLE_SECONDS)
     args["command_timeout"] = None
@@ -145,7 +145,7 @@ def _connect_args(
         "async_creator_fn": partial(_connect, address, idle_seconds),
         "dsn": address.dsn,
         "timeout": address.connect_timeout or timeout_seconds,
-        # Bounds each statement and each wait for a lock, through a pooler too.
+        # Limits each statement and each wait for a lock, also through a pooler.
         "command_timeout": timeout_seconds,
     }
     if address.tls:
@@ -174,9 +174,10 @@ async def _connect(
 
 
 def unavailable(address: DatabaseAddress, error: BaseException) -> DatabaseUnavailable:
-    """Make the error that names the setting, the host and the reason, and no secret.
+    """Return an error that names the setting, the host and the reason, but no secret.
 
-    Neither the message nor the cause may show the URL; asyncpg's tell host and reason only.
+    Neither the message nor the cause may contain the URL. asyncpg's errors contain the host and the
+    reason only.
     """
     reason = f"{type(error).__name__}: {error}" if str(error) else "no response in time"
     return DatabaseUnavailable(f"{address.place}: {reason}")
@@ -194,14 +195,14 @@ def _replace_closed_connection(
 
 
 def _translate(address: DatabaseAddress, context: ExceptionContext) -> DatabaseUnavailable | None:
-    """Return the error to raise in place of one that is no fault of a statement, or None.
+    """Return the replacement for an error that the statement did not cause, or None.
 
-    A connection that is lost, or on which a response is missing, is terminated: a server that hangs
-    cannot be asked to roll back.
+    Terminate a connection that is lost or lacks a response, because a server that hangs cannot roll
+    back.
     """
     error = context.original_exception
     if not isinstance(error, Exception):
-        return None  # a cancellation stays one
+        return None  # do not replace a cancellation
     if isinstance(error, OSError | asyncpg.InterfaceError | asyncpg.InternalClientError):
         if context.connection:
             context.is_disconnect = True
@@ -210,7 +211,7 @@ def _translate(address: DatabaseAddress, context: ExceptionContext) -> DatabaseU
                 dbapi_connection.driver_connection.terminate()
         return unavailable(address, error)
     # A migration has changed a column's type, and a prepared statement fails once. The driver has
-    # forgotten all prepared statements by now.
+    # already discarded all prepared statements.
     if isinstance(error.__cause__, asyncpg.InvalidCachedStatementError):
         return unavailable(address, error.__cause__)
     state = str(getattr(error, "sqlstate", None) or "")

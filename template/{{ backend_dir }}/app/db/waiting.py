@@ -1,4 +1,4 @@
-"""Waiting for what may need a moment on a fresh platform: the database, and another migration."""
+"""Waiting until the database is available, and until another migration has finished."""
 
 import asyncio
 import ssl
@@ -21,7 +21,7 @@ PAUSE_SECONDS: Final = 1.0
 # PostgreSQL, appendix A. 08: connection; 3D000: no such database, which some platforms create only
 # after the server has started; 53: out of resources; 57P: starting or shutting down.
 TEMPORARY: Final = ("08", "3D000", "53", "57P")
-# Any number, the same for every replica.
+# An arbitrary number, the same for every replica.
 MIGRATION_LOCK: Final = int.from_bytes(b"migrate")
 
 
@@ -32,10 +32,10 @@ class MigrationLocked(Exception):
 async def connect_with_retries(
     engine: AsyncEngine, address: DatabaseAddress, seconds: float
 ) -> AsyncConnection:
-    """Connect, and try again for some seconds while the database is not there yet.
+    """Connect, and try again for some seconds while the database is unavailable.
 
-    Raise `DatabaseUnavailable` after that time, or at once for a reason that no waiting mends,
-    such as a wrong password or an untrusted certificate.
+    Raise `DatabaseUnavailable` after that time, or immediately if waiting does not help, such as
+    for a wrong password or an untrusted certificate.
     """
     deadline = time.monotonic() + seconds
     while True:
@@ -53,7 +53,7 @@ async def _try_to_connect(
     engine: AsyncEngine, address: DatabaseAddress, seconds: float
 ) -> AsyncConnection | DatabaseUnavailable:
     try:
-        async with asyncio.timeout(max(seconds, PAUSE_SECONDS)):  # the last one gets its chance too
+        async with asyncio.timeout(max(seconds, PAUSE_SECONDS)):  # the last attempt needs time too
             return await engine.connect()
     except DatabaseUnavailable as error:
         return error
@@ -74,10 +74,10 @@ def _is_temporary(cause: BaseException | None) -> bool:
 
 
 def lock_migrations(connection: Connection, seconds: float) -> None:
-    """Take the lock of migrations until the transaction ends, so that no pooler can keep it.
+    """Lock migrations until the transaction ends, so that no pooler can keep the lock.
 
-    Asks again and again, because a statement that waits would block a migration that builds an
-    index concurrently. Raise `MigrationLocked` when another process holds the lock for longer.
+    Poll for the lock, because a waiting statement would block a migration that builds an index
+    concurrently. Raise `MigrationLocked` if another process holds the lock for longer.
     """
     deadline = time.monotonic() + seconds
     statement = text("SELECT pg_try_advisory_xact_lock(:lock)")

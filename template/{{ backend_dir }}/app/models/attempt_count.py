@@ -1,4 +1,4 @@
-"""Attempts at passwords, counted."""
+"""Counts of attempts, for the rate limits."""
 
 from datetime import datetime
 
@@ -9,10 +9,10 @@ from app.db.base import Base
 
 
 class AttemptCount(Base):
-    """How many attempts one key has made in its window.
+    """The number of attempts that one rate limit has counted in its current period.
 
-    key: a keyed hash of who tried; what was typed into a form is not stored.
-    window_ends_at: from then on the row counts for nothing, and `purge` deletes it.
+    key: a keyed hash of the limit and of its subject. The text that a client sent is not stored.
+    window_ends_at: the end of the period. From then on the row is ignored, and `purge` deletes it.
     """
 
     __tablename__ = "attempt_counts"

@@ -10,11 +10,12 @@ from app.db.base import Base
 
 
 class RefreshToken(Base):
-    """A token of a session's token family. `revoked_at` is not set for the current token only.
+    """A token of a session's token family.
 
     token_hash: the SHA-256 of the token.
-    child_nonce: derives the successor from the token; set for the predecessor of the current token
-        only.
+    child_nonce: the nonce that derives the successor. Only the predecessor of the current token has
+        one.
+    revoked_at: when the token was rotated or revoked; None for the current token.
 
     A token family can have many rows. The two partial indexes find the current token and its
     predecessor.

@@ -1,4 +1,4 @@
-"""Sessions: one for each login, and so for each device."""
+"""Sessions: one for each sign-in, and therefore for each device."""
 
 import uuid
 from datetime import datetime

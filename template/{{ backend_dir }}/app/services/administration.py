@@ -45,8 +45,8 @@ async def revoke_sessions_of(db: AsyncSession, email: Email) -> None:
 
 
 async def revoke_all_sessions(db: AsyncSession) -> int:
-    """Revoke all sessions, for a batch of users at a time. Return how many users had one."""
-    # In the order of the users, and not by time, which a clock that is put back would upset.
+    """Revoke all sessions, for a batch of users at a time. Return how many users had sessions."""
+    # In the order of the users' IDs. Times would be unreliable if a clock is set back.
     last = uuid.UUID(int=0)
     count = 0
     while True:

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 
 class ServiceError(Exception):
-    """An error that the response tells the client about."""
+    """An error that the response reports to the client."""
 
 
 class InvalidCredentials(ServiceError):
@@ -48,7 +48,7 @@ class SessionNotFound(ServiceError):
 
 
 class TooManyAttempts(ServiceError):
-    """A rate limit is reached. wait: until its period ends."""
+    """A rate limit is reached. wait: the time until its period ends."""
 
     def __init__(self, wait: timedelta) -> None:
         super().__init__("too many attempts")

@@ -25,11 +25,11 @@ from app.core.settings import Settings
 from app.core.tokens import CLOCK_SKEW_SECONDS
 from app.models import AttemptCount, RefreshToken, UserSession
 
-# The rows that one statement deletes or reads, which takes a few milliseconds.
+# The number of rows that one statement deletes or reads in a few milliseconds.
 BATCH: Final = 1000
-# Sessions whose tokens one statement looks for.
+# The number of sessions whose tokens one statement deletes.
 SESSIONS_AT_ONCE: Final = 50
-# Every other plan reads all rows that have been deleted already, in each statement.
+# With any other plan, each statement reads all rows that have already been deleted.
 FOLLOW_THE_INDEX: Final = text(
     "SELECT set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true)"
 )
@@ -47,12 +47,13 @@ class Purged:
 async def purge(db: AsyncSession, settings: Settings) -> Purged:
     """Delete sessions that are no longer active, with their tokens, and old rate-limit rows.
 
-    The tokens of a session stay as long as it can be active: reuse must be detected. An expired
-    session goes at once; a revoked one when none of its access tokens can be valid, and no repeated
-    refresh is on its way. A row that another transaction holds stays until the next time.
+    The tokens of a session stay while it can be active, because reuse must be detected. An expired
+    session is deleted immediately. A revoked session is deleted when none of its access tokens can
+    be valid and no client can still repeat a refresh. A row that another transaction has locked
+    stays until the next purge.
     """
     async with db.begin():
-        # As a value, because no index helps to compare with a function that is volatile.
+        # As a value, because a comparison with a volatile function cannot use an index.
         now = (await db.execute(select(func.clock_timestamp()))).scalar_one()
     obsolete = or_(
         UserSession.expires_at <= now, UserSession.revoked_at <= revoked_before(settings, now)
@@ -61,7 +62,7 @@ async def purge(db: AsyncSession, settings: Settings) -> Purged:
     async for ids in _obsolete_sessions(db, obsolete):
         of_sessions = any_(literal(ids, ARRAY(Uuid)))
         tokens += await _delete(db, RefreshToken, RefreshToken.session_id == of_sessions)
-        # Never with tokens: the cascade would delete any number of them in one statement.
+        # Only without tokens: the cascade would delete any number of them in one statement.
         has_tokens = exists().where(RefreshToken.session_id == UserSession.id)
         sessions += await _delete(db, UserSession, (UserSession.id == of_sessions) & ~has_tokens)
     rows = await _delete(db, AttemptCount, AttemptCount.window_ends_at <= now)
@@ -69,7 +70,7 @@ async def purge(db: AsyncSession, settings: Settings) -> Purged:
 
 
 def revoked_before(settings: Settings, now: datetime) -> datetime:
-    """Return the time before which a session was revoked that nothing needs any more."""
+    """Return a time. Nothing needs a session that was revoked before it."""
     access = settings.jwt_access_ttl_seconds + CLOCK_SKEW_SECONDS
     return now - timedelta(seconds=access + settings.refresh_grace_seconds)
 
@@ -79,7 +80,7 @@ async def delete_revoked_sessions(
 ) -> None:
     """Delete some of a user's sessions that were revoked before a time.
 
-    Each login calls it, so that one account cannot fill the table before the next `purge`.
+    Each sign-in calls this, so that one account cannot fill the table before the next `purge`.
     """
     old = select(UserSession.id).where(
         UserSession.user_id == user_id, UserSession.revoked_at <= before
@@ -93,7 +94,7 @@ async def delete_revoked_sessions(
 async def _obsolete_sessions(
     db: AsyncSession, obsolete: ColumnElement[bool]
 ) -> AsyncIterator[list[uuid.UUID]]:
-    """Yield the ids of the sessions that match, few at a time, in one pass over all sessions."""
+    """Yield the IDs of the sessions that match, a few at a time, in one pass over all sessions."""
     last = uuid.UUID(int=0)
     while True:
         page = (

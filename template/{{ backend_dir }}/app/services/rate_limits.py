@@ -1,8 +1,8 @@
 """Rate limits on requests that take a password, counted in Postgres for all replicas together.
 
-An attempt is counted before its password is hashed, so that of fifty simultaneous guesses only as
-many are hashed as the limit allows. Most limits concern guesses, and an attempt that succeeds is
-removed from their count. A few limit how often something may succeed.
+An attempt is counted before its password is hashed. Of fifty simultaneous guesses, only as many as
+the limit allows are therefore hashed. Most limits apply to guesses, and an attempt that succeeds is
+removed from their count. A few limits apply to successful requests.
 """
 
 import hmac
@@ -39,7 +39,7 @@ from app.services.errors import TooManyAttempts
 
 @dataclass(frozen=True)
 class RateLimit:
-    """At most `attempts` of one `subject` within `window`, counted from the first."""
+    """At most `attempts` of one `subject` within `period`, which begins with the first one."""
 
     kind: str
     subject: str
@@ -64,8 +64,9 @@ WAIT: Final = (
     .where(AttemptCount.attempts >= LIMITS.c.attempts, AttemptCount.window_ends_at > NOW)
 )
 
-# How many /64 networks' worth of attempts a larger IPv6 network has. A provider gives a customer a
-# /64, a /56 or a /48 (RFC 6177); without these, one customer would have 65,536 limits.
+# Prefix lengths of IPv6 networks, and the factors for their limits. A provider assigns a /64, a /56
+# or a /48 to a customer (RFC 6177). With limits for a /64 only, a customer with a /48 would have
+# 65,536 of them.
 IPV6_NETWORKS: Final = {64: 1, 56: 4, 48: 16}
 
 
@@ -90,8 +91,8 @@ def address_limits(address: str | None) -> list[RateLimit]:
 def device_limits(device: Device) -> list[RateLimit]:
     """Return the limits on guesses from devices on which the user has signed in before.
 
-    They replace all other limits on guesses. The second limit is for someone who has collected
-    devices with a password that has been changed since.
+    They replace all other limits on guesses. The second limit applies to an attacker who collected
+    devices with a password that has since been changed.
     """
     return [
         RateLimit("login by device", device.id, 5, QUARTER_HOUR),
@@ -100,7 +101,7 @@ def device_limits(device: Device) -> list[RateLimit]:
 
 
 def success_limits(user_id: str) -> list[RateLimit]:
-    """Return the limit on successful logins of one account."""
+    """Return the limit on successful sign-ins to one account."""
     return [RateLimit("successful login", user_id, 300, HOUR)]
 
 
@@ -113,7 +114,7 @@ def sign_up_limits(address: str | None) -> list[RateLimit]:
 
 
 def current_password_limits(user_id: str) -> list[RateLimit]:
-    """Return the limit on guesses at the current password by a user who is signed in."""
+    """Return the limit on guesses at the current password by an authenticated user."""
     return [RateLimit("current password", user_id, 5, QUARTER_HOUR)]
 
 
@@ -126,8 +127,8 @@ class RateLimiter:
     """Counts attempts; with `LOGIN_THROTTLE_ENABLED=false` it counts nothing."""
 
     def __init__(self, settings: Settings) -> None:
-        # During a secret rotation, replicas sign with different secrets, and replicas of
-        # consecutive deploys share one. The counts under every secret keep the limits whole.
+        # During a secret rotation, replicas sign with different secrets, but replicas of
+        # consecutive deploys share one. Counting under every secret keeps the limits intact.
         secrets = (settings.jwt_secret, *settings.jwt_previous_secrets)
         self._keys = [
             hmac.digest(secret.get_secret_value().encode(), b"throttle", "sha256")
@@ -152,8 +153,8 @@ class RateLimiter:
     async def hit(self, db: AsyncSession, limits: Iterable[RateLimit]) -> None:
         """Count an attempt, in the caller's transaction.
 
-        Raise `TooManyAttempts` if it is over a limit. Let the exception end the transaction: a
-        rejected attempt then counts nowhere, and one address cannot use up the limit that an email
+        Raise `TooManyAttempts` if it is over a limit. Let the exception end the transaction: no
+        limit then counts a rejected attempt, and one address cannot use up the limit that an email
         has for all addresses.
         """
         await self._add(db, limits, 1)
@@ -169,7 +170,7 @@ class RateLimiter:
         database: Database,
         limits: Iterable[RateLimit],
     ) -> AsyncIterator[None]:
-        """Remove an attempt from the counts if it ends in an error that is no wrong guess."""
+        """Remove an attempt from the counts if it ends in an error that is not a wrong guess."""
         try:
             yield
         except errors:
@@ -178,7 +179,7 @@ class RateLimiter:
             raise
 
     def requester(self, *keys: str, is_known: bool = False) -> Requester:
-        """Return who asks for a hash. Without rate limits, nobody's share is bounded."""
+        """Return the requester of a hash. Without rate limits, `MAX_PER_CLIENT` does not apply."""
         return Requester(frozenset(keys if self.enabled else ()), is_known)
 
     async def _add(self, db: AsyncSession, limits: Iterable[RateLimit], change: int) -> None:

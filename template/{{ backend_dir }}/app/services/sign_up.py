@@ -15,7 +15,7 @@ log = structlog.stdlib.get_logger(__name__)
 async def sign_up(
     resources: Resources, *, email: Email, password: str, address: str | None
 ) -> PublicUser:
-    """Create an account for a user who asks for one, if the settings allow it.
+    """Create an account, if the settings allow users to sign up.
 
     Raise `SignupDisabled`, `UnacceptablePassword`, `TooManyAttempts`, `EmailTaken` and
     `HashingUnavailable`.

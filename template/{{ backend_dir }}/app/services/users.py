@@ -1,4 +1,4 @@
-"""Users: creating them, and what responses show of them."""
+"""Users: creating them, and their fields in responses."""
 
 import uuid
 from dataclasses import dataclass

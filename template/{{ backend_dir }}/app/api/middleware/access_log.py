@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.api.middleware.paths import route_path
 
 log = structlog.stdlib.get_logger(__name__)
-# Tells whether the level is enabled, before the line is put together.
+# Shows whether the level is enabled, before the line is built.
 standard_log = logging.getLogger(__name__)
 
 HEALTH = ("/health", "/health/ready")
@@ -32,7 +32,7 @@ class AccessLogMiddleware:
             await self.app(scope, receive, send)
             return
         started = time.perf_counter()
-        status: int | None = None  # if the client disconnects before the response
+        status: int | None = None  # stays None if the client disconnects before the response
 
         async def send_and_note(message: Message) -> None:
             nonlocal status

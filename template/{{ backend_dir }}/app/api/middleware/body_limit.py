@@ -8,14 +8,14 @@ from app.api.middleware.headers import find_header
 from app.api.problems import TOO_LARGE, problem_response
 
 MAX_BODY_BYTES = 1024 * 1024
-# More than any length has. Python refuses to read a number of thousands of digits.
+# No valid length has more digits. `int` raises an error for thousands of digits.
 MAX_DIGITS = 20
 
 
 class BodyLimitMiddleware:
-    """Refuses a body over 1 MiB, by what the header says or else by what arrives.
+    """Rejects a body over 1 MiB, by its `Content-Length` or by the number of bytes that arrive.
 
-    FastAPI's own limit answers outside all middleware, in plain text.
+    FastAPI's own limit responds outside all middleware, in plain text.
     """
 
     def __init__(self, app: ASGIApp) -> None:

@@ -1,4 +1,4 @@
-"""The innermost place that sees every exception, and from which a response gets every header."""
+"""Error responses, created inside the middleware that adds the headers of every response."""
 
 import structlog
 from starlette.requests import Request

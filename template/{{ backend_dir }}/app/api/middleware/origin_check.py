@@ -1,4 +1,4 @@
-"""Cross-site request forgery: which origins may change anything."""
+"""Protection against cross-site request forgery: which origins may send unsafe requests."""
 
 from collections.abc import Collection
 
@@ -13,15 +13,15 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 
 
 class OriginCheckMiddleware:
-    """Refuses unsafe requests that a page of another origin makes with the user's cookies.
+    """Rejects unsafe requests that a page of another origin sends with the user's cookies.
 
-    SameSite alone does not do it: it lets sibling subdomains through, and `none` everybody.
-    Browsers say truthfully where a request comes from (Fetch Metadata, `Origin`); what says
-    nothing at all is no browser, and holds no one else's cookies. A WebSocket, which CORS does not
-    cover, begins with a GET; it counts as unsafe.
+    SameSite alone is not enough: it allows sibling subdomains, and `none` allows every site.
+    Browsers state truthfully where a request comes from (Fetch Metadata, `Origin`). A client that
+    sends neither header is not a browser, and has no other person's cookies. A WebSocket begins
+    with a GET request that CORS does not cover; it counts as unsafe.
 
-    origins: the allowlist, normalized. scheme: of the backend's own origin. It comes from the
-    settings, never from what a proxy header claims.
+    origins: the allowlist, normalized. scheme: the scheme of the backend's own origin. It comes
+    from the settings, never from a proxy header.
     """
 
     def __init__(self, app: ASGIApp, *, origins: Collection[str], scheme: str) -> None:
@@ -34,7 +34,7 @@ class OriginCheckMiddleware:
         if is_safe or self._is_allowed(Headers(scope=scope)):
             await self.app(scope, receive, send)
         elif scope["type"] == "websocket":
-            await WebSocketClose()(scope, receive, send)  # not accepted yet, so a 403
+            await WebSocketClose()(scope, receive, send)  # not accepted yet, so this sends a 403
         else:
             await problem_response(Request(scope), CROSS_SITE)(scope, receive, send)
 
@@ -42,7 +42,7 @@ class OriginCheckMiddleware:
         origins = headers.getlist("origin")
         site = headers.get("sec-fetch-site")
         if origins == ["null"]:
-            # Referrer-Policy: no-referrer hides the origin, also from the same origin.
+            # `Referrer-Policy: no-referrer` hides the origin in same-origin requests too.
             return site == "same-origin"
         if origins:
             own = f"{self.scheme}://{headers.get('host', '').lower()}"

@@ -14,9 +14,10 @@ log = structlog.stdlib.get_logger(__name__)
 class OriginHintMiddleware:
     """Logs an origin that is not allowed, with the setting that allows it; for development only.
 
-    The browser tells a page nothing about it, and a rejected preflight has no readable body.
+    The browser does not tell a page the reason, and a page cannot read the response to a rejected
+    preflight request.
 
-    origins: the allowlist, normalized. scheme: of the backend's own origin.
+    origins: the allowlist, normalized. scheme: the scheme of the backend's own origin.
     """
 
     def __init__(self, app: ASGIApp, *, origins: Collection[str], scheme: str) -> None:
@@ -33,7 +34,7 @@ class OriginHintMiddleware:
 
     def _log(self, sent: str) -> None:
         try:
-            origin = parse_origin(sent)  # nothing else that a client wrote gets into the log
+            origin = parse_origin(sent)  # the log contains no other text of a client
         except ValueError:
             return
         log.warning(

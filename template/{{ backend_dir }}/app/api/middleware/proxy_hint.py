@@ -8,21 +8,21 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 log = structlog.stdlib.get_logger(__name__)
 
-# One client that writes an address of its own is no reason for a hint; several in a row are.
+# A client can forge one address. This many different addresses in a row justify a warning.
 HIDDEN_CLIENTS: Final = 3
 
 
 class ProxyHintMiddleware:
     """Warns, once per process, when `FORWARDED_ALLOW_IPS` seems to lack an address.
 
-    Then all clients share one address, and so one rate limit. There are two signs of that:
+    All clients then share one address, and therefore one rate limit. There are two signs of this:
 
-    - The peer sends `X-Forwarded-For`, and Uvicorn does not trust the peer. Uvicorn ignores the
-      header, rightly: anyone can send it.
-    - Uvicorn takes the same entry of the header for the client again and again, while the entry
-      before it changes: that entry is then the client, and the one after it is a proxy, or an
+    - The peer sends `X-Forwarded-For`, and Uvicorn does not trust the peer. Uvicorn then ignores
+      the header, because anyone can send it.
+    - Uvicorn repeatedly takes the same entry of the header as the client, while the entry before it
+      changes. The changing entry is then the client, and the entry after it is a proxy, or an
       address of this application (Fly.io appends that one). A client can write entries too, so a
-      single request tells nothing.
+      single request proves nothing.
     """
 
     def __init__(self, app: ASGIApp) -> None:

@@ -53,7 +53,7 @@ class RequestIdMiddleware:
                 if b"cache-control" not in chosen and _is_private(scope):
                     headers.append((b"cache-control", b"no-store"))
                 if state_of(scope["app"]).draining:
-                    # A proxy that keeps connections open then opens its next one elsewhere.
+                    # A proxy that keeps connections open then connects to another process.
                     headers.append((b"connection", b"close"))
                 message["headers"] = headers
             await send(message)

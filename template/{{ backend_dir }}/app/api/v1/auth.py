@@ -47,9 +47,9 @@ async def login(
 
 @router.post("/refresh", status_code=204, responses=problem_responses(401))
 async def refresh(request: Request, state: State, address: ClientAddress) -> Response:
-    """Exchange the refresh cookie, and set both cookies.
+    """Rotate the refresh token, and set both cookies.
 
-    A client can repeat the request for a few seconds, and receives the same refresh token.
+    A client that repeats the request within a few seconds receives the same refresh token.
     """
     token = state.cookies.refresh_token(request)
     tokens = await refresh_session(state.database, state.settings, token, address)

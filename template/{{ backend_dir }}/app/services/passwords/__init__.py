@@ -1,1 +1,1 @@
-"""Passwords: the rules for new ones, the verification of a user's, and its change."""
+"""Passwords: the rules for new passwords, their verification and their change."""

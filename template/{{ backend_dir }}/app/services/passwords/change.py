@@ -39,8 +39,8 @@ async def change_password(
 ) -> IssuedTokens:
     """Change a user's password, revoke all sessions of the user, and create a new one.
 
-    current: the password so far, which proves who the user is.
-    device: the device of the request's device token, which is valid.
+    current: the current password, which the user must know.
+    device: the device of the request's device token, if that is valid.
 
     Raise `UnacceptablePassword`, `WrongPassword`, `TooManyAttempts`, `HashingUnavailable`, and
     `NotAuthenticated` if another request has revoked the session.
@@ -63,7 +63,7 @@ async def change_password(
     is_known = device is not None and device.user_id == user.id
     requester = limiter.requester(f"user {user.id}", is_known=is_known)
     try:
-        # `verified_user` raises `NotAuthenticated` only after the password has proved right.
+        # `verified_user` raises `NotAuthenticated` only if the password was correct.
         async with (
             limiter.refund_on((HashingUnavailable, NotAuthenticated), database, limits),
             verified_user(

@@ -7,7 +7,7 @@ from app.core.security import MAX_LENGTH
 from app.core.settings import PROJECT_NAME, PROJECT_SLUG, Settings
 from app.services.errors import UnacceptablePassword
 
-# The most common passwords of at least 8 characters. Runs and repetitions are found by themselves.
+# The most common passwords of at least 8 characters. Other checks find sequences and repetitions.
 COMMON_TEXT = """
     1q2w3e4r 1q2w3e4r5t 1q2w3e4r5t6y 1qaz2wsx 1qaz2wsx3edc 1qaz2wsx3edc4rfv administrator
     changeme correcthorsebatterystaple iloveyou iloveyouforever letmein1 letmeinletmein

@@ -16,7 +16,7 @@ from app.services.errors import NotAuthenticated, WrongPassword
 from app.services.resources import Resources
 from app.services.sessions.lock import lock_users
 
-# The hash may change between its verification and the lock: once by a concurrent login that
+# The hash may change between its verification and the lock: once by a concurrent sign-in that
 # upgrades it, and once more by a password change in between.
 MAX_CHECKS: Final = 3
 
@@ -38,7 +38,7 @@ class StoredUser:
 
 @dataclass(frozen=True)
 class VerifiedUser:
-    """A user whose password was right, in the transaction that holds the lock on the user's row.
+    """A user whose password was correct, in the transaction that holds the lock on the user's row.
 
     user, now: the row and the database's clock, both read after the lock.
     """
@@ -59,13 +59,13 @@ async def verified_user(
     session_id: uuid.UUID | None = None,
     new_password: str | None = None,
 ) -> AsyncIterator[VerifiedUser]:
-    """Verify a password, lock its user, and yield both in a transaction.
+    """Verify a password, lock the user's row, and yield the user in a transaction.
 
     stored: None for a user who does not exist, which takes as long as a wrong password.
     also_lock: IDs of other users whose rows the transaction needs.
     session_id: the user's session that must still be active.
-    new_password: replaces the password once that has proved right. Without one, the transaction
-        upgrades the stored hash if it is of an older kind.
+    new_password: replaces the password if that is correct. Without a new password, the transaction
+        upgrades a stored hash of an older kind.
 
     The server hashes while it holds no connection, because a hash takes longer than everything
     else. If another request has replaced the stored hash by the time of the lock, the password is

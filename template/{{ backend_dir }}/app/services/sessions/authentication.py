@@ -1,4 +1,4 @@
-"""Authentication: whose request this is."""
+"""Authentication: finding the user of a request."""
 
 import uuid
 from dataclasses import dataclass

@@ -15,14 +15,14 @@ from app.services.purging import delete_revoked_sessions, revoked_before
 from app.services.sessions.revocation import revoke_sessions
 
 MAX_SESSIONS = 20
-# More than a login adds, and few enough for their tokens to go with them quickly.
+# More than a sign-in adds, but few enough to delete them quickly with their tokens.
 DELETED_AT_ONCE = 5
 MAX_USER_AGENT = 255
 
 
 @dataclass(frozen=True)
 class IssuedTokens:
-    """The current refresh token of a session, and how long the two remain valid."""
+    """The current refresh token of a session, and how long token and session remain valid."""
 
     user_id: uuid.UUID
     session_id: uuid.UUID
@@ -79,7 +79,8 @@ def issue_refresh_token(
 ) -> tuple[dict[str, Any], IssuedTokens]:
     """Return a session's new current token, as a row to insert and as the client receives it.
 
-    It expires when it has not been used for the idle lifetime, and never after its session.
+    It expires when it has not been used for the idle lifetime, or with its session if that is
+    earlier.
     """
     expires_at = min(now + timedelta(seconds=settings.jwt_refresh_ttl_seconds), session_expires_at)
     row = {

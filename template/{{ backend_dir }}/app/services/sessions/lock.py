@@ -19,7 +19,7 @@ LOCK = (
 async def lock_users(db: AsyncSession, user_ids: Iterable[uuid.UUID]) -> None:
     """Lock the rows of some users until the transaction ends.
 
-    The lock is a statement of its own: a statement that waits for a lock reads what was there
+    The lock is a separate statement, because a statement that waits for a lock reads the data from
     before the wait. Read tokens, sessions and hashes after it, and take times from
     `clock_timestamp()`, because `now()` is the time before the wait too. `FOR NO KEY UPDATE` allows
     other transactions to insert rows that refer to the user. The statement locks in the order of

@@ -1,4 +1,4 @@
-"""Login: a user signs in with email and password."""
+"""Sign-in with email and password."""
 
 import uuid
 from collections.abc import Iterator
@@ -39,9 +39,9 @@ class Credentials:
     """An attempt to sign in.
 
     username: the email as the user typed it.
-    address: the client's.
-    presented: the tokens of the request; a login revokes their sessions.
-    device: the device of the request's device token, which is valid.
+    address: the client's address.
+    presented: the tokens of the request; a sign-in revokes their sessions.
+    device: the device of the request's device token, if that is valid.
     """
 
     username: str
@@ -54,7 +54,7 @@ class Credentials:
 
 @dataclass(frozen=True)
 class Login:
-    """A successful login: the user, the tokens of the new session, and the device."""
+    """A successful sign-in: the user, the tokens of the new session, and the device."""
 
     user: PublicUser
     tokens: IssuedTokens
@@ -63,11 +63,11 @@ class Login:
 
 @dataclass(frozen=True)
 class Attempt:
-    """An attempt to sign in, and what bounds it.
+    """An attempt to sign in, and its limits.
 
     user: with the stored hash; None if there is no such user.
     device: a device on which this user has signed in before; None for any other device.
-    account_limits, address_limits: on guesses.
+    account_limits, address_limits: the limits on guesses.
     """
 
     credentials: Credentials
@@ -84,12 +84,12 @@ class Attempt:
 
     @property
     def success_limits(self) -> list[RateLimit]:
-        """Return the limits on what may succeed."""
+        """Return the limits on successful attempts."""
         return success_limits(str(self.user.id)) if self.user else []
 
     @property
     def names(self) -> dict[str, str | None]:
-        """Return what a security event says about the user, if there is one, and the client."""
+        """Return the fields of a log event that name the user, if there is one, and the client."""
         return {
             "user_id": str(self.user.id) if self.user else None,
             "client_address": self.credentials.address,
@@ -99,8 +99,8 @@ class Attempt:
 async def sign_in(resources: Resources, credentials: Credentials) -> Login:
     """Verify a password, and create a session.
 
-    A failed login revokes nothing. Raise `InvalidCredentials`, after the same time whatever the
-    reason, `TooManyAttempts` and `HashingUnavailable`.
+    A failed sign-in revokes nothing. Raise `InvalidCredentials` (for every reason, after the same
+    time), `TooManyAttempts` and `HashingUnavailable`.
     """
     database, limiter = resources.database, resources.rate_limiter
     async with database.lock_slot(), database.reads.connect() as connection:
@@ -173,7 +173,7 @@ async def _verify_and_create(
 
 
 def _email(username: str) -> Email | None:
-    """Return the username as an email, or None if it cannot be one: that takes as long."""
+    """Return the username as an email, or None. Signing in takes the same time in both cases."""
     try:
         return normalize_email(username)
     except ValueError:

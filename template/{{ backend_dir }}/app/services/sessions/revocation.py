@@ -1,4 +1,4 @@
-"""Revocation: sign-out, reuse detection, and everything else that ends a session early."""
+"""Revocation: sign-out, reuse detection, and everything else that revokes a session."""
 
 import uuid
 from dataclasses import dataclass, field
@@ -61,7 +61,7 @@ async def find_sessions(
     if presented.session_id is not None:
         conditions.append(UserSession.id == presented.session_id)
     if presented.refresh_token is not None:
-        # `=`, not `IN`: next to an OR, Postgres would read the whole table for that.
+        # `=`, because next to an OR, Postgres would read the whole table for an `IN`.
         by_token = select(RefreshToken.session_id).where(
             RefreshToken.token_hash == hash_refresh_token(presented.refresh_token)
         )

@@ -1,8 +1,8 @@
-"""Rotation: a refresh replaces the current refresh token of a session by its successor.
+"""Rotation: a refresh replaces the current refresh token of a session with its successor.
 
-Within a grace period after a rotation, a client can repeat the refresh and gets the same successor:
-a second tab, or a client that lost the first response. After it, the presentation of a rotated
-token is reuse, and the server revokes the session (RFC 9700 4.14.2).
+Within a grace period after a rotation, a client that repeats the refresh receives the same
+successor. It may be a second tab, or a client that lost the first response. After the grace period,
+the presentation of a rotated token is reuse, and the server revokes the session (RFC 9700 4.14.2).
 """
 
 import secrets
@@ -39,7 +39,7 @@ log = structlog.stdlib.get_logger(__name__)
 CurrentToken = aliased(RefreshToken, name="current_token")
 RotatedToken = aliased(RefreshToken, name="rotated_token")
 
-# A statement of its own, before any other: see `lock_users`. A token's user never changes.
+# A separate statement, before all others: see `lock_users`. A token's user never changes.
 LOCK_USER = (
     select(User.id)
     .where(
@@ -111,8 +111,8 @@ ROTATE = (
 class TokenFamily:
     """The presented token, and the current token of the family that it belongs to.
 
-    child_nonce: of the presented token; None unless its successor is the current token.
-    rotated_at: when a rotation created the current token; None if a login created it.
+    child_nonce: the nonce of the presented token; None unless its successor is the current token.
+    rotated_at: when a rotation created the current token; None if a sign-in created it.
     """
 
     token_id: uuid.UUID
@@ -126,9 +126,9 @@ class TokenFamily:
     now: datetime
 
     def in_grace_period(self, grace: timedelta) -> bool:
-        """Return whether the last rotation was so recently that a client can repeat the refresh.
+        """Return whether the last rotation is so recent that a client can repeat the refresh.
 
-        If the clock has been put back far, the rotation is in the future, which is not recently.
+        If the clock has been set back, a rotation far in the future is not recent.
         """
         return self.rotated_at is not None and abs(self.now - self.rotated_at) < grace
 
@@ -160,7 +160,7 @@ async def refresh(
         tokens = await _refresh(db, settings, token, family)
     names = {"user_id": str(family.user_id), "session_id": str(family.session_id)}
     if tokens is None:
-        # Only now: an exception inside the transaction would undo the revocation.
+        # Not earlier: an exception inside the transaction would undo the revocation.
         log.warning("refresh_token_reuse", **names, client_address=address)
         raise ReusedRefreshToken
     log.debug("session_refreshed", **names)

@@ -27,6 +27,6 @@ class Storage(Protocol):
     async def url(self, key: str, *, seconds: int = 300) -> str | None:
         """Return a URL from which a browser can get the file for `seconds`.
 
-        None if the storage has no URLs; the endpoint then responds with what `get` returns.
+        Return None if the storage has no URLs. The endpoint then sends what `get` returns.
         """
         ...
