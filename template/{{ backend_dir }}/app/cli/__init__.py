@@ -25,7 +25,7 @@ from app.services.errors import EmailTaken, UnacceptablePassword, UserNotFound
 
 INTERRUPTED: Final = 130  # a shell reports this code for a program that SIGINT ended
 
-PROBLEMS = {
+MESSAGES: Final = {
     EmailTaken: "There is a user with this email address already.",
     UserNotFound: "There is no user with this email address.",
 }
@@ -86,8 +86,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(arguments)
     try:
         return int(args.run(args) or 0)
-    except tuple(PROBLEMS) as error:
-        print(PROBLEMS[type(error)], file=sys.stderr)
+    except tuple(MESSAGES) as error:
+        print(MESSAGES[type(error)], file=sys.stderr)
     except ProgrammingError:
         print("The database is behind this code: run python -m app migrate.", file=sys.stderr)
     except (

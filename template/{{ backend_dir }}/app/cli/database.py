@@ -12,7 +12,7 @@ from app.db import revisions
 from app.db.local import use_local_database
 from app.db.schema_check import find_schema_mismatch
 from app.db.session import Database
-from app.services import administration
+from app.services import purging
 
 
 def prepare() -> Settings:
@@ -52,7 +52,7 @@ def purge() -> None:
     """Delete expired and revoked sessions, and old rate-limit rows."""
 
     async def work(db: AsyncSession) -> None:
-        purged = await administration.purge(db, settings)
+        purged = await purging.purge(db, settings)
         print(
             f"Deleted {purged.sessions} sessions, {purged.tokens} refresh tokens "
             f"and {purged.attempt_counts} rate-limit rows."

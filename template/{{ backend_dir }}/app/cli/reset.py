@@ -27,8 +27,11 @@ def reset(*, confirmed: bool) -> None:
     _refuse_deployment(read_variable("ENVIRONMENT"))  # before anything is started
     settings = prepare()
     _refuse_deployment(settings.environment)  # if it is not set, it is production
-    url = (settings.migration_database_url or settings.database_url).get_secret_value()
-    name = local_database_name(url)
+    secret, setting = settings.database_url, "DATABASE_URL"
+    if settings.migration_database_url:
+        secret, setting = settings.migration_database_url, "MIGRATION_DATABASE_URL"
+    url = secret.get_secret_value()
+    name = local_database_name(url, setting)
     if not confirmed:
         _ask(f"This deletes all data in the database {name}. Continue? [y/N] ")
     asyncio.run(_recreate(settings, url, name))
@@ -44,8 +47,10 @@ def _refuse_deployment(environment: str | None) -> None:
         )
 
 
-def local_database_name(url: str) -> str:
+def local_database_name(url: str, setting: str = "DATABASE_URL") -> str:
     """Return the name of the database that a URL leads to.
+
+    setting: the name of the setting with the URL, for the error.
 
     Raise `CommandError` if the server may be on another machine, or if the database belongs to
     Postgres itself.
@@ -60,7 +65,7 @@ def local_database_name(url: str) -> str:
             )
     names = {unquote(parts.path.strip("/")), query.get("dbname", "")} - {""}
     if len(names) != 1 or names & {MAINTENANCE, "template0", "template1"}:
-        raise CommandError("DATABASE_URL does not name a database of this project's own.")
+        raise CommandError(f"{setting} does not name a database of this project's own.")
     return names.pop()
 
 

@@ -9,7 +9,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.core.emails import Email
 from app.models import User, UserSession
 from app.services.errors import UserNotFound
-from app.services.purging import purge as purge
 from app.services.sessions.lock import lock_users
 from app.services.sessions.revocation import revoke_sessions
 

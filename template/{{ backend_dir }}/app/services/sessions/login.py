@@ -104,7 +104,7 @@ async def sign_in(resources: Resources, credentials: Credentials) -> Login:
     """
     database, limiter = resources.database, resources.rate_limiter
     async with database.lock_slot(), database.reads.connect() as connection:
-        attempt = await _attempt(limiter, connection, credentials)
+        attempt = await _load_attempt(limiter, connection, credentials)
         with _rejection_logged(attempt):
             await limiter.check(connection, attempt.guess_limits + attempt.success_limits)
         presented = await find_sessions(connection, credentials.presented)
@@ -125,10 +125,10 @@ def _rejection_logged(attempt: Attempt) -> Iterator[None]:
         raise
 
 
-async def _attempt(
+async def _load_attempt(
     limiter: RateLimiter, connection: AsyncConnection, credentials: Credentials
 ) -> Attempt:
-    email = _email(credentials.username)
+    email = _parse_email(credentials.username)
     row = (await connection.execute(STORED_USER, {"email": email})).one_or_none()
     user = StoredUser(id=row.id, password_hash=row.password_hash) if row else None
     device, address = credentials.device, credentials.address
@@ -172,7 +172,7 @@ async def _verify_and_create(
     return Login(public_user(user), tokens, attempt.device or Device.new(user.id))
 
 
-def _email(username: str) -> Email | None:
+def _parse_email(username: str) -> Email | None:
     """Return the username as an email, or None. Signing in takes the same time in both cases."""
     try:
         return normalize_email(username)
