@@ -25,7 +25,7 @@ class PresentedTokens:
     refresh_token: RawToken | None = field(default=None, repr=False)
 
 
-async def revoke_sessions(db: AsyncSession, which: ColumnElement[bool]) -> None:
+async def revoke_sessions(db: AsyncConnection | AsyncSession, which: ColumnElement[bool]) -> None:
     """Revoke the active sessions that match, and their current refresh tokens.
 
     Call it with their users' rows locked.
