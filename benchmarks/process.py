@@ -91,6 +91,6 @@ def megabytes(process: subprocess.Popen[str] | subprocess.Popen[bytes]) -> float
 
 def wait(server: Server) -> None:
     """Return as soon as a server responds. `wait_until` would notice it later."""
-    while not server.answers("/health", 200):
+    while not server.responds("/health", 200):
         assert server.process.poll() is None, server.output()
         time.sleep(0.002)

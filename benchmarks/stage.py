@@ -76,7 +76,7 @@ def ready(server: AbstractContextManager[Server], path: str) -> Iterator[Server]
     """Start a server, and wait until it is ready."""
     with server as it:
         # A reference that does not know the path responds with 401.
-        wait_until(lambda: it.answers(path, 200) or it.answers(path, 401), it.output, 60)
+        wait_until(lambda: it.responds(path, 200) or it.responds(path, 401), it.output, 60)
         yield it
 
 

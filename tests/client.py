@@ -1,4 +1,4 @@
-"""A browser as small as can be: HTTP with a cookie jar, of the standard library only."""
+"""A minimal browser: an HTTP client with a cookie jar that uses only the standard library."""
 
 import json
 from collections.abc import Mapping
@@ -9,12 +9,12 @@ from typing import Any
 from urllib.parse import urlencode
 
 HANG_SECONDS = 120
-"""How long a test waits for what should happen soon: to end a hang, not to judge the machine."""
+"""The maximum time that a test waits. It only ends a hang and does not measure performance."""
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What came back; JSON is parsed."""
+class Response:
+    """A response; JSON is parsed."""
 
     status: int
     headers: HTTPMessage
@@ -32,25 +32,25 @@ class Browser:
     cookies: dict[str, str] = field(default_factory=dict)
     host: str = "127.0.0.1"
 
-    def get(self, path: str) -> Answer:
-        """Call GET."""
-        return self._call("GET", path)
+    def get(self, path: str) -> Response:
+        """Send a GET request."""
+        return self._send("GET", path)
 
-    def post(self, path: str, form: Mapping[str, str] | None = None) -> Answer:
-        """Call POST, with a form if there is one."""
-        return self._call("POST", path, urlencode(form) if form else None, FORM)
+    def post(self, path: str, form: Mapping[str, str] | None = None) -> Response:
+        """Send a POST request with an optional form."""
+        return self._send("POST", path, urlencode(form) if form else None, FORM)
 
-    def put(self, path: str, body: Mapping[str, str]) -> Answer:
-        """Call PUT, with JSON."""
-        return self._call("PUT", path, json.dumps(body), "application/json")
+    def put(self, path: str, body: Mapping[str, str]) -> Response:
+        """Send a PUT request with JSON."""
+        return self._send("PUT", path, json.dumps(body), "application/json")
 
-    def delete(self, path: str) -> Answer:
-        """Call DELETE."""
-        return self._call("DELETE", path)
+    def delete(self, path: str) -> Response:
+        """Send a DELETE request."""
+        return self._send("DELETE", path)
 
-    def _call(
+    def _send(
         self, method: str, path: str, body: str | None = None, media_type: str = FORM
-    ) -> Answer:
+    ) -> Response:
         headers = {}
         if self.cookies:
             headers["Cookie"] = "; ".join(f"{name}={it}" for name, it in self.cookies.items())
@@ -70,6 +70,6 @@ class Browser:
                 else:
                     self.cookies[name] = morsel.value
         is_json = response.headers.get_content_subtype() in ("json", "problem+json")
-        return Answer(
+        return Response(
             response.status, response.headers, json.loads(content) if is_json else content
         )

@@ -1,4 +1,4 @@
-"""Running commands in tests, with their output shown when they fail."""
+"""Run commands in tests, and show their output if they fail."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ def run(
     exit_code: int = 0,
     text: str | None = None,
 ) -> str:
-    """Run a command; gives what it printed. Fails with all of that on any other exit code."""
+    """Run a command and return its output. Fail with the output on any other exit code."""
     __tracebackhide__ = True
     result = subprocess.run(
         command,
@@ -26,7 +26,7 @@ def run(
         env=os.environ if environment is None else environment,
         input=text,
         stdin=subprocess.DEVNULL if text is None else None,
-        start_new_session=text is not None,  # without a terminal, from which passwords are read
+        start_new_session=text is not None,  # a terminal would be asked for passwords
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         encoding="utf-8",
@@ -39,12 +39,12 @@ def run(
 
 
 def git(cwd: Path, *arguments: str | Path) -> str:
-    """Run git in a folder; gives what it printed."""
+    """Run git in a folder and return its output."""
     return run(["git", *arguments], cwd)
 
 
 def commit(repository: Path, message: str, *, tag: str | None = None) -> None:
-    """Commit all that lies in a repository, and perhaps tag it."""
+    """Commit all files of a repository, and optionally tag the commit."""
     git(repository, "add", "--all")
     git(repository, "commit", "--quiet", "--message", message)
     if tag is not None:

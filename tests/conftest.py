@@ -1,4 +1,4 @@
-"""What all tests share: a committed copy of the template, and pytest-copie without its trust."""
+"""Fixtures of all tests: a committed copy of the template, and pytest-copie without trust."""
 
 import os
 import shutil
@@ -21,23 +21,23 @@ from tests.rendering import (
 )
 from tests.variants import Answers
 
-# These run in a rendered project; see tests/real/test_slow.py.
+# These tests run in a rendered project; see tests/real/test_slow.py.
 collect_ignore = ["project"]
 
-# The long ones first, so that at the end no worker waits for another.
+# Long tests come first, so that no worker waits for another at the end.
 TIERS = ("real", "run", "update", "render", "static")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the release that is rendered, once; the workers inherit it by the environment."""
+    """Create the release to render, once. The workers find it through the environment."""
     if hasattr(config, "workerinput"):
         return
     folder = Path(tempfile.mkdtemp(prefix="template-"))
     if not config.option.keep_copied_projects:
         config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
     os.environ.update(isolation(folder))
-    # Not below the folder that all pytests share: each that starts, such as a project's own, shuts
-    # it to other users, and for root the embedded Postgres runs as another user.
+    # Not in the folder that all runs of pytest share: each of them, such as a project's own, closes
+    # it to other users. As root, the embedded Postgres runs as another user.
     os.environ["PYTEST_DEBUG_TEMPROOT"] = str(folder)
     os.environ[RELEASE_VARIABLE] = str(folder / "release")
     make_release(folder / "release")
@@ -45,7 +45,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def tmp_path_factory(tmp_path_factory: pytest.TempPathFactory) -> pytest.TempPathFactory:
-    """Return pytest's factory of folders, with folders that other users may enter.
+    """Return pytest's factory of folders, which creates folders that other users can enter.
 
     As root, the embedded Postgres of a project runs as another user.
     """
@@ -73,13 +73,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def copie(copie_session: Copie) -> Iterator[Copie]:
-    """Return pytest-copie, which trusts no template here."""
+    """Return pytest-copie, changed so that it does not trust the template."""
     yield from without_trust(copie_session)
 
 
 @pytest.fixture(scope="session")
 def rendered(copie: Copie) -> Callable[[Answers], Path]:
-    """Return the function that renders answers into a new folder."""
+    """Return a function that renders answers into a new folder."""
     return lambda answers: render(copie, answers)
 
 

@@ -1,4 +1,4 @@
-"""The embedded Postgres of an installed project, for tests that run the project from outside."""
+"""The embedded Postgres of an installed project, for tests that run the project as processes."""
 
 import subprocess
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hooks.projects import project_environment, python_of
 
-# Starts the embedded Postgres, says where it is, and holds it until its standard input closes.
+# Starts the embedded Postgres, prints its URL, and keeps it until standard input is closed.
 HOLD_DATABASE = """
 import sys
 from app.db import embedded
@@ -18,7 +18,7 @@ sys.stdin.read()
 
 @contextmanager
 def held_database(project: Path, name: str = "session_tests") -> Iterator[str]:
-    """Run the project's embedded Postgres; gives the URL of an empty database on it."""
+    """Run the project's embedded Postgres, and yield the URL of an empty database on it."""
     with subprocess.Popen(
         [python_of(project), "-c", HOLD_DATABASE, name],
         cwd=project,

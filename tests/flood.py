@@ -1,6 +1,6 @@
-"""A flood of requests, from a process of its own: many connections that send without a pause.
+"""A flood of requests from a separate process: many connections that send without a pause.
 
-Run it as a program with a `Flood` as JSON on standard input; it prints how often each status came.
+Run it as a program with a `Flood` as JSON on standard input. It prints the count of each status.
 """
 
 import asyncio
@@ -18,10 +18,10 @@ FORM = "application/x-www-form-urlencoded"
 
 @dataclass(frozen=True)
 class Flood:
-    """What is sent, over and over.
+    """The request to send repeatedly.
 
-    headers, form, json: may contain `%(n)d`, the number of the request, and `%(c)d`, that of the
-    connection, so that addresses and emails can change.
+    headers, form, json: may contain `%(n)d`, the number of the request, and `%(c)d`, the number of
+    the connection, so that addresses and emails can change.
     """
 
     connections: int
@@ -32,10 +32,10 @@ class Flood:
     json: Mapping[str, str] | None = None
 
     def template(self) -> tuple[str, str]:
-        """Return the head, without the length, and the body."""
+        """Return the head without the length, and the body."""
         body, media_type = "", FORM
         if self.form is not None:
-            # The placeholders survive, and no other percent sign is made.
+            # This keeps the placeholders, and adds no other percent sign.
             body = urlencode(self.form, safe="%()@")
         if self.json is not None:
             body, media_type = json.dumps(self.json), "application/json"
@@ -48,9 +48,9 @@ class Flood:
 
 @contextmanager
 def flood(port: int, spec: Flood, seconds: float = 60) -> Iterator[Counter[int]]:
-    """Send a flood until the block ends; the counter is filled by then.
+    """Send a flood until the block ends, and then fill the counter.
 
-    seconds: after which it ends by itself.
+    seconds: the time after which it stops by itself.
     """
     counts: Counter[int] = Counter()
     command = [sys.executable, __file__, str(port), str(seconds)]
@@ -61,12 +61,12 @@ def flood(port: int, spec: Flood, seconds: float = 60) -> Iterator[Counter[int]]
         try:
             yield counts
         finally:
-            output, _ = process.communicate()  # the end of its input ends it
+            output, _ = process.communicate()  # it stops when its input is closed
             counts.update({int(status): count for status, count in json.loads(output).items()})
 
 
 async def main(port: int, seconds: float) -> None:
-    """Send until standard input ends, or for so many seconds."""
+    """Send until standard input is closed, but not longer than a number of seconds."""
     loop = asyncio.get_running_loop()
     spec = Flood(**json.loads(sys.stdin.readline()))
     counts: Counter[int] = Counter()
@@ -87,7 +87,7 @@ async def main(port: int, seconds: float) -> None:
 async def send(
     port: int, spec: Flood, connection: int, number: Iterator[int], counts: Counter[int]
 ) -> None:
-    """Send one request after the other on one connection, and count the statuses; 0 is none."""
+    """Send requests one by one on one connection, and count the statuses. 0 is no response."""
     head, body = spec.template()
     while True:
         try:
@@ -97,9 +97,9 @@ async def send(
                 content = (body % values).encode()
                 length = f"\r\nContent-Length: {len(content)}" if content else ""
                 writer.write(f"{head % values}{length}\r\n\r\n".encode() + content)
-                answer = await reader.readuntil(b"\r\n\r\n")
-                counts[int(answer.split(b" ", 2)[1])] += 1
-                fields = answer.lower()
+                response = await reader.readuntil(b"\r\n\r\n")
+                counts[int(response.split(b" ", 2)[1])] += 1
+                fields = response.lower()
                 if b"content-length: " in fields:
                     await reader.readexactly(
                         int(fields.split(b"content-length: ")[1].split(b"\r")[0])

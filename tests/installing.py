@@ -1,4 +1,4 @@
-"""The package managers, for projects that are installed in tests."""
+"""Installation of package managers for projects that tests install."""
 
 import os
 import re
@@ -10,7 +10,7 @@ from pip._internal.models.index import PyPI
 from hooks.check_template import ROOT
 from tests.commands import run
 
-# Poetry asks PyPI for more than other indexes have; this keeps it to what pip asks for.
+# Poetry requests more from PyPI than other indexes provide. This limits it to what pip requests.
 POETRY_INDEX = {"POETRY_PYPI_MIRROR_URL": f"{PyPI.simple_url}/"}
 
 
@@ -22,12 +22,12 @@ def dependency(name: str) -> str:
 
 
 def install_poetry(folder: Path, python: Path) -> Path:
-    """Install the Poetry that the generated image has, and return its command."""
+    """Install the version of Poetry that the generated image has, and return its command."""
     return install(folder, python, dependency("poetry"), "poetry-plugin-pypi-mirror") / "poetry"
 
 
 def install_pipx(folder: Path, python: Path) -> Path:
-    """Install pipx, which projects without uv run the update with, and return its command."""
+    """Install pipx, with which projects without uv run the update, and return its command."""
     return install(folder, python, "pipx") / "pipx"
 
 
@@ -40,6 +40,6 @@ def install(folder: Path, python: Path, *packages: str) -> Path:
 
 
 def install_into(folder: Path, *packages: str) -> None:
-    """Install packages into an environment that exists."""
+    """Install packages into an existing environment."""
     environment = os.environ | {"VIRTUAL_ENV": str(folder)}
     run([sys.executable, "-m", "uv", "pip", "install", "--quiet", *packages], ROOT, environment)

@@ -1,4 +1,4 @@
-"""Load: a few clients that call without end, and note what came back."""
+"""Load: a few clients that send requests continuously and record the results."""
 
 import threading
 import time
@@ -17,7 +17,7 @@ LEVEL_SECONDS = HANG_SECONDS
 
 @dataclass(frozen=True)
 class Call:
-    """What to call, over and over."""
+    """The request to send repeatedly."""
 
     method: str
     path: str
@@ -26,7 +26,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Result:
-    """What came back: a status, or an error and no status. Times are of `time.monotonic`."""
+    """The result of a request: a status, or an error and no status. Times are `time.monotonic`."""
 
     call: Call
     started: float
@@ -37,22 +37,22 @@ class Result:
 
     @property
     def seconds(self) -> float:
-        """How long it took."""
+        """The duration."""
         return self.ended - self.started
 
 
 @dataclass
 class Load:
-    """What the clients have noted so far."""
+    """The results that the clients have recorded so far."""
 
     results: list[Result] = field(default_factory=list)
 
     def since(self, moment: float) -> list[Result]:
-        """Return the results of what was called after a moment of `time.monotonic`."""
+        """Return the results of requests that started after a moment of `time.monotonic`."""
         return [it for it in list(self.results) if it.started >= moment]
 
     def counts(self) -> Counter[int | str]:
-        """Return how often each status and each error came."""
+        """Return how often each status and each error occurred."""
         return Counter(it.error or it.status or 0 for it in list(self.results))
 
     def wait_for(
@@ -64,33 +64,33 @@ class Load:
         path: str | None = None,
         seconds: float = LEVEL_SECONDS,
     ) -> None:
-        """Return once so many results of this status have come for what was called since.
+        """Return when this many requests since a moment had this status.
 
-        path: count only those that called it.
+        path: count only the requests to this path.
         """
         __tracebackhide__ = True
 
-        def is_meant(result: Result) -> bool:
+        def matches(result: Result) -> bool:
             return result.status == status and path in (None, result.call.path)
 
         wait_until(
-            lambda: sum(map(is_meant, self.since(since))) >= count,
-            lambda: f"never {count} times {status} of {path}: {self.counts()}",
+            lambda: sum(map(matches, self.since(since))) >= count,
+            lambda: f"{path} did not respond {count} times with {status}: {self.counts()}",
             seconds,
         )
 
 
 def call_once(browser: Browser, call: Call) -> Result:
-    """Call, and note what came back. Each call has a connection of its own."""
+    """Send a request on a new connection, and return the result."""
     started = time.monotonic()
     result = Result(call, started, started, None)
     try:
         if call.method == "GET":
-            answer = browser.get(call.path)
+            response = browser.get(call.path)
         else:
-            answer = browser.post(call.path, call.form)
+            response = browser.post(call.path, call.form)
         result = replace(
-            result, status=answer.status, retry_after=answer.headers.get("Retry-After")
+            result, status=response.status, retry_after=response.headers.get("Retry-After")
         )
     except (OSError, HTTPException) as error:
         result = replace(result, error=repr(error))
@@ -99,21 +99,21 @@ def call_once(browser: Browser, call: Call) -> Result:
 
 @contextmanager
 def load(*clients: tuple[Browser, Call]) -> Iterator[Load]:
-    """Have each client call without end, in a thread of its own, until the block ends."""
-    noted = Load()
-    over = threading.Event()
+    """Let each client send requests in its own thread until the block ends."""
+    recorded = Load()
+    stopped = threading.Event()
 
     def work(browser: Browser, call: Call) -> None:
-        while not over.is_set():
-            noted.results.append(call_once(browser, call))
-            over.wait(PAUSE_SECONDS)
+        while not stopped.is_set():
+            recorded.results.append(call_once(browser, call))
+            stopped.wait(PAUSE_SECONDS)
 
     threads = [threading.Thread(target=work, args=client) for client in clients]
     for thread in threads:
         thread.start()
     try:
-        yield noted
+        yield recorded
     finally:
-        over.set()
+        stopped.set()
         for thread in threads:
             thread.join()

@@ -1,4 +1,4 @@
-"""Markdown pages: whether their links lead anywhere, and which commands they name."""
+"""Markdown pages: their broken links and the code that they show."""
 
 import re
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ PARSER = MarkdownIt("commonmark").enable("table")
 
 
 def broken_links(folder: Path, pages: list[Path]) -> Iterator[str]:
-    """Return each link of the pages that leads to no file, or no heading, of their folder."""
+    """Yield each link of the pages whose file or heading does not exist in their folder."""
     for page in pages:
         for link in _links(page):
             target = urlsplit(link)
@@ -27,7 +27,7 @@ def broken_links(folder: Path, pages: list[Path]) -> Iterator[str]:
 
 
 def code(page: Path) -> Iterator[str]:
-    """Return what a page shows as code: its blocks, and what stands in backticks in its texts."""
+    """Yield the code of a page: its code blocks and the texts in backticks."""
     for token in _tokens(page):
         if token.type in ("fence", "code_block", "code_inline"):
             yield token.content
@@ -47,7 +47,7 @@ def _links(page: Path) -> Iterator[str]:
 
 
 def _anchors(page: Path) -> set[str]:
-    """Return the anchors that GitHub makes of the headings."""
+    """Return the anchors that GitHub generates for the headings."""
     tokens = list(_tokens(page))
     headings = [
         "".join(child.content for child in text.children or [])

@@ -1,4 +1,4 @@
-"""What stands around the application in production: nginx before it, pgbouncer behind it."""
+"""The servers around the application in production: nginx before it, and PgBouncer behind it."""
 
 import signal
 import socket
@@ -62,9 +62,10 @@ max_client_conn = 200
 
 @dataclass(frozen=True)
 class Nginx:
-    """A proxy that sends each request to the next of some ports.
+    """A proxy that distributes requests over several ports.
 
-    next_upstream: what it tries again at another port, in nginx's words. "off" hides no failure.
+    next_upstream: the value of `proxy_next_upstream`, the failures after which nginx tries another
+    port. "off" hides no failure.
     patience_seconds: how long a client may be silent in the middle of a request.
     """
 
@@ -74,11 +75,11 @@ class Nginx:
     patience_seconds: int = 60
 
     def write(self, *ports: int) -> Path:
-        """Write the configuration, and give its path."""
+        """Write the configuration, and return its path."""
         text = NGINX.format(
             folder=self.folder,
             port=self.port,
-            # One that has failed is asked again at once: that is not to be hidden either.
+            # nginx uses a failed server again immediately, so that it hides no further failure.
             servers="\n    ".join(f"server 127.0.0.1:{port} max_fails=0;" for port in ports),
             next_upstream=self.next_upstream,
             patience=self.patience_seconds,
@@ -106,7 +107,7 @@ class Nginx:
             yield server
 
     def move(self, server: Server, *ports: int) -> None:
-        """Send to these ports from now on. Returns once nothing goes the old way any more."""
+        """Send requests to these ports from now on, and return when the old worker has exited."""
         (old,) = children(server.process.pid)
         self.write(*ports)
         server.process.send_signal(signal.SIGHUP)
@@ -115,15 +116,15 @@ class Nginx:
 
 @contextmanager
 def pgbouncer(postgres: Postgres, folder: Path, size: int) -> Iterator[int]:
-    """Run pgbouncer in transaction mode before a server; gives its port.
+    """Run PgBouncer in transaction mode before a server, and yield its port.
 
-    size: how many connections to a database it keeps; few, so that they change hands.
+    size: how many connections to a database it keeps. With few of them, clients share each one.
     """
     port = free_port()
     path = folder / "pgbouncer.ini"
     text = PGBOUNCER.format(postgres=postgres.port, port=port, size=size)
     path.write_text(text, encoding="utf-8")
-    # It refuses to run as root, too.
+    # Like Postgres, it does not run as root.
     with started(
         [require("pgbouncer"), path],
         folder,
@@ -136,7 +137,7 @@ def pgbouncer(postgres: Postgres, folder: Path, size: int) -> Iterator[int]:
 
 
 def accepts(port: int) -> bool:
-    """Return whether something listens on a port of this machine."""
+    """Return whether a process listens on a port of this machine."""
     try:
         socket.create_connection(("127.0.0.1", port)).close()
     except OSError:

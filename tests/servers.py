@@ -1,4 +1,4 @@
-"""Starting a project's processes from outside, and ending them."""
+"""Start and stop a project's processes."""
 
 import signal
 import socket
@@ -18,35 +18,35 @@ STOP_SECONDS = HANG_SECONDS
 
 @dataclass(frozen=True)
 class Server:
-    """A process that serves on a port; what it prints goes to a file."""
+    """A process that serves on a port, and prints to a file."""
 
     process: subprocess.Popen[bytes]
     port: int
     log: Path
 
     def wait_until_ready(self) -> None:
-        """Return once it is ready; fails, with what it printed, when it ends or takes too long."""
+        """Return when it is ready. Fail with its output if it exits or takes too long."""
 
         def is_ready() -> bool:
             assert self.process.poll() is None, self.output()
-            return self.answers("/health/ready", 200)
+            return self.responds("/health/ready", 200)
 
         wait_until(is_ready, self.output, START_SECONDS)
 
-    def answers(self, path: str, status: int) -> bool:
-        """Return whether a GET gets this status; no answer is none."""
+    def responds(self, path: str, status: int) -> bool:
+        """Return whether a GET request gets a response with this status."""
         try:
             return Browser(self.port).get(path).status == status
         except (OSError, HTTPException):
             return False
 
     def stop(self, number: signal.Signals) -> int:
-        """Send a signal and give the exit code. Raise `subprocess.TimeoutExpired`."""
+        """Send a signal and return the exit code. Raise `subprocess.TimeoutExpired`."""
         self.process.send_signal(number)
         return self.process.wait(STOP_SECONDS)
 
     def output(self) -> str:
-        """Return what it has printed."""
+        """Return its output so far."""
         return self.log.read_text(encoding="utf-8", errors="replace")
 
 
@@ -60,10 +60,11 @@ def started(
     *,
     terminal: bool = False,
 ) -> Iterator[Server]:
-    """Run a server, and end it if it still runs afterwards. Its port is PORT's.
+    """Run a server on the port of `PORT`, and stop it if it still runs when the block ends.
 
-    user: as whom it runs, if not as this one. terminal: whether it leads a session, as in a
-    terminal of its own, whose signals then reach all that it runs, and nothing else.
+    user: the user that runs it, by default the current one.
+    terminal: whether it leads its own session, as in a separate terminal, so that signals reach all
+    its processes and no others.
     """
     with (
         log.open("wb") as output,
@@ -89,7 +90,7 @@ def started(
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on."""
+    """Return a port on which no process listens."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
 
@@ -97,7 +98,7 @@ def free_port() -> int:
 def wait_until(
     condition: Callable[[], bool], message: str | Callable[[], str], seconds: float = HANG_SECONDS
 ) -> None:
-    """Return as soon as something holds. Fails, with the message, when it takes too long."""
+    """Return when a condition is true. Fail with the message if it takes too long."""
     __tracebackhide__ = True
     deadline = time.monotonic() + seconds
     while not condition():
@@ -107,7 +108,7 @@ def wait_until(
 
 
 def can_connect(port: int, host: str = "127.0.0.1") -> bool:
-    """Tell whether somebody listens on a port."""
+    """Return whether a process listens on a port."""
     try:
         socket.create_connection((host, port), timeout=1).close()
     except OSError:

@@ -1,4 +1,4 @@
-"""Programs that the tests of the last tier need, and that no Python package brings."""
+"""Programs that the tests in tests/real require, and that no Python package provides."""
 
 import os
 import shutil
@@ -6,7 +6,7 @@ from typing import Final, NoReturn
 
 import pytest
 
-# By command, the package of Debian and Ubuntu; `.ci/run` installs them all.
+# The package of Debian and Ubuntu for each command; `.ci/run` installs them all.
 PACKAGES: Final = {
     "buildah": "buildah",
     "caddy": "caddy",
@@ -17,14 +17,14 @@ PACKAGES: Final = {
     "npm": "npm",
     "pgbouncer": "pgbouncer",
 }
-# Debian keeps servers out of the path of users.
+# On Debian, servers are not in the path of users.
 PATH: Final = os.pathsep.join(
     [os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin", "/opt/homebrew/bin"]
 )
 
 
 def require(command: str) -> str:
-    """Return where a program is. Where it is missing, skips the test by name; in CI, fails it."""
+    """Return the path of a program. If it is missing, skip the test; in CI, fail it."""
     found = shutil.which(command, path=PATH)
     if found is None:
         give_up(f"there is no {command} here: apt-get install {PACKAGES[command]}")
@@ -32,14 +32,14 @@ def require(command: str) -> str:
 
 
 def require_root(reason: str) -> None:
-    """Skip a test for an ordinary user, by name and in CI too: no package makes them root."""
+    """Skip a test if this user is not root, in CI too, because no package can change that."""
     if os.geteuid() != 0:
         pytest.skip(f"{reason}: run this test as root")
 
 
 def give_up(reason: str) -> NoReturn:
-    """Skip a test for want of something; in CI, where everything can be had, fail it."""
+    """Skip a test because something is missing. In CI, where it can be installed, fail it."""
     if os.environ.get("CI"):
         pytest.fail(reason)
-    # A laptop need not have everything; its owner reads what was left out, and CI runs it.
+    # A laptop need not have everything: pytest reports the skipped tests, and CI runs them.
     pytest.skip(reason)

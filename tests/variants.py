@@ -1,7 +1,7 @@
-"""The variants that are proven: the rows of `variants.csv`, in which every two answers meet.
+"""The tested variants: the rows of `variants.csv`, which contain every pair of answers.
 
-A fault of the template sits in one answer or in two that meet, hardly ever in three; so these few
-rows stand for the full cross product, which `TEMPLATE_VARIANTS=all` gives, for once a week.
+An error of the template depends on one answer or on a pair, and hardly ever on three. Therefore
+these rows represent all combinations. `TEMPLATE_VARIANTS=all` tests all of them, once a week.
 """
 
 import csv
@@ -16,20 +16,20 @@ from hooks.check_template import ROOT, load_config
 Answers = Mapping[str, str]
 
 TABLE: Final = Path(__file__).with_name("variants.csv")
-# The rows that are installed and run: every answer is in one of them. Two workers take two each.
+# The rows that are installed and run. Every answer is in one of them. Two workers run two each.
 RUN: Final = (
     "backend-pip-3.12-strict-docker-hostile",  # the slowest
     "monorepo-uv-3.14-strict-fly-hostile",
     "monorepo-poetry-3.11-none-render-hostile",
     "backend-uv-3.13-lax-railway-plain",
 )
-# The column that stands for all questions that are answered in free text.
+# The column that represents all questions with a free text as the answer.
 TEXTS: Final = "texts"
 
-# All that could end a string, a line, a comment or a template in some language.
+# All characters that could end a string, a line, a comment or a template in some language.
 HOSTILE: Final = {
     "project_name": """It's: \"\"\"A\"\"\" #1: 🚀 {{ x }} {% y %} \\n $HOME ${{ z }}""",
-    "project_slug": "a0" + "-b" * 19,  # as long as can be
+    "project_slug": "a0" + "-b" * 19,  # the maximum length
     "project_description": """"Ünser" <b>#1</b>: it's {{ x }} {# y #} `id` $(id) %s ''' -- \\""",
     "frontend_origin": "https://xn--bcher-kva.example.com:65535",
 }
@@ -37,7 +37,7 @@ TEXT_ANSWERS: Final[Mapping[str, Answers]] = {"plain": {}, "hostile": HOSTILE}
 
 
 def questions() -> dict[str, dict[str, Any]]:
-    """Return the questions that people are asked, by name."""
+    """Return the questions that Copier asks, by name."""
     return {
         name: question
         for name, question in load_config(ROOT).items()
@@ -46,7 +46,7 @@ def questions() -> dict[str, dict[str, Any]]:
 
 
 def columns() -> dict[str, list[str]]:
-    """Return the possible values of each column: the choices, and the two kinds of texts."""
+    """Return the possible values of each column: the choices, and the two kinds of text."""
     offered = {
         name: choices(question) for name, question in questions().items() if "choices" in question
     }
@@ -54,18 +54,18 @@ def columns() -> dict[str, list[str]]:
 
 
 def choices(question: Mapping[str, Any]) -> list[str]:
-    """Return what can be answered to a question, without the texts that people see."""
+    """Return the possible answers to a question, without the texts that people see."""
     offered = question["choices"]
     return [str(choice) for choice in (offered.values() if isinstance(offered, dict) else offered)]
 
 
 def all_are_wanted() -> bool:
-    """Say whether the full cross product is to be proven."""
+    """Return whether all combinations are to be tested."""
     return os.environ.get("TEMPLATE_VARIANTS") == "all"
 
 
 def rows() -> list[dict[str, str]]:
-    """Return the rows of the table, or every row that there can be."""
+    """Return the rows of the table, or all possible rows."""
     if all_are_wanted():
         names = columns()
         return [dict(zip(names, row, strict=True)) for row in itertools.product(*names.values())]
@@ -74,7 +74,7 @@ def rows() -> list[dict[str, str]]:
 
 
 def pairs(row: Mapping[str, str]) -> Iterable[tuple[tuple[str, str], ...]]:
-    """Return every two answers that meet in a row."""
+    """Return every pair of answers in a row."""
     return itertools.combinations(sorted(row.items()), 2)
 
 
@@ -85,7 +85,7 @@ def answers(row: Mapping[str, str]) -> Answers:
 
 
 def variants() -> dict[str, dict[str, str]]:
-    """Return the rows by a readable name."""
+    """Return the rows by readable name."""
     return {"-".join(row.values()): row for row in rows()}
 
 
@@ -94,5 +94,5 @@ def variants_to_run() -> dict[str, dict[str, str]]:
     found = variants()
     if all_are_wanted():
         return found
-    assert found.keys() >= set(RUN), f"RUN names what is no row of {TABLE.name}: {RUN}"
+    assert found.keys() >= set(RUN), f"RUN names rows that are not in {TABLE.name}: {RUN}"
     return {name: found[name] for name in RUN}

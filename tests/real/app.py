@@ -1,4 +1,4 @@
-"""The app of docs/frontend.md, as a person uses it."""
+"""The actions of a user in the app of docs/frontend.md."""
 
 from playwright.sync_api import BrowserContext, Page, expect
 
@@ -9,29 +9,29 @@ NOT_KEPT = "This browser does not keep the backend's cookies."
 
 
 def address(answer: str, host: str | None = None) -> str:
-    """Return where the app is, before the backend of an answer; see `websites`."""
+    """Return the URL of the app with the backend of a SameSite answer; see `websites`."""
     return f"https://{host or f'app.{answer}.test'}/?backend=https://api.{answer}.test"
 
 
 def kept(person: BrowserContext, name: str = "") -> dict[str, str]:
-    """Return the cookies that the browser keeps, or those with a name."""
+    """Return the cookies that the browser keeps, optionally only those with a text in the name."""
     return {it["name"]: it["value"] for it in person.cookies() if name in it["name"]}
 
 
 def sees(page: Page, text: str) -> None:
-    """Check what the app says about its user, after waiting a while for it."""
+    """Wait for a text in the app's output about its user."""
     expect(page.locator("output")).to_have_text(text)
 
 
 def submit(page: Page) -> None:
-    """Sign in by the app's form, whatever comes of it."""
+    """Submit the app's sign-in form."""
     page.fill("[name=email]", EMAIL)
     page.fill("[name=password]", PASSWORD)
     page.click("text=Sign in")
 
 
 def sign_in(page: Page, url: str) -> Page:
-    """Open the app and sign in by its form; gives the page."""
+    """Open the app, sign in with its form, and return the page."""
     page.goto(url)
     sees(page, SIGNED_OUT)
     submit(page)

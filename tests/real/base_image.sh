@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Makes the images that a rendered Dockerfile starts from, where none can be pulled: a Debian with its own Python 3.13
-# under the name of the official image, and uv, out of its wheel, under the name of uv's.
-# Needs root, debootstrap and buildah (Debian packages), and a minute or two; what is there already is left alone.
+# Builds the base images of a rendered Dockerfile on a machine that cannot pull them: a Debian with its own Python 3.13
+# under the name of the official image, and uv from its wheel under the name of uv's image.
+# Needs root, debootstrap and buildah (Debian packages), and one or two minutes. Existing images are not built again.
 # Usage: base_image.sh STORE PYTHON_IMAGE UV_IMAGE UV_FOLDER POETRY_IMAGE INDEX
 #   STORE         the folder for images
 #   UV_FOLDER     where the commands uv and uvx are
-#   POETRY_IMAGE  a name for the Python image with a Poetry in it that asks INDEX: Poetry itself asks PyPI for more than
-#                 other indexes have, and a machine that pulls no image may well have another index
+#   POETRY_IMAGE  a name for the Python image with a Poetry that uses INDEX: Poetry by itself requests more from PyPI
+#                 than other indexes provide, and a machine that cannot pull images probably has another index
 set -euo pipefail
 store=$1 python_image=$2 uv_image=$3 uv_folder=$4 poetry_image=$5 index=$6
 

@@ -1,4 +1,4 @@
-"""The images that the project's files start from: present, pulled, or made of Debian packages."""
+"""The base images of the project's files: present, pulled, or built from Debian packages."""
 
 import shutil
 import subprocess
@@ -12,7 +12,7 @@ from tests.installing import POETRY_INDEX, dependency
 from tests.real.docker import SCRIPTS, STORE
 from tests.tools import give_up, require
 
-PYTHON: Final = "3.13"  # the one of Debian trixie, of which the images are made
+PYTHON: Final = "3.13"  # the version of Debian trixie, from which the images are built
 BASE: Final = f"docker.io/library/python:{PYTHON}-slim"
 UV: Final = f"ghcr.io/astral-sh/uv:{dependency('uv_image')}"
 CADDY: Final = "docker.io/library/caddy:2"
@@ -30,7 +30,7 @@ MADE_HERE: Final = "template-tests.made-here"
 
 
 def provide(*images: str) -> None:
-    """Provide images to the Docker engine: make those that are not present and cannot be pulled."""
+    """Provide images to the Docker engine. Build those that are missing and cannot be pulled."""
     for image in images:
         if _docker("image", "inspect", image).returncode != 0:
             pulled = _docker("pull", "--quiet", image)
@@ -39,7 +39,7 @@ def provide(*images: str) -> None:
 
 
 def are_made_here() -> bool:
-    """Return whether the base images are made of Debian packages, on a machine that cannot pull."""
+    """Return whether the base images were built from Debian packages, because of failed pulls."""
     label = f'{{{{index .Config.Labels "{MADE_HERE}"}}}}'
     return _docker("image", "inspect", f"--format={label}", BASE).stdout.strip() == "true"
 

@@ -1,4 +1,4 @@
-"""Chromium, with no network but this machine."""
+"""Chromium that can only connect to this machine."""
 
 import json
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from tests.tools import require
 
 
 def options(https_port: int) -> dict[str, Any]:
-    """Return how to launch it: every https host is at one port here, and no other name is known."""
+    """Return the launch options: all HTTPS hosts are on one local port, and others are unknown."""
     rules = f"MAP *:443 127.0.0.1:{https_port}, MAP * ~NOTFOUND, EXCLUDE localhost"
     return {
         "executable_path": require("chromium"),
@@ -23,7 +23,7 @@ def options(https_port: int) -> dict[str, Any]:
 
 @contextmanager
 def chromium(https_port: int = 443) -> Iterator[tuple[Playwright, Browser]]:
-    """Return Playwright, and a Chromium that it has started."""
+    """Yield Playwright, and a Chromium that it has started."""
     arguments = options(https_port)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(**arguments)
@@ -37,7 +37,7 @@ def chromium(https_port: int = 443) -> Iterator[tuple[Playwright, Browser]]:
 def profile(
     playwright: Playwright, https_port: int, folder: Path, *, third_party_cookies: bool
 ) -> Iterator[BrowserContext]:
-    """Return a Chromium of its own with a lasting profile: not incognito, as `new_context` is."""
+    """Yield a separate Chromium with a persistent profile. `new_context` would be incognito."""
     preferences = {"profile": {"cookie_controls_mode": 0 if third_party_cookies else 1}}
     (folder / "Default").mkdir()
     (folder / "Default/Preferences").write_text(json.dumps(preferences), encoding="utf-8")

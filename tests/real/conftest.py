@@ -1,4 +1,4 @@
-"""An installed project, a Postgres that may break, and replicas of the project on it."""
+"""An installed project, a Postgres server that tests can stop, and replicas of the project."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -21,31 +21,31 @@ from tests.servers import Server
 from tests.variants import Answers
 
 MIGRATED = "migrated"
-ACCESS_SECONDS = 3  # in the browser's tests, which wait until access has run out
+ACCESS_SECONDS = 3  # in the browser tests, which wait until the access token has expired
 
 
 @pytest.fixture(scope="session")
 def why_no_docker() -> Iterator[str | None]:
-    """Run a Docker engine if this machine has none; give why there is none, or None."""
+    """Run a Docker engine if this machine has none. Return why there is none, or None."""
     with docker_engine() as reason:
         yield reason
 
 
 @pytest.fixture(scope="session")
 def engine(why_no_docker: str | None) -> Engine:
-    """Return what builds images here."""
+    """Return the engine that builds images on this machine."""
     return find_engine(why_no_docker)
 
 
 @pytest.fixture(scope="session")
 def project(installed: Callable[[Answers], Path]) -> Path:
-    """Return the defaults, installed."""
+    """Return an installed project with the default answers."""
     return installed({})
 
 
 @pytest.fixture(scope="session")
 def postgres(project: Path) -> Iterator[Postgres]:
-    """Return a Postgres for all the tests; whoever stops it starts it again."""
+    """Return a Postgres server for all tests. A test that stops it must start it again."""
     with folder_for_other_user() as folder:
         server = Postgres(programs_of(project), folder)
         server.create()
@@ -58,7 +58,7 @@ def postgres(project: Path) -> Iterator[Postgres]:
 
 @pytest.fixture(scope="session")
 def settings() -> dict[str, str]:
-    """Return the settings of a production whose database may be away for five seconds."""
+    """Return the settings of a production server with a database timeout of five seconds."""
     return {
         "ENVIRONMENT": "production",
         "JWT_SECRET": SECRET,
@@ -69,7 +69,7 @@ def settings() -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def migrated(project: Path, postgres: Postgres, settings: dict[str, str]) -> str:
-    """Return the name of a migrated database with a user, to be copied."""
+    """Return the name of a migrated database with a user, which tests copy."""
     postgres.create_database(MIGRATED)
     environment = project_environment() | settings | {"DATABASE_URL": postgres.url(MIGRATED)}
     app = [str(python_of(project)), "-m", "app"]
@@ -86,7 +86,7 @@ def site(
     settings: dict[str, str],
     tmp_path: Path,
 ) -> Iterator[Site]:
-    """Return the project on a migrated database of the test's own, which has a user."""
+    """Return the project on a migrated database with a user, which only this test uses."""
     name = f"test_{next(NUMBERS)}"
     postgres.create_database(name, migrated)
     yield Site(project, postgres, name, tmp_path, dict(settings))
@@ -113,7 +113,7 @@ def replicas(site: Site) -> Iterator[list[Server]]:
 
 @pytest.fixture(scope="session")
 def frontend(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of a browser app, made as docs/frontend.md says."""
+    """Return the folder of a browser app that follows docs/frontend.md."""
     folder = tmp_path_factory.mktemp("frontend")
     make_frontend(project, folder)
     return folder
@@ -128,7 +128,7 @@ def https_port(
     frontend: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[int]:
-    """Return the port of the web sites with the app, and a backend for each answer."""
+    """Return the port of the web sites with the app, and with a backend for each answer."""
     folder = tmp_path_factory.mktemp("sites")
     postgres.create_database("browser", migrated)
     environment = project_environment() | settings
@@ -144,14 +144,14 @@ def https_port(
 
 @pytest.fixture(scope="module")
 def browser(https_port: int) -> Iterator[tuple[Playwright, Chromium]]:
-    """Return Playwright, and a Chromium for which the web sites are the internet."""
+    """Return Playwright, and a Chromium that only finds these web sites."""
     with chromium(https_port) as both:
         yield both
 
 
 @pytest.fixture
 def person(browser: tuple[Playwright, Chromium]) -> Iterator[BrowserContext]:
-    """Return a browser with nothing in it; its tabs share cookies."""
+    """Return a new browser without cookies. Its tabs share cookies."""
     context = browser[1].new_context(ignore_https_errors=True)
     yield context
     context.close()

@@ -1,4 +1,4 @@
-"""A Docker engine for tests: the one of this machine, or a private one from Debian packages."""
+"""A Docker engine for tests: this machine's engine, or a private one from Debian packages."""
 
 import os
 import shutil
@@ -19,8 +19,8 @@ STORE: Final = ROOT / ".containers"
 START_SECONDS: Final = 60
 
 
-def answers() -> bool:
-    """Return whether a Docker engine answers, and has Compose."""
+def is_available() -> bool:
+    """Return whether a Docker engine responds and has Compose."""
     commands = (["docker", "info"], ["docker", "compose", "version"])
     return bool(shutil.which("docker")) and not any(
         subprocess.run(command, capture_output=True).returncode for command in commands
@@ -29,15 +29,15 @@ def answers() -> bool:
 
 @contextmanager
 def docker_engine() -> Iterator[str | None]:
-    """Provide a Docker engine to the commands that tests run; yield why there is none, or None.
+    """Provide a Docker engine for the commands of tests. Yield why there is none, or None.
 
-    Without an engine on this machine, root on Debian gets a private one. It stops at the end, and
-    its images stay in `.containers` for the next run.
+    If this machine has no engine, root on Debian gets a private one. It stops at the end, and its
+    images stay in `.containers` for the next run.
     """
-    if answers():
+    if is_available():
         yield None
     elif os.geteuid() != 0 or not shutil.which("apt-get"):
-        yield "no Docker engine answers here; a private one needs root and Debian"
+        yield "no Docker engine responds here; a private one needs root and Debian"
     else:
         require("iptables")
         with private_engine() as reason:
@@ -46,7 +46,7 @@ def docker_engine() -> Iterator[str | None]:
 
 @contextmanager
 def private_engine() -> Iterator[str | None]:
-    """Run an engine that listens on a socket of its own; yield why it does not start, or None."""
+    """Run an engine on its own socket. Yield why it does not start, or None."""
     unpacked, before = STORE / "engine", dict(os.environ)
     downloaded = subprocess.run(
         [SCRIPTS / "engine.sh", unpacked],
@@ -57,10 +57,10 @@ def private_engine() -> Iterator[str | None]:
     if downloaded.returncode != 0:
         yield f"a Docker engine cannot be downloaded:\n{downloaded.stdout}"
         return
-    # A path of the engine's own sockets must be short.
+    # The paths of the engine's sockets must be short.
     state = Path(tempfile.mkdtemp(prefix="docker-", dir="/tmp"))
     os.environ |= {
-        # A client of this machine is newer than Debian's.
+        # If this machine has a client, it is newer than Debian's.
         "PATH": os.pathsep.join([os.environ["PATH"], "/usr/sbin", "/sbin", f"{unpacked}/usr/bin"]),
         "DOCKER_BUILDKIT": "1",
         "DOCKER_HOST": f"unix://{state}/docker.sock",
@@ -83,8 +83,8 @@ def private_engine() -> Iterator[str | None]:
     ):
         try:
             wait_until(
-                lambda: engine.poll() is not None or answers(),
-                lambda: f"dockerd does not answer:\n{(state / 'log').read_text()[-2000:]}",
+                lambda: engine.poll() is not None or is_available(),
+                lambda: f"dockerd does not respond:\n{(state / 'log').read_text()[-2000:]}",
                 START_SECONDS,
             )
             ended = engine.poll() is not None

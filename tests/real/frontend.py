@@ -1,4 +1,4 @@
-"""The browser app of docs/frontend.md: what the page says to copy, with a form around it."""
+"""The browser app of docs/frontend.md: the code that the page shows, and a form that uses it."""
 
 import re
 import shutil
@@ -16,10 +16,10 @@ from tests.tools import PATH, require
 
 PAGE: Final = "docs/frontend.md"
 START_SECONDS: Final = 30
-# The newest of each: it is what a frontend that begins today gets.
+# The newest versions, which a new frontend gets today.
 CREATE: Final = ("create", "--yes", "vite@latest")
 TEMPLATE: Final = ("--template", "react-ts", "--no-interactive")
-# What careful teams set on top of the options of Vite's template.
+# Options that careful teams add to those of Vite's template.
 STRICT: Final = ("--strict", "--exactOptionalPropertyTypes", "--noUncheckedIndexedAccess")
 
 INDEX: Final = """<!doctype html>
@@ -56,11 +56,11 @@ form.querySelector("button[type=button]")!.addEventListener("click", () => {
 });
 session.me().then(show, explain);
 
-// For the tests, and for whoever tries it out in the console.
+// For the tests, and for the browser console.
 Object.assign(window, { backend, session });
 """
 
-# What the generated types promise; the compiler checks it, and nothing runs.
+# Claims about the generated types. The compiler checks them, and nothing runs.
 TYPES: Final = """
 import { backend } from "./backend/client";
 import type { components, operations } from "./backend/schema";
@@ -68,7 +68,7 @@ import type { Problem, User } from "./backend/session";
 
 type Schemas = components["schemas"];
 
-// The types that the module writes down by hand are those of the backend.
+// The handwritten types of the module match those of the backend.
 export const sameUser = (user: Schemas["UserOut"]): User => user;
 export const sameOut = (user: User): Schemas["UserOut"] => user;
 export const sameProblem = (problem: Schemas["ProblemDocument"]): Problem => problem;
@@ -87,7 +87,7 @@ export async function narrowed(): Promise<number> {
 }
 """
 
-# In place of the frontend's .env: one build talks to any backend.
+# Instead of the frontend's .env, so that one build can use any backend.
 TESTS_CONFIG: Final = """
 import { mergeConfig } from "vite";
 import config from "./vite.config";
@@ -99,13 +99,13 @@ export default mergeConfig(config, {
 
 
 def blocks(project: Path, language: str) -> list[str]:
-    """Return the blocks of a language that the page shows."""
+    """Return the code blocks of a language on the page."""
     text = (project / PAGE).read_text(encoding="utf-8")
     return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
 def make_frontend(project: Path, folder: Path) -> None:
-    """Create a React app with Vite, and add to it what the page says, with generated types."""
+    """Create a React app with Vite, and add the page's code and the generated types."""
     npm = require("npm")
     run([npm, *CREATE, folder.name, "--", *TEMPLATE], folder.parent)
     session, index, client, sign_up, config = blocks(project, "ts")
@@ -130,19 +130,19 @@ def make_frontend(project: Path, folder: Path) -> None:
 
 
 def project_path(project: Path) -> str:
-    """Return the path on which commands of the page find uv, and npx."""
+    """Return the path on which commands of the page find uv and npx."""
     return f"{python_of(project).parent}:{project_environment()['PATH']}:{PATH}"
 
 
 def check_types(folder: Path) -> None:
-    """Check the types, as `npm run build` of Vite's template does, and then more strictly."""
+    """Check the types like `npm run build` of Vite's template, and then with more options."""
     tsc = folder / "node_modules/.bin/tsc"
     run([tsc, "--build"], folder)
     run([tsc, "--project", "tsconfig.app.json", *STRICT], folder)
 
 
 def check_types_of_module(frontend: Path, folder: Path) -> None:
-    """Check the types of the module alone, as before the first generation of the schema."""
+    """Check the types of the module alone, before the schema is generated."""
     (folder / "src/backend").mkdir(parents=True)
     (folder / "node_modules").symlink_to(frontend / "node_modules")
     names = ("tsconfig.app.json", "src/backend/session.ts", "src/backend/index.ts")
@@ -153,13 +153,13 @@ def check_types_of_module(frontend: Path, folder: Path) -> None:
 
 
 def build(folder: Path) -> Path:
-    """Return the folder of files that a web server serves as the app."""
+    """Build the app, and return the folder of files for a web server."""
     run([*vite_command(folder), "build"], folder)
     return folder / "dist"
 
 
 def vite_command(folder: Path) -> list[str | Path]:
-    """Return Vite, with the configuration of the tests around the page's."""
+    """Return the command of Vite. The configuration of the tests extends the page's."""
     return [folder / "node_modules/.bin/vite", "--config=vite.tests.ts", "--logLevel=warn"]
 
 

@@ -1,4 +1,4 @@
-"""Images in tests: built and run by Docker, or where no engine can run, by buildah and chroot."""
+"""Images in tests: Docker builds and runs them, or buildah and chroot if no engine can run."""
 
 import json
 import re
@@ -16,10 +16,10 @@ from tests.real.base_images import BASE, UV, WITH_POETRY, are_made_here, provide
 from tests.real.docker import STORE
 from tests.tools import require, require_root
 
-# The container's files, and this machine's that are seen there.
+# Paths in the container, and the files of this machine that are mounted there.
 Volumes = Mapping[str, Path]
 
-# A disk that nobody can write to, and in it a process of the image's user; it takes signals itself.
+# A process of the image's user on a read-only disk. It receives signals itself.
 READ_ONLY: Final = """
 PATH=$PATH:/usr/sbin:/sbin
 root=$1 user=$2
@@ -39,7 +39,7 @@ exec chroot --userspec="$user" "$root" env --ignore-environment "$@"
 
 @dataclass(frozen=True)
 class Image:
-    """A built image. config: as Docker's `inspect` gives it."""
+    """A built image. config: the configuration that Docker's `inspect` returns."""
 
     engine: "Engine"
     name: str
@@ -52,9 +52,9 @@ class Image:
         volumes: Volumes | None = None,
         user: str | None = None,
     ) -> list[str]:
-        """Return the command of this machine that runs one in the image, on a read-only disk.
+        """Return the command that runs another command in the image on a read-only disk.
 
-        It is in this machine's network, and ends with the same exit code, at the same signals.
+        It uses this machine's network, and has the same exit code and the same reaction to signals.
         """
         user = user or self.config["User"] or "0"
         return self.engine.command(self, command, settings or {}, volumes or {}, user)
@@ -67,27 +67,27 @@ class Image:
         user: str | None = None,
         text: str | None = None,
     ) -> str:
-        """Run a command in the image; gives what it printed."""
+        """Run a command in the image, and return its output."""
         line = self.command(*command, settings=settings, volumes=volumes, user=user)
         return run(line, ROOT, text=text)
 
     def megabytes(self) -> int:
-        """Return the size of all files."""
+        """Return the size of all files in megabytes."""
         measure = ["du", "--summarize", "--one-file-system", "--block-size=1M", "/"]
         return int(self.run(*measure, user="0").split()[0])
 
 
 class Engine(Protocol):
-    """What builds images and runs commands in them."""
+    """A tool that builds images and runs commands in them."""
 
     def build(self, folder: Path, name: str) -> Image:
-        """Build a folder's Dockerfile. Fails with all that was printed."""
+        """Build a folder's Dockerfile. Fail with the output."""
 
-    def refuse(self, folder: Path) -> str:
-        """Build a folder's Dockerfile, which has to fail; gives what was printed."""
+    def fail_to_build(self, folder: Path) -> str:
+        """Build a folder's Dockerfile, which must fail, and return the output."""
 
     def base(self) -> Image:
-        """Return the image that the others are built on."""
+        """Return the base image of the others."""
 
     def command(
         self,
@@ -100,7 +100,7 @@ class Engine(Protocol):
         """See `Image.command`."""
 
     def remove(self, image: Image) -> None:
-        """Remove an image and what ran in it."""
+        """Remove an image and its container."""
 
 
 class Docker:
@@ -110,7 +110,7 @@ class Docker:
         run([*self._build(folder), f"--tag={name}", "."], folder)
         return self._image(name)
 
-    def refuse(self, folder: Path) -> str:
+    def fail_to_build(self, folder: Path) -> str:
         return run([*self._build(folder), "--progress=plain", "."], folder, exit_code=1)
 
     def base(self) -> Image:
@@ -154,23 +154,23 @@ class Docker:
 
 @dataclass
 class Buildah:
-    """Buildah as root, without a daemon, a registry or a runtime: on base images made here."""
+    """Buildah as root, without a daemon, a registry or a runtime. It builds its own base images."""
 
     roots: dict[str, Path] = field(default_factory=dict)
 
     def make_bases(self) -> None:
-        """Make the base images, unless that was done before."""
+        """Build the base images if they do not exist."""
         script = Path(__file__).with_name("base_image.sh")
         images = [BASE, UV, str(Path(sys.executable).parent), WITH_POETRY]
         run([script, STORE, *images, *POETRY_INDEX.values()], ROOT)
-        # What runs cut short left, and builds that failed: nobody else has this store.
+        # Remove the leftovers of interrupted runs and failed builds. Nothing else uses this store.
         run(self._buildah("rm", "--all"), ROOT)
 
     def build(self, folder: Path, name: str) -> Image:
         run([*self._build(folder), f"--tag={name}"], folder)
         return self._image(name)
 
-    def refuse(self, folder: Path) -> str:
+    def fail_to_build(self, folder: Path) -> str:
         # A step's own exit code is the build's.
         return run(self._build(folder), folder, exit_code=1)
 
@@ -220,7 +220,7 @@ class Buildah:
 
     def _build(self, folder: Path) -> list[str]:
         build = self._buildah("bud", "--isolation=chroot", "--format=docker")
-        # It stands in for the first base only, that of the stage that installs.
+        # It replaces only the first base image, which is that of the installing stage.
         poetry = (folder / "poetry.toml").exists()
         return [*build, f"--from={WITH_POETRY}"] if poetry else build
 
@@ -229,7 +229,9 @@ class Buildah:
 
     def _image(self, name: str) -> Image:
         container = self._container(name)
-        subprocess.run(self._buildah("rm", container), capture_output=True)  # of a run cut short
+        subprocess.run(
+            self._buildah("rm", container), capture_output=True
+        )  # from an interrupted run
         run(self._buildah("from", f"--name={container}", "--pull-never", name), ROOT)
         self.roots[name] = Path(run(self._buildah("mount", container), ROOT).strip())
         details = json.loads(run(self._buildah("inspect", "--type=image", name), ROOT))
@@ -237,9 +239,9 @@ class Buildah:
 
 
 def find_engine(why_no_docker: str | None) -> Engine:
-    """Return what builds images here: Docker, or else buildah, which needs root.
+    """Return the engine that builds images here: Docker, or else buildah, which needs root.
 
-    why_no_docker: None if an engine answers.
+    why_no_docker: None if a Docker engine responds.
     """
     if why_no_docker is None:
         return Docker()

@@ -1,4 +1,4 @@
-"""A rendered project's Compose files on a real Docker engine, used by the commands of its pages."""
+"""A rendered project's Compose files on a real Docker engine, with the documented commands."""
 
 import json
 import re
@@ -16,7 +16,7 @@ from tests.real.base_images import BASE
 
 SLUG: Final = "template-tests"
 DATABASE: Final = "template_tests"
-# The build finds the package index where this machine finds it. The rest only shortens the waits.
+# The build uses this machine's network to find the package index. The rest shortens the waits.
 OVERRIDES: Final = """
 services:
   app-1:
@@ -31,7 +31,7 @@ services:
     environment: {RETRY_SECONDS: 1}
     healthcheck: {interval: 1s, start_period: 1s}
 """
-# Calls a URL several times, with a form if there is one, and prints the statuses.
+# Sends several requests to a URL, with a form if there is one, and prints the statuses.
 CALL: Final = """
 import sys, urllib.error, urllib.request
 url, form, count = sys.argv[1], sys.argv[2].encode() or None, int(sys.argv[3])
@@ -45,19 +45,19 @@ for _ in range(count):
 
 @dataclass
 class Stack:
-    """The production stack of a project, by plain HTTP on a port of this machine."""
+    """The production stack of a project, with plain HTTP on a port of this machine."""
 
     project: Path
     port: int
 
     def run(self, command: str, *, exit_code: int = 0, text: str | None = None) -> str:
-        """Run a shell command in the project's folder; return what it printed."""
+        """Run a shell command in the project's folder, and return its output."""
         return run(["sh", "-c", command], self.project, exit_code=exit_code, text=text)
 
     def follow(self, start: str, *, exit_code: int = 0, **placeholders: str) -> str:
-        """Run the block of docs/deploy.md that starts with a text; return what it printed.
+        """Run the block of docs/deploy.md that starts with a text, and return its output.
 
-        placeholders: what stands for names in capital letters.
+        placeholders: the values of names in capital letters.
         """
         page = (self.project / "docs/deploy.md").read_text(encoding="utf-8")
         blocks = re.findall(r"^ *```(?:text|sh)\n(.*?)^ *```$", page, re.MULTILINE | re.DOTALL)
@@ -86,26 +86,26 @@ class Stack:
         self.run(command, text=PASSWORD)
 
     def sign_in(self, host: str = "127.0.0.1") -> Browser:
-        """Return a browser that is signed in, by one of this machine's addresses."""
+        """Return a browser that is signed in through one of this machine's addresses."""
         browser = Browser(self.port, host=host)
         response = browser.post(LOGIN, CREDENTIALS)
         assert response.status == 200, response.body
         return browser
 
     def query(self, sql: str, user: str = "postgres") -> str:
-        """Run SQL in the database; return the values."""
+        """Run SQL in the database, and return the values."""
         psql = f"docker compose exec -T postgres psql -U {user} -d {DATABASE} -v ON_ERROR_STOP=1"
         return self.run(f"{psql} --tuples-only --no-align --file -", text=sql).strip()
 
     def containers(self) -> dict[str, dict[str, Any]]:
-        """Return what Docker knows of each service's container, by service."""
+        """Return Docker's description of each container by service."""
         found = self.run("docker inspect $(docker compose ps --all --quiet)")
         return {
             it["Config"]["Labels"]["com.docker.compose.service"]: it for it in json.loads(found)
         }
 
     def ids(self) -> Mapping[str, str]:
-        """Return the identifier of each service's container, except of the one that migrates."""
+        """Return the ID of each container by service, except of the one that migrates."""
         return {name: it["Id"] for name, it in self.containers().items() if name != "migrate"}
 
     def is_healthy(self, service: str) -> bool:
@@ -113,12 +113,12 @@ class Stack:
         return bool(self.containers()[service]["State"]["Health"]["Status"] == "healthy")
 
     def release(self) -> str:
-        """Return the release that `.env` names."""
+        """Return the release in `.env`."""
         (name,) = re.findall(r"^RELEASE=(.*)$", (self.project / ".env").read_text(), re.MULTILINE)
         return str(name)
 
     def call_from(self, subnet: str, path: str, form: str = "", count: int = 1) -> list[int]:
-        """Call as a machine of an IPv6 network; return the statuses."""
+        """Send requests from a machine in an IPv6 network, and return the statuses."""
         with network(subnet) as (name, gateway):
             url = f"http://[{gateway}]:{self.port}{path}"
             client = ["docker", "run", "--rm", f"--network={name}", BASE, "python", "-c", CALL]
@@ -133,7 +133,7 @@ class Stack:
 
 @contextmanager
 def network(subnet: str) -> Iterator[tuple[str, str]]:
-    """Make an IPv6 network; yield its name, and this machine's address in it."""
+    """Create an IPv6 network, and yield its name and this machine's address in it."""
     name = f"{SLUG}-clients"
     run(["docker", "network", "create", "--ipv6", f"--subnet={subnet}::/64", name], Path.cwd())
     try:

@@ -1,7 +1,7 @@
-"""One abuser does not deny service to others.
+"""One abuser cannot deny service to others.
 
-Each attack is measured beside an equal load of harmless requests: as many connections that never
-pause, in the same run, on the same server.
+Each attack is compared with an equal load of harmless requests on the same server: as many
+connections, which never pause.
 """
 
 import logging
@@ -33,17 +33,17 @@ CHANGING_ADDRESSES: Final = {"X-Forwarded-For": "2001:db8:%(n)x::1"}
 ATTACKS: Final = {
     "guesses over the limit": Flood(150, "POST", LOGIN, ONE_ADDRESS, form=WRONG),
     "logins of one valid account": Flood(150, "POST", LOGIN, ONE_ADDRESS, form=MALLORY),
-    "logins of one valid account from everywhere": Flood(
+    "logins of one valid account from many addresses": Flood(
         150, "POST", LOGIN, CHANGING_ADDRESSES, form=MALLORY
     ),
-    "logins of unknown users from everywhere": Flood(
+    "logins of unknown users from many addresses": Flood(
         200,
         "POST",
         LOGIN,
         CHANGING_ADDRESSES,
         form={"username": "u%(n)d@example.com", "password": PASSWORD},
     ),
-    "guesses at the victim from everywhere": Flood(
+    "guesses for the victim from many addresses": Flood(
         150, "POST", LOGIN, CHANGING_ADDRESSES, form=WRONG
     ),
     "sign-ups of one address": Flood(
@@ -64,28 +64,28 @@ class Victim:
         self.browser = browser
 
     def use(self) -> tuple[float, int]:
-        """Call `/users/me` again and again, and `/health/ready` now and then.
+        """Request `/users/me` repeatedly, and `/health/ready` sometimes.
 
-        Return the 95th percentile of the seconds that the first took, and how often the second
-        failed.
+        Return the 95th percentile of the duration of the first in seconds, and the number of
+        failures of the second.
         """
         seconds, not_ready = [], 0
         for number in range(SAMPLES):
-            begun = time.perf_counter()
-            answer = self.browser.get(ME)
-            seconds.append(time.perf_counter() - begun)
-            assert answer.status == 200, answer.body
+            started = time.perf_counter()
+            response = self.browser.get(ME)
+            seconds.append(time.perf_counter() - started)
+            assert response.status == 200, response.body
             if number % 5 == 0:
                 not_ready += Browser(self.browser.port).get(READY).status != 200
         return statistics.quantiles(seconds, n=20)[-1], not_ready
 
     def sign_in(self) -> list[int]:
-        """Sign in as often as that has to work; return the statuses."""
+        """Sign in several times, and return the statuses."""
         return [self.browser.post(LOGIN, CREDENTIALS).status for _ in range(SIGN_INS)]
 
 
 def cookie_header(browser: Browser) -> dict[str, str]:
-    """Return the header with which a flood is signed in like a browser."""
+    """Return the header that signs a flood in like a browser."""
     return {"Cookie": "; ".join(f"{name}={value}" for name, value in browser.cookies.items())}
 
 
@@ -105,19 +105,19 @@ def test_attack_does_not_deny_service_to_others(site: Site, name: str) -> None:
         harmless = Flood(attack.connections, "GET", ME, cookie_header(mallory))
         with flood(server.port, harmless) as harmless_counts:
             time.sleep(SETTLE_SECONDS)
-            beside_harmless, not_ready_beside_harmless = victim.use()
+            during_harmless, not_ready_during_harmless = victim.use()
         with flood(server.port, attack) as attack_counts:
             time.sleep(SETTLE_SECONDS)
-            beside_attack, not_ready = victim.use()
+            during_attack, not_ready = victim.use()
             statuses = victim.sign_in()
     log.info(
-        "%s: p95 %.0f ms, beside harmless requests %.0f ms, ratio %.2f; attack %s, harmless %s",
-        *(name, beside_attack * 1000, beside_harmless * 1000, beside_attack / beside_harmless),
+        "%s: p95 %.0f ms, with harmless requests %.0f ms, ratio %.2f; attack %s, harmless %s",
+        *(name, during_attack * 1000, during_harmless * 1000, during_attack / during_harmless),
         *(dict(attack_counts), dict(harmless_counts)),
     )
     assert set(harmless_counts) == {200}
     assert set(attack_counts) <= {200, 201, 204, 401, 409, 429, 503}
-    # On a machine that is fast enough for the harmless requests, never.
-    assert not_ready <= not_ready_beside_harmless
+    # If the machine is fast enough for the harmless requests, the server is always ready.
+    assert not_ready <= not_ready_during_harmless
     assert statuses == [200] * SIGN_INS
-    assert beside_attack < FACTOR * beside_harmless
+    assert during_attack < FACTOR * during_harmless

@@ -1,8 +1,8 @@
-"""Signing in with a real browser, over https, under every answer about SameSite.
+"""Sign in with a real browser over HTTPS, for every answer to the question about SameSite.
 
-The app is the one of docs/frontend.md. For each answer NAME there is a backend at api.NAME.test,
-and the app at app.NAME.test (the same site), at www.NAME.test (the same origin), and at
-app.other.test (another site).
+The app is that of docs/frontend.md. For each answer NAME, the backend is at api.NAME.test, and the
+app is at app.NAME.test (same site), at www.NAME.test (same origin), and at app.other.test (another
+site).
 """
 
 import time
@@ -22,17 +22,19 @@ from tests.real.websites import ANSWERS
 
 
 def count(person: BrowserContext, path: str) -> list[str]:
-    """Return a list to which every request to a path is added from now on."""
+    """Return a list to which all further requests to a path are added."""
     found: list[str] = []
     person.on("request", lambda it: found.append(it.url) if it.url.endswith(path) else None)
     return found
 
 
-def test_the_app_passes_the_type_check_of_its_tools(frontend: Path) -> None:
+def test_frontend_passes_its_type_check(frontend: Path) -> None:
     check_types(frontend)
 
 
-def test_the_module_compiles_before_the_types_are_generated(frontend: Path, tmp_path: Path) -> None:
+def test_frontend_module_compiles_before_the_types_are_generated(
+    frontend: Path, tmp_path: Path
+) -> None:
     check_types_of_module(frontend, tmp_path)
 
 
@@ -63,7 +65,9 @@ def test_user_signs_in_and_stays_signed_in(person: BrowserContext, answer: str, 
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
-def test_expired_access_is_refreshed_behind_the_scenes(person: BrowserContext, answer: str) -> None:
+def test_expired_access_token_is_refreshed_automatically(
+    person: BrowserContext, answer: str
+) -> None:
     page = sign_in(person.new_page(), address(answer))
     page.wait_for_timeout((ACCESS_SECONDS + 0.1) * 1000)
     assert kept(person, "access") == {}
@@ -75,17 +79,17 @@ def test_expired_access_is_refreshed_behind_the_scenes(person: BrowserContext, a
     assert emails == [EMAIL] * 5
     assert len(refreshes) == 1
 
-    # A body is sent again too: it is the password that is found wrong, not the session.
+    # The retry sends the body again: the response is about the wrong password, not the session.
     person.clear_cookies(name="__Host-access")
     wrong = "{body: {current_password: 'not it', new_password: 'a passphrase for later'}}"
-    refused = f"backend.PUT('{ME}/password', {wrong}).then((it) => it.response.status)"
-    assert page.evaluate(refused) == 422
+    change = f"backend.PUT('{ME}/password', {wrong}).then((it) => it.response.status)"
+    assert page.evaluate(change) == 422
     assert len(refreshes) == 2
     sees(page, EMAIL)
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
-def test_two_tabs_that_refresh_at_once_both_stay_signed_in(
+def test_two_tabs_that_refresh_concurrently_stay_signed_in(
     person: BrowserContext, answer: str
 ) -> None:
     tabs = [sign_in(person.new_page(), address(answer)), person.new_page()]
@@ -97,7 +101,7 @@ def test_two_tabs_that_refresh_at_once_both_stay_signed_in(
     at_once(tabs, "session.me().then((user) => user.email)", [EMAIL, EMAIL])
     assert len(refreshes) == 1
 
-    # Without the module too, by the backend's grace alone.
+    # This also works without the module, because of the backend's grace period.
     raw = f"fetch('https://api.{answer}.test{REFRESH}', {{method: 'POST', credentials: 'include'}})"
     at_once(tabs, f"{raw}.then((it) => it.status)", [204, 204])
     assert len(refreshes) == 3
@@ -106,7 +110,7 @@ def test_two_tabs_that_refresh_at_once_both_stay_signed_in(
         sees(tab, EMAIL)
 
 
-def test_two_tabs_send_what_the_readme_draws(person: BrowserContext) -> None:
+def test_two_tabs_send_the_requests_of_the_readme_diagram(person: BrowserContext) -> None:
     tab, other = person.new_page(), person.new_page()
     tab.goto(address("lax"))
     sees(tab, SIGNED_OUT)
@@ -118,7 +122,7 @@ def test_two_tabs_send_what_the_readme_draws(person: BrowserContext) -> None:
     sent["O"] = calls_of(other)
 
     person.clear_cookies(name="__Host-access")  # as when it has expired
-    # Nobody gets the lock before both tabs want it, the first one first.
+    # No tab gets the lock before both have requested it. The first tab requests it first.
     hold = "navigator.locks.request('session at https://api.lax.test', () => held)"
     tab.evaluate(f"window.held = new Promise((done) => (window.release = done)); {hold}; 0")
     for page in (tab, other):
@@ -131,20 +135,20 @@ def test_two_tabs_send_what_the_readme_draws(person: BrowserContext) -> None:
 
 
 def calls_of(page: Page) -> list[Call]:
-    """Return a list to which every call that a page has made from now on is added."""
+    """Return a list to which all further requests of a page to the API are added."""
     found: list[Call] = []
 
-    def add(answer: Response) -> None:
-        path = urlsplit(answer.url).path
+    def add(response: Response) -> None:
+        path = urlsplit(response.url).path
         if path.startswith("/api/"):
-            found.append((answer.request.method, path, answer.status))
+            found.append((response.request.method, path, response.status))
 
     page.on("response", add)
     return found
 
 
 def at_once(tabs: list[Page], script: str, expected: list[object]) -> None:
-    """Run a script in several tabs at the same moment, and check what comes of it."""
+    """Run a script in several tabs at the same time, and check the results."""
     moment = time.time() * 1000 + 300
     for tab in tabs:
         wait = f"new Promise((done) => setTimeout(done, {moment} - Date.now()))"
@@ -153,7 +157,7 @@ def at_once(tabs: list[Page], script: str, expected: list[object]) -> None:
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
-def test_signing_out_in_one_tab_ends_the_other(person: BrowserContext, answer: str) -> None:
+def test_signing_out_in_one_tab_signs_out_the_other(person: BrowserContext, answer: str) -> None:
     one, other = sign_in(person.new_page(), address(answer)), person.new_page()
     other.goto(address(answer))
     sees(other, EMAIL)

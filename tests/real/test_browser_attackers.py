@@ -1,4 +1,4 @@
-"""Pages that mean harm, in the browser of somebody who is signed in; see `test_browser.py`."""
+"""Malicious pages in the browser of a user who is signed in; see `test_browser.py`."""
 
 import pytest
 from playwright.sync_api import BrowserContext
@@ -7,13 +7,13 @@ from tests.production import CREDENTIALS, EMAIL, LOGIN, LOGOUT, ME, REFRESH
 from tests.real.app import address, kept, sees, sign_in
 from tests.real.websites import ANSWERS
 
-# A page of another site, one of a sibling subdomain, and one whose origin is null.
+# A page on another site, one on a sibling subdomain, and one with the origin null.
 ATTACKERS = ("https://evil.test/", "https://evil.{}.test/", "data:text/html,<!doctype html>")
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
 @pytest.mark.parametrize("attacker", ATTACKERS)
-def test_a_form_of_a_foreign_page_changes_nothing(
+def test_form_on_a_foreign_page_changes_nothing(
     person: BrowserContext, answer: str, attacker: str
 ) -> None:
     page = sign_in(person.new_page(), address(answer))
@@ -42,8 +42,10 @@ def test_a_form_of_a_foreign_page_changes_nothing(
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
-@pytest.mark.parametrize("attacker", ATTACKERS[:2])  # Chromium lets null call nothing local at all
-def test_a_foreign_origin_reads_nothing(person: BrowserContext, answer: str, attacker: str) -> None:
+@pytest.mark.parametrize("attacker", ATTACKERS[:2])  # Chromium blocks all local requests of null
+def test_foreign_origin_cannot_read_responses(
+    person: BrowserContext, answer: str, attacker: str
+) -> None:
     sign_in(person.new_page(), address(answer))
     foreign = person.new_page()
     foreign.goto(attacker.format(answer))
@@ -51,7 +53,7 @@ def test_a_foreign_origin_reads_nothing(person: BrowserContext, answer: str, att
         .then(async (it) => it.type + await it.text(), (error) => error.name)"""
     me = f"https://api.{answer}.test{ME}"
     assert foreign.evaluate(read, [me, "cors"]) == "TypeError"
-    # A sibling may embed what it can't read; another site does not even get that.
+    # A sibling can embed the response, but not read it. Another site can do neither.
     sibling = attacker == ATTACKERS[1]
     assert foreign.evaluate(read, [me, "no-cors"]) == ("opaque" if sibling else "TypeError")
     frame = """(src) => new Promise((done) => {

@@ -1,4 +1,4 @@
-"""A developer's machine, in Chromium: plain http on localhost, with what `env.example` sets."""
+"""A developer's machine in Chromium: plain HTTP on localhost with the settings of `env.example`."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -27,7 +27,7 @@ PROJECTS = ("Shop", "Blog")
 def ports(
     installed: Callable[[Answers], Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Mapping[str, int]]:
-    """Return the ports of two projects of the template, each as `make dev` runs it."""
+    """Return the ports of two projects of the template, which `make dev` runs."""
     folder = tmp_path_factory.mktemp("local")
     ports = {}
     with ExitStack() as stack:
@@ -46,7 +46,7 @@ def ports(
 
 @pytest.fixture(scope="module")
 def frontend_server(frontend: Path, project: Path, ports: Mapping[str, int]) -> Iterator[None]:
-    """Run the app under Vite, which passes /api on to the first project, as the page says."""
+    """Run the app in Vite, which forwards /api to the first project as the page describes."""
     (config,) = [block for block in blocks(project, "ts") if "defineConfig" in block]
     assert ":8000" in config
     config = config.replace(":8000", f":{ports['Shop']}")
@@ -63,14 +63,14 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def person(browser: Browser) -> Iterator[BrowserContext]:
-    """Return a browser with nothing in it; its tabs share cookies."""
+    """Return a new browser without cookies. Its tabs share cookies."""
     context = browser.new_context(viewport={"width": 1280, "height": 1600})
     yield context
     context.close()
 
 
 def app(port: int, host: str = "localhost") -> str:
-    """Return the address of the app, before a backend."""
+    """Return the URL of the app with a backend."""
     return f"{FRONTEND}?backend=http://{host}:{port}"
 
 
@@ -80,7 +80,7 @@ def names(person: BrowserContext) -> set[str]:
 
 
 @pytest.mark.usefixtures("frontend_server")
-def test_two_projects_on_one_localhost_both_keep_their_users(
+def test_two_projects_on_localhost_keep_separate_sessions(
     person: BrowserContext, ports: Mapping[str, int]
 ) -> None:
     shop, blog = [sign_in(person.new_page(), app(ports[name])) for name in PROJECTS]
@@ -91,7 +91,7 @@ def test_two_projects_on_one_localhost_both_keep_their_users(
     }
     assert shop.evaluate("document.cookie") == ""
 
-    for name in PROJECTS:  # as when they have expired
+    for name in PROJECTS:  # as if they had expired
         person.clear_cookies(name=f"{name.lower()}-access")
     for tab in (shop, blog):
         tab.reload()
@@ -125,12 +125,12 @@ def test_127_0_0_1_is_another_site_than_localhost(
     sees(page, NOT_KEPT)
 
 
-def test_a_person_signs_in_on_the_docs_page_and_calls_me(
+def test_user_can_sign_in_and_send_requests_on_the_docs_page(
     person: BrowserContext, ports: Mapping[str, int], tmp_path: Path
 ) -> None:
     page = person.new_page()
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
+    requested: list[str] = []
+    page.on("request", lambda request: requested.append(request.url))
     failed: list[str] = []
     page.on("requestfailed", lambda request: failed.append(request.url))
     page.on("console", lambda it: failed.append(it.text) if it.type == "error" else None)
@@ -140,13 +140,15 @@ def test_a_person_signs_in_on_the_docs_page_and_calls_me(
     expect(call(page, ME)).to_contain_text(EMAIL)
 
     page.screenshot(path=tmp_path / "docs.png", full_page=True)
-    assert {urlsplit(url).netloc for url in asked if not url.startswith("data:")} == {
+    assert {urlsplit(url).netloc for url in requested if not url.startswith("data:")} == {
         f"localhost:{ports['Shop']}"
     }
     assert failed == []
 
 
-def test_a_script_keeps_the_cookies_in_a_jar(project: Path, ports: Mapping[str, int]) -> None:
+def test_documented_script_signs_in_with_a_cookie_jar(
+    project: Path, ports: Mapping[str, int]
+) -> None:
     (script,) = blocks(project, "python")
     for shown, here in {
         "localhost:8000": f"localhost:{ports['Shop']}",

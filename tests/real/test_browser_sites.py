@@ -1,6 +1,6 @@
-"""Which frontend, on which site, works with which answer about SameSite; see `test_browser.py`.
+"""Which frontends work with which answer about SameSite; see `test_browser.py`.
 
-What an answer makes impossible is tested too, so that docs/frontend.md says what is true.
+Combinations that do not work are also tested, so that docs/frontend.md is correct.
 """
 
 from pathlib import Path
@@ -17,7 +17,7 @@ from tests.real.websites import ANSWERS, SITES
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
-def test_a_link_from_elsewhere_arrives_signed_in_but_under_strict(
+def test_link_from_another_site_sends_cookies_except_with_strict(
     person: BrowserContext, answer: str
 ) -> None:
     sign_in(person.new_page(), address(answer))
@@ -28,17 +28,17 @@ def test_a_link_from_elsewhere_arrives_signed_in_but_under_strict(
         page.evaluate("(href) => Object.assign(document.createElement('a'), {href}).click()", url)
         page.wait_for_url(url)
 
-    # The app's own requests come from its own site, whoever linked to it.
+    # The app's own requests come from its own site, regardless of the link.
     follow(address(answer))
     sees(page, EMAIL)
-    # A page of the backend itself gets what the browser sends along with the link.
+    # A page of the backend gets the cookies that the browser sends with the link.
     follow(f"https://api.{answer}.test{ME}")
     assert (EMAIL in page.content()) == (answer != "strict")
     assert ("not-signed-in" in page.content()) == (answer == "strict")
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
-def test_a_frontend_on_another_site_works_under_none_alone(
+def test_frontend_on_another_site_works_only_with_none(
     browser: tuple[Playwright, Browser], https_port: int, tmp_path: Path, answer: str
 ) -> None:
     with profile(browser[0], https_port, tmp_path, third_party_cookies=True) as person:
@@ -55,7 +55,7 @@ def test_a_frontend_on_another_site_works_under_none_alone(
             assert kept(person) == {}
 
 
-def test_none_does_not_work_where_third_party_cookies_are_blocked(
+def test_none_does_not_work_if_third_party_cookies_are_blocked(
     browser: tuple[Playwright, Browser], https_port: int, tmp_path: Path
 ) -> None:
     with profile(browser[0], https_port, tmp_path, third_party_cookies=False) as person:
@@ -64,7 +64,7 @@ def test_none_does_not_work_where_third_party_cookies_are_blocked(
         sees(page, SIGNED_OUT)
         submit(page)
         sees(page, NOT_KEPT)
-        sign_in(page, address("none"))  # on one site nothing is blocked
+        sign_in(page, address("none"))  # on the same site, nothing is blocked
 
 
 def test_none_does_not_work_in_an_incognito_window(person: BrowserContext) -> None:
@@ -75,7 +75,9 @@ def test_none_does_not_work_in_an_incognito_window(person: BrowserContext) -> No
     sees(page, NOT_KEPT)
 
 
-def test_none_without_secure_does_not_start(project: Path, settings: dict[str, str]) -> None:
+def test_serve_rejects_samesite_none_without_secure_cookies(
+    project: Path, settings: dict[str, str]
+) -> None:
     environment = project_environment() | settings
     environment |= {
         "DATABASE_URL": "postgresql://127.0.0.1/unused",
@@ -88,7 +90,7 @@ def test_none_without_secure_does_not_start(project: Path, settings: dict[str, s
 
 
 @pytest.mark.parametrize(("one", "other", "relation"), SITES)
-def test_names_are_one_site_as_the_page_says(
+def test_host_names_are_same_site_as_documented(
     person: BrowserContext, one: str, other: str, relation: str
 ) -> None:
     page = person.new_page()

@@ -14,8 +14,8 @@ from tests.servers import free_port, started
 from tests.tools import give_up, require_root
 from tests.variants import Answers
 
-# A port that is free here. The script keeps the server that initializes the database for a while:
-# the image's health check must not take it for the real one.
+# A free port. The script keeps the server that initializes the database running for some seconds:
+# the image's health check must not mistake it for the real server.
 OVERRIDE = """
 services:
   postgres:
@@ -38,7 +38,7 @@ def project(installed: Callable[[Answers], Path], why_no_docker: str | None) -> 
 
 @pytest.fixture
 def database_url(project: Path) -> Iterator[str]:
-    """Return the database's URL as the file says it, right after the documented command returns."""
+    """Return the database's URL from the file, right after the documented command returns."""
     port = free_port()
     (project / "docker-compose.override.yml").write_text(OVERRIDE.format(port=port))
     (line,) = [
@@ -48,14 +48,14 @@ def database_url(project: Path) -> Iterator[str]:
     compose = ["docker", "compose"]
     try:
         run([*compose, "up", "--detach", "--wait"], project)
-        # Before anything else, because a slow command would find the real server in any case.
+        # This comes first, because after a slow command the real server would run in any case.
         run([*compose, "exec", "-T", "postgres", "pg_isready", "--host", "127.0.0.1"], project)
         yield url.replace("localhost:5432", f"localhost:{port}")
     finally:
         run([*compose, "down", "--volumes", "--timeout", "5"], project)
 
 
-def test_project_migrates_and_serves_on_it(
+def test_project_migrates_and_serves_with_docker_compose(
     project: Path, database_url: str, tmp_path: Path
 ) -> None:
     environment = project_environment(

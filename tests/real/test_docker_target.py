@@ -1,4 +1,4 @@
-"""The `docker` target's Caddyfile without Docker: before two replicas on one database."""
+"""The Caddyfile of the `docker` target without Docker, with two replicas on one database."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ from tests.tools import require
 from tests.variants import Answers
 
 LOGIN = "/api/v1/auth/login"
-# Tells what the application takes for its client, and for the scheme.
+# Returns the client address and the scheme that the application sees.
 SEEN = """
 
 from fastapi import Request
@@ -38,7 +38,7 @@ async def seen(request: Request) -> str:
 
 @dataclass
 class Caddy:
-    """The proxy, on a port of this machine."""
+    """The proxy on a port of this machine."""
 
     port: int
 
@@ -50,7 +50,7 @@ class Caddy:
         headers: Mapping[str, str] | None = None,
         client: str = "127.0.0.1",
     ) -> tuple[int, str]:
-        """Call as a client of an address; gives the status and the body. Raise `OSError`."""
+        """Send a request from an address, and return the status and the body. Raise `OSError`."""
         connection = HTTPConnection("127.0.0.1", self.port, timeout=30, source_address=(client, 0))
         try:
             if form is None:
@@ -68,7 +68,7 @@ class Caddy:
 
 @pytest.fixture(scope="module")
 def project(installed: Callable[[Answers], Path]) -> Path:
-    """Return the installed project of somebody with a server, which tells who called."""
+    """Return an installed project for the `docker` target, which can show client addresses."""
     require("caddy")
     project = installed({"deploy_target": "docker"})
     with (project / "app/api/v1/__init__.py").open("a", encoding="utf-8") as module:
@@ -78,13 +78,13 @@ def project(installed: Callable[[Answers], Path]) -> Path:
 
 @pytest.fixture(scope="module")
 def settings(project: Path) -> Iterator[dict[str, str]]:
-    """Return the settings of the replicas, which believe Caddy's address and nobody else."""
+    """Return the settings of the replicas, which trust only Caddy's address."""
     with held_database(project) as url:
         settings = project_environment(
             DATABASE_URL=url,
             JWT_SECRET="3kVZx0TqY7mB5cWn2RfJ8hLs6PdGa9Eu",
             FORWARDED_ALLOW_IPS="127.0.0.1",
-            SHUTDOWN_DELAY_SECONDS="5",  # the image's
+            SHUTDOWN_DELAY_SECONDS="5",  # the value in the image
         )
         run([python_of(project), "-m", "app", "migrate"], project, settings)
         yield settings
@@ -102,7 +102,7 @@ def start(
     ports: list[int],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Callable[[int], Server]]:
-    """Return the function that starts one of the replicas, and returns once it is ready."""
+    """Return a function that starts one of the replicas, and returns when it is ready."""
     with ExitStack() as stack:
 
         def start(number: int) -> Server:
@@ -118,7 +118,7 @@ def start(
 
 @pytest.fixture(scope="module")
 def replicas(start: Callable[[int], Server]) -> list[Server]:
-    """Return the two replicas, running."""
+    """Return the two running replicas."""
     return [start(0), start(1)]
 
 
@@ -128,7 +128,7 @@ def caddy(
     replicas: list[Server],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Caddy]:
-    """Return Caddy with the rendered file, by plain HTTP: a certificate needs a name."""
+    """Return Caddy with the rendered file and plain HTTP, because certificates need a host name."""
     port, folder = free_port(), tmp_path_factory.mktemp("caddy")
     environment = {
         **os.environ,
@@ -145,7 +145,7 @@ def caddy(
         yield Caddy(port)
 
 
-def test_caddy_says_its_file_is_valid(project: Path) -> None:
+def test_caddyfile_is_valid(project: Path) -> None:
     environment = {**os.environ, "SITE_ADDRESS": "api.example.com"}
     command = ["caddy", "validate", "--config", "Caddyfile", "--adapter", "caddyfile"]
     assert "Valid configuration" in run(command, project, environment)
@@ -163,7 +163,7 @@ def test_client_cannot_forge_its_address_or_the_scheme(caddy: Caddy) -> None:
 
 def test_each_client_has_its_own_address(caddy: Caddy) -> None:
     assert caddy.call("/api/v1/seen", client="127.0.0.2") == (200, '"127.0.0.2 http"')
-    # Nor does one who claims to be the proxy get further.
+    # A client cannot claim to be the proxy either.
     forged = {"X-Forwarded-For": "203.0.113.9, 127.0.0.1"}
     assert caddy.call("/api/v1/seen", headers=forged, client="127.0.0.2") == (
         200,
@@ -171,7 +171,7 @@ def test_each_client_has_its_own_address(caddy: Caddy) -> None:
     )
 
 
-def test_forged_addresses_share_one_throttle_and_another_client_has_its_own(caddy: Caddy) -> None:
+def test_forged_addresses_of_one_client_share_its_rate_limit(caddy: Caddy) -> None:
     guess = {"username": "nobody@example.com", "password": "a wrong password"}
     statuses = [
         caddy.call(LOGIN, guess, headers={"X-Forwarded-For": f"203.0.113.{number}"})[0]
@@ -181,19 +181,19 @@ def test_forged_addresses_share_one_throttle_and_another_client_has_its_own(cadd
     assert caddy.call(LOGIN, guess, client="127.0.0.2")[0] == 401
 
 
-def test_nobody_notices_that_replicas_are_replaced(
+def test_no_request_fails_while_replicas_are_replaced(
     caddy: Caddy, replicas: list[Server], start: Callable[[int], Server]
 ) -> None:
-    answers: Counter[object] = Counter()
+    results: Counter[object] = Counter()
     done = threading.Event()
 
     def use() -> None:
         while not done.is_set():
             for path, form in (("/api/v1/users/me", None), ("/api/v1/auth/refresh", {})):
                 try:
-                    answers[path, caddy.call(path, form)[0]] += 1
+                    results[path, caddy.call(path, form)[0]] += 1
                 except OSError as error:
-                    answers[path, repr(error)] += 1
+                    results[path, repr(error)] += 1
 
     users = [threading.Thread(target=use) for _ in range(4)]
     for user in users:
@@ -202,15 +202,14 @@ def test_nobody_notices_that_replicas_are_replaced(
         for number in (0, 1):
             assert replicas[number].stop(signal.SIGTERM) == 0, replicas[number].output()
             replicas[number] = start(number)
-            time.sleep(
-                3
-            )  # Caddy asks each second; until it has, the other one would be the only one
+            # Caddy checks each replica every second. Before that, it would only use the other one.
+            time.sleep(3)
     finally:
         done.set()
         for user in users:
             user.join()
-    assert answers.keys() == {("/api/v1/users/me", 401), ("/api/v1/auth/refresh", 401)}, answers
-    assert answers.total() > 100
+    assert results.keys() == {("/api/v1/users/me", 401), ("/api/v1/auth/refresh", 401)}, results
+    assert results.total() > 100
 
 
 def test_endless_body_is_cut_off(caddy: Caddy) -> None:
@@ -219,13 +218,13 @@ def test_endless_body_is_cut_off(caddy: Caddy) -> None:
         head = f"POST {LOGIN} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {FORM}\r\n"
         client.sendall(f"{head}Transfer-Encoding: chunked\r\n\r\n".encode())
         try:
-            while sent < 100:  # of a mebibyte each
+            while sent < 100:  # one mebibyte each
                 client.sendall(piece)
                 sent += 1
-            answer = client.recv(100)
+            response = client.recv(100)
         except ConnectionError:
-            answer = b""
-    assert not answer or b" 413 " in answer
+            response = b""
+    assert not response or b" 413 " in response
     assert sent < 100
 
 

@@ -1,4 +1,4 @@
-"""A replica that is frozen in the middle of a transaction, as a paused machine is."""
+"""A replica that is frozen in the middle of a transaction, like on a paused machine."""
 
 import signal
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +10,7 @@ from tests.load import Call, call_once
 from tests.production import CREDENTIALS, LOGIN, ME, REFRESH, Site
 from tests.servers import wait_until
 
-# Half a minute of the database's patience, and what a busy machine needs.
+# The database waits for half a minute. The rest is for a busy machine.
 PATIENCE_SECONDS = 90
 
 SHOW_KEEPALIVES = """
@@ -30,7 +30,7 @@ asyncio.run(main())
 """
 
 
-def test_a_frozen_replica_does_not_lock_its_users_out(site: Site) -> None:
+def test_frozen_replica_does_not_lock_out_its_users(site: Site) -> None:
     long = site.serve(DATABASE_TIMEOUT_SECONDS="300")
     with long as frozen, site.serve() as other, ThreadPoolExecutor(1) as threads:
         frozen.wait_until_ready()
@@ -56,6 +56,6 @@ def test_a_frozen_replica_does_not_lock_its_users_out(site: Site) -> None:
         assert "internal_error" not in frozen.output()
 
 
-def test_the_database_notices_a_replica_that_is_gone(site: Site) -> None:
+def test_database_sends_keepalives_to_replicas(site: Site) -> None:
     shown = run([python_of(site.project), "-c", SHOW_KEEPALIVES], site.project, site.environment())
     assert shown.split() == ["30", "10", "3"]

@@ -1,4 +1,4 @@
-"""The image: built from a locked project, and run as a platform runs it, under each manager."""
+"""The image of each package manager: built from a locked project, and run like on a platform."""
 
 import json
 import os
@@ -26,9 +26,9 @@ from tests.variants import HOSTILE, Answers
 LOCKS = {"uv": "uv.lock", "poetry": "poetry.lock", "pip": "requirements.lock"}
 MEGABYTES_OVER_BASE = 120
 EMAIL, PASSWORD = "ada@example.com", "a passphrase for tests"
-# What must not enter the image.
+# Files that must not be in the image.
 SECRETS = ("app/.env", "app/core/.env.local", "app/core/server.pem", "alembic/server.key")
-# What has no business at run time, wherever it may be.
+# Programs that are not needed at run time.
 TOOLS = "uv uvx poetry gcc cc make git"
 LEFTOVERS = """
 import importlib.util as imports, pathlib, shutil, sys
@@ -42,11 +42,11 @@ print(*found)
 
 @dataclass(frozen=True)
 class Built:
-    """An image of a project whose texts are hostile, and what the build said before the lock."""
+    """An image of a project with hostile texts, and the output of a build without a lock file."""
 
     image: Image
     lock: str
-    said_without_lock: str
+    output_without_lock: str
 
 
 @pytest.fixture(scope="module", params=LOCKS)
@@ -56,13 +56,13 @@ def built(
     rendered: Callable[[Answers], Path],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Built]:
-    """Return an image, of each manager in turn."""
+    """Return an image, one for each package manager."""
     manager: str = request.param
     python = find_python(PYTHON)
     if python is None:
-        give_up(f"there is no Python {PYTHON} here to make the lock file with")
+        give_up(f"there is no Python {PYTHON} here to create the lock file")
     project = rendered({**HOSTILE, "package_manager": manager, "python_version": PYTHON})
-    said = engine.refuse(project)
+    output = engine.fail_to_build(project)
     environment = project_environment(python, **POETRY_INDEX)
     if manager == "poetry":
         poetry = install_poetry(tmp_path_factory.mktemp("poetry") / "venv", python)
@@ -70,10 +70,10 @@ def built(
     run(["make", "lock"], project, environment)
     for name in SECRETS:
         (project / name).write_text("secret", encoding="utf-8")
-    # As in a clone that is made under the umask 077.
+    # Like in a clone that was created with the umask 077.
     run(["chmod", "-R", "go-rwx", "."], project)
     image = engine.build(project, f"localhost/template-tests-{manager}")
-    yield Built(image, LOCKS[manager], said)
+    yield Built(image, LOCKS[manager], output)
     engine.remove(image)
 
 
@@ -84,7 +84,7 @@ def image(built: Built) -> Image:
 
 @pytest.fixture(scope="module")
 def base_megabytes(engine: Engine) -> Iterator[int]:
-    """Return the size of the image that all are built on."""
+    """Return the size of the base image in megabytes."""
     base = engine.base()
     yield base.megabytes()
     engine.remove(base)
@@ -92,14 +92,14 @@ def base_megabytes(engine: Engine) -> Iterator[int]:
 
 @pytest.fixture(scope="module")
 def database_url(installed: Callable[[Answers], Path]) -> Iterator[str]:
-    """Return the URL of an empty database, on the embedded Postgres of an installed project."""
+    """Return the URL of an empty database on the embedded Postgres of an installed project."""
     with held_database(installed({})) as url:
         yield url
 
 
 @pytest.fixture
 def volumes(database_url: str) -> dict[str, Path]:
-    """Return the socket of the database; its folder is shut to the user of the image."""
+    """Return the socket of the database. Its folder is closed to the user of the image."""
     query = parse_qs(urlsplit(database_url).query)
     name = f".s.PGSQL.{query['port'][0]}"
     return {f"/postgres/{name}": Path(query["host"][0]) / name}
@@ -107,7 +107,7 @@ def volumes(database_url: str) -> dict[str, Path]:
 
 @pytest.fixture
 def settings(database_url: str) -> dict[str, str]:
-    """Return the settings of a production on a port of its own."""
+    """Return the settings of a production server on a free port."""
     folder = parse_qs(urlsplit(database_url).query)["host"][0]
     return {
         "DATABASE_URL": database_url.replace(quote(folder, safe=""), "/postgres"),
@@ -117,8 +117,8 @@ def settings(database_url: str) -> dict[str, str]:
     }
 
 
-def test_build_without_a_lock_file_says_what_to_do(built: Built) -> None:
-    assert f"There is no {built.lock}: run 'make lock' and commit it." in built.said_without_lock
+def test_build_without_a_lock_file_explains_what_to_do(built: Built) -> None:
+    assert f"There is no {built.lock}: run 'make lock' and commit it." in built.output_without_lock
 
 
 def test_image_is_small(
@@ -130,32 +130,32 @@ def test_image_is_small(
     assert over <= MEGABYTES_OVER_BASE
 
 
-def test_secrets_next_to_the_code_stay_out(image: Image) -> None:
+def test_image_contains_no_secrets_from_the_code_folders(image: Image) -> None:
     found = image.run("find", "/app", "-path", "/app/.venv", "-prune", "-o", "-type", "f", "-print")
     assert "/app/app/main.py" in found.splitlines()
     assert not {f"/app/{name}" for name in SECRETS} & set(found.splitlines())
 
 
-def test_user_is_a_number_that_is_not_root(image: Image) -> None:
+def test_image_user_is_a_number_and_not_root(image: Image) -> None:
     assert re.fullmatch(r"[1-9]\d+(:[1-9]\d+)?", image.config["User"])
     assert image.run("id", "-u").strip() == image.config["User"].partition(":")[0]
 
 
-def test_nothing_is_left_of_the_build(image: Image) -> None:
+def test_image_contains_no_build_tools(image: Image) -> None:
     assert image.run("python", "-c", LEFTOVERS, *TOOLS.split()).strip() == ""
 
 
-def test_labels_hold_any_text(image: Image) -> None:
+def test_image_labels_can_contain_any_text(image: Image) -> None:
     labels = image.config["Labels"]
     assert labels["org.opencontainers.image.title"] == HOSTILE["project_name"]
     assert labels["org.opencontainers.image.description"] == HOSTILE["project_description"]
 
 
-def test_application_is_in_it(image: Image) -> None:
+def test_image_contains_the_application(image: Image) -> None:
     assert json.loads(image.run("python", "-m", "app", "openapi"))["openapi"]
 
 
-def test_it_migrates_serves_and_stops_on_a_read_only_disk(
+def test_image_migrates_serves_and_stops_on_a_read_only_disk(
     image: Image, settings: dict[str, str], volumes: dict[str, Path], tmp_path: Path
 ) -> None:
     for folder in ("/app", "/tmp"):  # noqa: S108 - in the image

@@ -1,4 +1,4 @@
-"""Migrations that many start at once, and migrations ahead of the code that serves."""
+"""Concurrent migrations, and migrations that are newer than the running code."""
 
 import shutil
 import signal
@@ -19,7 +19,7 @@ from tests.postgres import Postgres, folder_for_other_user
 from tests.production import CREDENTIALS, LOGIN, ME, NUMBERS, REFRESH, Site
 from tests.servers import Server, started, wait_until
 
-CALLS = 10
+PROCESSES = 10
 MIGRATE_SECONDS = 300
 
 AHEAD = '''
@@ -33,7 +33,7 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
-    """Change what the replicas read."""
+    """Change a table that the replicas read."""
     {change}
 '''
 
@@ -49,7 +49,7 @@ def empty(postgres: Postgres) -> Iterator[str]:
 
 @contextmanager
 def address(postgres: Postgres, database: str, way: str) -> Iterator[dict[str, str]]:
-    """Return the settings that lead to a database one way or another."""
+    """Yield the settings to connect to a database directly or through PgBouncer."""
     if way == "directly":
         yield {"DATABASE_URL": postgres.url(database)}
         return
@@ -59,7 +59,7 @@ def address(postgres: Postgres, database: str, way: str) -> Iterator[dict[str, s
 
 
 def migrate(project: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run `migrate`. Raise `subprocess.TimeoutExpired` when it waits for ever."""
+    """Run `migrate`. Raise `subprocess.TimeoutExpired` if it takes too long."""
     command: list[str | Path] = [python_of(project), "-m", "app", "migrate"]
     return subprocess.run(
         command,
@@ -73,21 +73,21 @@ def migrate(project: Path, environment: dict[str, str]) -> subprocess.CompletedP
 
 
 @pytest.mark.parametrize("way", ["directly", "through pgbouncer"])
-def test_of_ten_migrations_at_once_one_migrates_and_all_end_well(
+def test_one_of_ten_concurrent_migrations_runs_and_all_succeed(
     project: Path, postgres: Postgres, settings: dict[str, str], empty: str, way: str
 ) -> None:
     with address(postgres, empty, way) as url:
         environment = project_environment() | settings | url
-        with ThreadPoolExecutor(CALLS) as threads:
-            calls = [threads.submit(migrate, project, environment) for _ in range(CALLS)]
+        with ThreadPoolExecutor(PROCESSES) as threads:
+            calls = [threads.submit(migrate, project, environment) for _ in range(PROCESSES)]
         results = [call.result() for call in calls]
         outputs = [result.stdout for result in results]
 
-        assert [result.returncode for result in results] == [0] * CALLS, outputs
-        # Alembic says which revisions it runs.
+        assert [result.returncode for result in results] == [0] * PROCESSES, outputs
+        # Alembic logs which revisions it runs.
         assert sum("0001" in output for output in outputs) == 1, outputs
         assert postgres.query("SELECT version_num FROM alembic_version", empty) == "0001"
-        # Asked before the pooler ends, which keeps its connections.
+        # This query comes before the pooler stops, because the pooler keeps its connections.
         assert postgres.query("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == "0"
 
 
@@ -121,32 +121,32 @@ def test_migrate_waits_for_a_database_that_starts_late(
     ("change", "statuses"),
     [
         ('op.add_column("users", sa.Column("nickname", sa.Text()))', {200, 204}),
-        # Statements that were prepared on the old type fail once.
+        # Statements that were prepared for the old type fail once.
         ('op.alter_column("users", "email", type_=sa.String(320))', {200, 204, 503}),
     ],
     ids=["a column added", "a type changed"],
 )
-def test_old_replicas_stay_in_service_when_a_release_migrates_ahead(
+def test_old_replicas_keep_serving_after_a_newer_release_migrates(
     site: Site, replicas: list[Server], tmp_path: Path, change: str, statuses: set[int]
 ) -> None:
     release = tmp_path / "release"
     shutil.copytree(site.project, release, ignore=shutil.ignore_patterns(".*"))
     revision = release / "alembic" / "versions" / "0002_ahead.py"
     revision.write_text(AHEAD.format(change=change), encoding="utf-8")
-    # A login reads the column by SQLAlchemy, which prepares nothing anew by itself.
+    # A login reads the column with SQLAlchemy, which does not prepare statements again by itself.
     calls = [Call("GET", ME), Call("POST", REFRESH), Call("POST", LOGIN, CREDENTIALS)]
     callers = [(site.sign_in(server), call) for server in replicas for call in calls]
     probes = [(Browser(server.port), Call("GET", "/health/ready")) for server in replicas]
-    with load(*callers, *probes) as noted:
-        noted.wait_for(20, 200)
+    with load(*callers, *probes) as recorded:
+        recorded.wait_for(20, 200)
         site.migrate(release)
         migrated = time.monotonic()
-        noted.wait_for(60, 200, since=migrated)
-        noted.wait_for(10, 204, since=migrated)
-        noted.wait_for(6, 200, since=migrated, path=LOGIN)
+        recorded.wait_for(60, 200, since=migrated)
+        recorded.wait_for(10, 204, since=migrated)
+        recorded.wait_for(6, 200, since=migrated, path=LOGIN)
     assert site.query("SELECT version_num FROM alembic_version") == "0002"
-    assert set(noted.counts()) <= statuses, noted.counts()
-    assert noted.counts()[503] < 10
-    assert {it.status for it in noted.results if it.call == probes[0][1]} == {200}
+    assert set(recorded.counts()) <= statuses, recorded.counts()
+    assert recorded.counts()[503] < 10
+    assert {it.status for it in recorded.results if it.call == probes[0][1]} == {200}
     for server in replicas:
         assert site.sign_in(server).get(ME).status == 200

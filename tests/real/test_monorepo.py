@@ -1,4 +1,4 @@
-"""`make dev` at the root of a monorepo: a backend and a frontend, by one command."""
+"""`make dev` at the root of a monorepo: one command starts a backend and a frontend."""
 
 import os
 import re
@@ -33,14 +33,14 @@ def frontend_port() -> int:
 
 @pytest.fixture(scope="module")
 def monorepo(installed: Callable[[Answers], Path], frontend_port: int) -> Path:
-    """Return a monorepo without a frontend, installed."""
+    """Return an installed monorepo without a frontend."""
     origin = f"http://localhost:{frontend_port}"
     return installed({"repo_layout": "monorepo", "frontend_origin": origin})
 
 
 @pytest.fixture(scope="module")
 def both(monorepo: Path, frontend: Path, frontend_port: int) -> Path:
-    """Return the monorepo with the app of docs/frontend.md in frontend/, not installed."""
+    """Return the monorepo with the app of docs/frontend.md in frontend/, without its packages."""
     folder = monorepo / "frontend"
     shutil.copytree(frontend, folder, ignore=shutil.ignore_patterns("node_modules", "dist"))
     (config,) = [it for it in blocks(backend(monorepo), "ts") if "defineConfig" in it]
@@ -51,7 +51,7 @@ def both(monorepo: Path, frontend: Path, frontend_port: int) -> Path:
 
 
 def make_dev(project: Path, folder: Path) -> AbstractContextManager[Server]:
-    """Run `make dev`, as in a terminal of its own."""
+    """Run `make dev` like in a separate terminal."""
     environment = project_environment(PORT=str(free_port()))
     return started(["make", "dev"], project, environment, folder / "log", terminal=True)
 
@@ -63,19 +63,19 @@ def wait_until_both_serve(server: Server, frontend_port: int) -> None:
 
 
 def process_group(server: Server, name: str) -> int:
-    """Return the process group that one line of the Procfile runs in."""
+    """Return the process group of a line of the Procfile."""
     (found,) = re.findall(rf"{name}\.1 started \(pid=(\d+)\)", server.output())
     return int(found)
 
 
 def assert_nothing_is_left(project: Path, server: Server) -> None:
     assert str(project) not in run(["ps", "-e", "-o", "args"], project)
-    # Postgres removes it as the last thing when it shuts down.
+    # Postgres removes this file at the end of its shutdown.
     assert not (backend(project) / ".postgres/postmaster.pid").exists(), server.output()
 
 
-def test_without_a_frontend_the_backend_runs_alone(monorepo: Path, tmp_path: Path) -> None:
-    assert not (monorepo / "frontend").exists(), "this test comes first"
+def test_backend_runs_alone_without_a_frontend(monorepo: Path, tmp_path: Path) -> None:
+    assert not (monorepo / "frontend").exists(), "this test must run first"
     with make_dev(monorepo, tmp_path) as server:
         server.wait_until_ready()
         assert HINT in server.output()
@@ -85,7 +85,7 @@ def test_without_a_frontend_the_backend_runs_alone(monorepo: Path, tmp_path: Pat
     assert_nothing_is_left(monorepo, server)
 
 
-def test_a_person_signs_in_on_what_one_command_starts(
+def test_user_can_sign_in_after_one_command_starts_both(
     both: Path, frontend_port: int, tmp_path: Path
 ) -> None:
     shutil.rmtree(both / "frontend/node_modules", ignore_errors=True)
@@ -101,13 +101,13 @@ def test_a_person_signs_in_on_what_one_command_starts(
             page.reload()
             sees(page, EMAIL)
 
-        os.killpg(server.process.pid, signal.SIGINT)  # as Ctrl-C does
+        os.killpg(server.process.pid, signal.SIGINT)  # like Ctrl-C
         assert server.process.wait(STOP_SECONDS) != 0
-    said = server.output()
-    assert f"http://localhost:{server.port}/docs" in said
+    output = server.output()
+    assert f"http://localhost:{server.port}/docs" in output
     for name in ("backend", "frontend"):
-        assert re.search(rf"^\S+ {name}\.1 +\| .*localhost", said, re.MULTILINE), said
-    assert HINT not in said
+        assert re.search(rf"^\S+ {name}\.1 +\| .*localhost", output, re.MULTILINE), output
+    assert HINT not in output
     assert_nothing_is_left(both, server)
 
 
@@ -127,21 +127,21 @@ def kill_backend(server: Server) -> None:
     os.killpg(process_group(server, "backend"), signal.SIGTERM)
 
 
-def interrupt_amid_a_request(server: Server) -> None:
+def interrupt_during_a_request(server: Server) -> None:
     headers = ["Host: localhost", f"Content-Type: {FORM}", "Content-Length: 1"]
     request = [f"POST {LOGIN} HTTP/1.1", *headers, "Expect: 100-continue", "", ""]
     with socket.create_connection(("127.0.0.1", server.port), STOP_SECONDS) as connection:
         connection.sendall("\r\n".join(request).encode())
-        assert b"100 Continue" in connection.recv(1024)  # it waits for the rest
+        assert b"100 Continue" in connection.recv(1024)  # the server waits for the body
         os.killpg(server.process.pid, signal.SIGINT)
         server.process.wait(STOP_SECONDS)
 
 
 @pytest.mark.parametrize(
     "end",
-    [close_terminal, kill_make, kill_frontend, kill_backend, interrupt_amid_a_request],
+    [close_terminal, kill_make, kill_frontend, kill_backend, interrupt_during_a_request],
 )
-def test_both_end_together(
+def test_backend_and_frontend_stop_together(
     both: Path, frontend_port: int, tmp_path: Path, end: Callable[[Server], None]
 ) -> None:
     with make_dev(both, tmp_path) as server:
@@ -151,7 +151,7 @@ def test_both_end_together(
     assert_nothing_is_left(both, server)
 
 
-def test_makefile_of_ones_own_starts_both_by_what_the_page_adds(
+def test_own_makefile_with_the_documented_additions_starts_both(
     both: Path, frontend_port: int, tmp_path: Path
 ) -> None:
     page = (backend(both) / "docs/monorepo.md").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""A pool whose connections are all taken: callers wait, are turned away in time, and come back."""
+"""An exhausted connection pool: clients wait, get a 503 in time, and succeed again later."""
 
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
@@ -11,16 +11,16 @@ from tests.production import ME, REFRESH, Site
 from tests.servers import Server, wait_until
 
 SIZE = 2
-CALLS = 4 * SIZE
+REQUESTS = 4 * SIZE
 TIMEOUT_SECONDS = 5.0
-# Reads wait for it, too. Refreshes that wait for a row leave connections to others; see
+# Reads wait for this lock too. Refreshes that wait for a row leave connections for others; see
 # `test_abuse.py`.
 LOCK_USERS = "LOCK TABLE users IN ACCESS EXCLUSIVE MODE"
 
 
 @pytest.fixture
 def replica(site: Site) -> Iterator[Server]:
-    """Return a replica with two connections and no more."""
+    """Return a replica with at most two connections."""
     site.settings |= {
         "DATABASE_POOL_SIZE": str(SIZE),
         "DATABASE_MAX_OVERFLOW": "0",
@@ -37,7 +37,7 @@ def browser(site: Site, replica: Server) -> Browser:
     return site.sign_in(replica)
 
 
-def test_callers_wait_for_a_connection_and_then_get_their_answer(
+def test_clients_wait_for_a_connection_and_then_get_a_response(
     site: Site, browser: Browser
 ) -> None:
     with ThreadPoolExecutor(8) as threads:
@@ -50,14 +50,14 @@ def test_callers_wait_for_a_connection_and_then_get_their_answer(
         assert [it.result().status for it in waiting] == [200] * 3
 
 
-def test_a_pool_that_stays_exhausted_gives_503_in_time_and_recovers(
+def test_exhausted_pool_causes_503_in_time_and_recovers(
     site: Site, replica: Server, browser: Browser
 ) -> None:
-    with ThreadPoolExecutor(CALLS) as threads:
+    with ThreadPoolExecutor(REQUESTS) as threads:
         with site.postgres.holding(LOCK_USERS, site.database):
-            calls = [threads.submit(call_once, browser, Call("GET", ME)) for _ in range(CALLS)]
+            calls = [threads.submit(call_once, browser, Call("GET", ME)) for _ in range(REQUESTS)]
             wait_until(lambda: site.waiting_for_a_lock() == SIZE, "they don't wait")
-            assert replica.answers("/health", 200)
+            assert replica.responds("/health", 200)
             assert call_once(browser, Call("GET", "/health/ready")).seconds < TIMEOUT_SECONDS
             results = [call.result() for call in calls]
         assert browser.post(REFRESH).status == 204
@@ -65,7 +65,7 @@ def test_a_pool_that_stays_exhausted_gives_503_in_time_and_recovers(
     for it in results:
         assert (it.status, bool(it.retry_after)) == (503, True), it
         # The timeout bounds the wait for a connection, and then the wait for the lock.
-        # A third one is for a busy machine.
+        # A third timeout is for a busy machine.
         assert it.seconds < 3 * TIMEOUT_SECONDS
     assert "QueuePool limit" in replica.output()
     assert "Traceback" not in replica.output()

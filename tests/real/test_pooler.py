@@ -1,4 +1,4 @@
-"""All of the application behind pgbouncer in transaction mode, which hands connections around."""
+"""The application behind PgBouncer in transaction mode, in which clients share connections."""
 
 from collections.abc import Iterator
 
@@ -19,7 +19,7 @@ NEW_PASSWORD = "another passphrase"
 
 @pytest.fixture
 def replica(site: Site) -> Iterator[Server]:
-    """Return a replica behind pgbouncer."""
+    """Return a replica behind PgBouncer."""
     with (
         folder_for_other_user() as folder,
         pgbouncer(site.postgres, folder, CONNECTIONS) as port,
@@ -34,7 +34,7 @@ def replica(site: Site) -> Iterator[Server]:
             yield server
 
 
-def test_the_life_of_a_session_behind_pgbouncer(site: Site, replica: Server) -> None:
+def test_session_endpoints_work_behind_pgbouncer(site: Site, replica: Server) -> None:
     laptop, phone = site.sign_in(replica), site.sign_in(replica)
     assert laptop.post(REFRESH).status == 204
     assert laptop.get(ME).body["email"] == EMAIL
@@ -60,13 +60,15 @@ def test_commands_work_behind_pgbouncer(site: Site, replica: Server) -> None:
     assert browser.get(ME).status == 401
 
 
-def test_load_on_more_connections_than_pgbouncer_keeps(site: Site, replica: Server) -> None:
+def test_more_clients_than_pgbouncer_has_connections_are_served(
+    site: Site, replica: Server
+) -> None:
     readers = [(site.sign_in(replica), Call("GET", ME)) for _ in range(6)]
     writers = [(site.sign_in(replica), Call("POST", REFRESH)) for _ in range(4)]
     probes = (Browser(replica.port), Call("GET", "/health/ready"))
-    with load(*readers, *writers, probes) as noted:
-        noted.wait_for(200, 200)
-        noted.wait_for(100, 204)
+    with load(*readers, *writers, probes) as recorded:
+        recorded.wait_for(200, 200)
+        recorded.wait_for(100, 204)
         assert site.connections("application_name <> 'psql'") <= CONNECTIONS
-    assert set(noted.counts()) == {200, 204}, noted.counts()
+    assert set(recorded.counts()) == {200, 204}, recorded.counts()
     assert "Traceback" not in replica.output()

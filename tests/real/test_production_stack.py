@@ -1,4 +1,4 @@
-"""The `docker` target on a real Docker engine: docs/deploy.md, from nothing to a restore."""
+"""The `docker` target on a real Docker engine: docs/deploy.md from the first start to a restore."""
 
 import re
 import shlex
@@ -36,7 +36,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     raise NotImplementedError
 '''
-# As in version 0.2.0.
+# The configuration of version 0.2.0.
 OLD_DATABASE = """
 services:
   postgres:
@@ -48,14 +48,14 @@ GUESS = "username=nobody%40example.com&password=a+wrong+password"
 
 @pytest.fixture(scope="module")
 def origin(why_no_docker: str | None, rendered: Callable[[Answers], Path]) -> Path:
-    """Return the repository of a project, with its lock file."""
+    """Return the repository of a project with its lock file."""
     if why_no_docker is not None:
         require_root(why_no_docker)
         give_up(why_no_docker)
     provide(BASE, UV, CADDY, POSTGRES)
     python = find_python(PYTHON)
     if python is None:
-        give_up(f"there is no Python {PYTHON} here to make the lock file with")
+        give_up(f"there is no Python {PYTHON} here to create the lock file")
     answers = {"deploy_target": "docker", "project_slug": SLUG, "python_version": PYTHON}
     project = rendered(answers)
     run(["make", "lock"], project, project_environment(python))
@@ -66,9 +66,9 @@ def origin(why_no_docker: str | None, rendered: Callable[[Answers], Path]) -> Pa
 
 @pytest.fixture(scope="module")
 def stack(origin: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Return the stack, started from nothing as the page says, with a user.
+    """Return the stack with a user, started for the first time as the page describes.
 
-    Its clone is made under a strict umask.
+    Its clone is created with a strict umask.
     """
     server = tmp_path_factory.mktemp("server")
     run(["sh", "-c", f"umask 077 && git clone --quiet {shlex.quote(str(origin))} project"], server)
@@ -93,15 +93,15 @@ def add_migration(project: Path, revision: str, sql: str) -> None:
 
 
 def traffic(stack: Stack) -> tuple[tuple[Browser, Call], ...]:
-    """Return clients of both protocols: some are signed in and read, one refreshes its tokens."""
+    """Return clients of both protocols. Two send reads, and one refreshes its tokens."""
     reading = [(stack.sign_in(host), Call("GET", ME)) for host in ("127.0.0.1", "::1")]
     return (*reading, (stack.sign_in(), Call("POST", REFRESH)))
 
 
-def assert_nothing_failed(noted: Load) -> None:
-    """Check that each request had its normal response, and that there were many."""
-    assert set(noted.counts()) == {200, 204}, noted.counts()
-    assert noted.counts().total() > 100
+def assert_nothing_failed(recorded: Load) -> None:
+    """Check that all requests succeeded, and that there were many."""
+    assert set(recorded.counts()) == {200, 204}, recorded.counts()
+    assert recorded.counts().total() > 100
 
 
 def test_user_signs_in_over_ipv4_and_ipv6(stack: Stack) -> None:
@@ -122,7 +122,7 @@ def test_client_cannot_forge_its_address(stack: Stack) -> None:
     assert statuses == ["401"] * 5 + ["429"] * 2
 
 
-def test_application_is_no_superuser_and_the_superuser_has_no_password(stack: Stack) -> None:
+def test_application_is_not_superuser_and_superuser_has_no_password(stack: Stack) -> None:
     roles = stack.query(
         "SELECT rolname, rolsuper, rolcreaterole, rolcreatedb FROM pg_roles "
         "WHERE rolname IN ('app', 'postgres') ORDER BY 1"
@@ -141,7 +141,7 @@ def test_migration_may_enable_pgvector(stack: Stack) -> None:
     stack.follow("docker compose exec postgres psql")
 
 
-def test_every_container_is_limited(stack: Stack) -> None:
+def test_every_container_has_resource_limits(stack: Stack) -> None:
     for name, it in stack.containers().items():
         host = it["HostConfig"]
         assert host["LogConfig"]["Config"] == {"max-size": "10m", "max-file": "5"}, name
@@ -150,7 +150,7 @@ def test_every_container_is_limited(stack: Stack) -> None:
         assert "no-new-privileges:true" in host["SecurityOpt"], name
 
 
-def test_access_log_holds_no_secret(stack: Stack) -> None:
+def test_access_log_contains_no_secrets(stack: Stack) -> None:
     browser = stack.sign_in()
     browser.get(f"{ME}?token=a-secret-of-the-query")
     log = stack.run("docker compose logs --no-log-prefix caddy")
@@ -160,7 +160,7 @@ def test_access_log_holds_no_secret(stack: Stack) -> None:
         assert secret not in log
 
 
-def test_starting_again_changes_nothing(stack: Stack) -> None:
+def test_repeated_start_changes_nothing(stack: Stack) -> None:
     before = stack.ids()
     stack.run("docker compose up --detach")
     assert stack.ids() == before
@@ -170,14 +170,14 @@ def test_starting_again_changes_nothing(stack: Stack) -> None:
 def test_old_compose_is_rejected(
     stack: Stack, tmp_path: Path, version: str, is_new_enough: bool
 ) -> None:
-    docker = tmp_path / "docker"  # only the version of a Compose that is not here
+    docker = tmp_path / "docker"  # it only prints the version of a Compose that is not installed
     docker.write_text(
         f'#!/bin/sh\n[ "$*" = "compose version --short" ] && echo "{version}" || exit 77\n'
     )
     docker.chmod(0o755)
     path = f"PATH={tmp_path}:$PATH"
-    said = stack.run(f"{path} sh deploy.sh", exit_code=77 if is_new_enough else 1)
-    assert ("Docker Compose 2.29.3 or newer is needed" in said) is not is_new_enough
+    output = stack.run(f"{path} sh deploy.sh", exit_code=77 if is_new_enough else 1)
+    assert ("Docker Compose 2.29.3 or newer is needed" in output) is not is_new_enough
 
 
 def test_first_backup_is_complete_and_private(stack: Stack) -> None:
@@ -188,7 +188,7 @@ def test_first_backup_is_complete_and_private(stack: Stack) -> None:
     assert re.search(r"TABLE DATA public users", dump)
 
 
-def test_failed_backup_and_purge_are_unhealthy_and_tried_again(stack: Stack) -> None:
+def test_failed_backup_and_purge_are_unhealthy_and_retried(stack: Stack) -> None:
     stack.run("docker compose stop postgres")
     stack.run("docker compose exec -T backup sh -c 'rm /backups/*; touch /backups/x.dump.part'")
     stack.run("docker compose restart backup purge")
@@ -205,18 +205,16 @@ def test_failed_backup_and_purge_are_unhealthy_and_tried_again(stack: Stack) -> 
     assert stack.run("docker compose exec -T backup ls -A /backups").count(".dump\n") == 1
 
 
-def test_release_is_replaced_and_rolled_back_across_a_migration_under_traffic(
-    stack: Stack, origin: Path
-) -> None:
+def test_deploy_and_rollback_across_a_migration_fail_no_request(stack: Stack, origin: Path) -> None:
     old = stack.release()
     add_migration(origin, "test_added", "ALTER TABLE users ADD COLUMN test_added text")
     commit(origin, "A migration")
-    with load(*traffic(stack)) as noted:
+    with load(*traffic(stack)) as recorded:
         stack.follow("git pull")
         new = stack.release()
         assert stack.query("SELECT count(test_added) FROM users") == "0"
         assert old in stack.follow(f"docker image ls {SLUG}", RELEASE=old)
-    assert_nothing_failed(noted)
+    assert_nothing_failed(recorded)
     images = {stack.containers()[it]["Config"]["Image"] for it in ("app-1", "app-2", "purge")}
     assert images == {f"{SLUG}:{old}"}
     assert old == stack.release() != new
@@ -242,12 +240,12 @@ def test_failed_migration_changes_nothing(stack: Stack, origin: Path) -> None:
     before, release = stack.ids(), stack.release()
     add_migration(origin, "test_broken", "SELECT 1/0")
     commit(origin, "A migration that fails")
-    with load(*traffic(stack)) as noted:
-        said = stack.follow("git pull", exit_code=1)
+    with load(*traffic(stack)) as recorded:
+        output = stack.follow("git pull", exit_code=1)
     git(origin, "revert", "--no-edit", "HEAD")
-    assert "division by zero" in said
-    assert f"sh deploy.sh {release}" in said
-    assert_nothing_failed(noted)
+    assert "division by zero" in output
+    assert f"sh deploy.sh {release}" in output
+    assert_nothing_failed(recorded)
     assert stack.ids() == before
     assert stack.release() == release
 
@@ -259,11 +257,11 @@ def test_release_that_does_not_start_replaces_one_replica_at_most(
     with (origin / "Dockerfile").open("a", encoding="utf-8") as dockerfile:
         dockerfile.write('CMD ["false"]\n')
     commit(origin, "A release that does not start")
-    with load(*traffic(stack)) as noted:
+    with load(*traffic(stack)) as recorded:
         stack.follow("git pull", exit_code=1)
         assert stack.ids()["app-2"] == before["app-2"]
         stack.run(f"sh deploy.sh {release}")
-    assert_nothing_failed(noted)
+    assert_nothing_failed(recorded)
     assert stack.ids()["app-2"] == before["app-2"]
     git(origin, "revert", "--no-edit", "HEAD")
     git(stack.project, "pull", "--quiet")

@@ -1,4 +1,4 @@
-"""Two replicas: behind nginx, where one is replaced or killed, and as one backend."""
+"""Two replicas behind nginx, of which one is replaced or killed, and two that share sessions."""
 
 import signal
 import time
@@ -16,8 +16,7 @@ from tests.postgres import age_tokens_sql
 from tests.production import CREDENTIALS, LOCK_USER, LOGIN, LOGOUT, ME, REFRESH, SECRET, Site
 from tests.servers import STOP_SECONDS, Server, free_port, wait_until
 
-# Until then a platform goes on sending, for it looks only now and then.
-# In the container 5.
+# A platform sends requests until its next health check. In the container, the delay is 5.
 SHUTDOWN_DELAY_SECONDS = 8
 GRACE_SECONDS = 60
 OTHER_SECRET = "9QpXw2LmVt6ZrB4nKs8YfHc1JgDe7Ua5"
@@ -34,8 +33,8 @@ def test_a_rolling_restart_under_load_fails_no_request(site: Site, tmp_path: Pat
         readers = [(site.sign_in(proxy), Call("GET", ME)) for _ in range(3)]
         writers = [(site.sign_in(proxy), Call("POST", REFRESH)) for _ in range(2)]
         logins = (Browser(proxy.port), Call("POST", LOGIN, CREDENTIALS))
-        with load(*readers, *writers, logins) as noted:
-            noted.wait_for(20, 200)
+        with load(*readers, *writers, logins) as recorded:
+            recorded.wait_for(20, 200)
             for old in list(replicas):
                 moment = time.monotonic()
                 replicas.remove(old)
@@ -43,24 +42,22 @@ def test_a_rolling_restart_under_load_fails_no_request(site: Site, tmp_path: Pat
                 replicas.append(stack.enter_context(site.serve()))
                 replicas[-1].wait_until_ready()
                 nginx.move(proxy, *(it.port for it in replicas))
-                noted.wait_for(20, 200, since=moment)
-                noted.wait_for(20, 204, since=moment)
-        assert set(noted.counts()) == {200, 204}, noted.counts()
+                recorded.wait_for(20, 200, since=moment)
+                recorded.wait_for(20, 204, since=moment)
+        assert set(recorded.counts()) == {200, 204}, recorded.counts()
 
 
 def leave(replica: Server, take_out: Callable[[], None]) -> None:
-    """End a replica as a platform does: it is taken out when it is seen not to be ready."""
+    """Stop a replica like a platform, which takes it out when it is not ready."""
     replica.process.send_signal(signal.SIGTERM)
-    wait_until(lambda: replica.answers("/health/ready", 503), replica.output)
+    wait_until(lambda: replica.responds("/health/ready", 503), replica.output)
     take_out()
     assert replica.process.wait(STOP_SECONDS) == 0, replica.output()
 
 
-def test_a_killed_replica_takes_only_its_requests_in_flight_with_it(
-    site: Site, tmp_path: Path
-) -> None:
+def test_killed_replica_fails_only_its_requests_in_flight(site: Site, tmp_path: Path) -> None:
     site.settings |= {"DATABASE_TIMEOUT_SECONDS": "120"}
-    # nginx's default: what may be repeated is repeated at the other one, and no POST may.
+    # nginx's default: it repeats requests on the other replica, except POST requests.
     nginx = Nginx(free_port(), tmp_path, next_upstream="error timeout")
     with ExitStack() as stack, ThreadPoolExecutor(8) as threads:
         killed, kept = (
@@ -73,8 +70,8 @@ def test_a_killed_replica_takes_only_its_requests_in_flight_with_it(
         kept.wait_until_ready()
         proxy = stack.enter_context(nginx.before(killed.port, kept.port))
         browser = site.sign_in(proxy)
-        with load(*[(browser, Call("GET", ME))] * 4) as noted:
-            noted.wait_for(20, 200)
+        with load(*[(browser, Call("GET", ME))] * 4) as recorded:
+            recorded.wait_for(20, 200)
             with site.postgres.holding(LOCK_USER, site.database):
                 refresh = Call("POST", REFRESH)
                 calls = [threads.submit(call_once, browser, refresh) for _ in range(8)]
@@ -84,16 +81,16 @@ def test_a_killed_replica_takes_only_its_requests_in_flight_with_it(
                 killed.process.kill()
                 wait_until(lambda: sum(it.done() for it in calls) == in_flight, "none has failed")
             statuses = sorted(it.result().status or 0 for it in calls)
-            noted.wait_for(40, 200, since=moment)
+            recorded.wait_for(40, 200, since=moment)
             assert browser.post(REFRESH).status == 204
     assert 0 < in_flight < 8
     assert statuses == [204] * (8 - in_flight) + [502] * in_flight
-    assert set(noted.counts()) == {200}, noted.counts()
+    assert set(recorded.counts()) == {200}, recorded.counts()
 
 
 @pytest.fixture
 def pair(site: Site) -> Iterator[tuple[Server, Server]]:
-    """Return two replicas in the middle of a change of secrets, with throttling."""
+    """Return two replicas with rate limits during a secret rotation."""
     site.settings |= {
         "LOGIN_THROTTLE_ENABLED": "true",
         "REFRESH_GRACE_SECONDS": str(GRACE_SECONDS),
@@ -106,21 +103,24 @@ def pair(site: Site) -> Iterator[tuple[Server, Server]]:
         yield first, second
 
 
-def test_a_session_lives_and_ends_at_both_replicas(site: Site, pair: tuple[Server, Server]) -> None:
+def test_session_is_active_and_revoked_on_both_replicas(
+    site: Site, pair: tuple[Server, Server]
+) -> None:
     for here, there in (pair, pair[::-1]):
         browser = site.sign_in(here)
         elsewhere = Browser(there.port, browser.cookies)
         assert elsewhere.get(ME).status == 200
-        stolen = dict(browser.cookies)
+        rotated = dict(browser.cookies)
 
-        # Rotated at one, the other gives the same child within the window, not after it.
+        # After a rotation on one replica, the other returns the same successor in the grace period,
+        # and detects reuse after it.
         assert browser.post(REFRESH).status == 204
-        second_tab = Browser(there.port, dict(stolen))
+        second_tab = Browser(there.port, dict(rotated))
         assert second_tab.post(REFRESH).status == 204
         assert second_tab.cookies["__Host-refresh"] == browser.cookies["__Host-refresh"]
         site.query(age_tokens_sql(GRACE_SECONDS))
         assert elsewhere.post(REFRESH).status == 204
-        assert Browser(here.port, dict(stolen)).post(REFRESH).status == 401
+        assert Browser(here.port, dict(rotated)).post(REFRESH).status == 401
         assert elsewhere.get(ME).status == 401
 
         browser = site.sign_in(here)
@@ -130,7 +130,7 @@ def test_a_session_lives_and_ends_at_both_replicas(site: Site, pair: tuple[Serve
         assert Browser(here.port, dict(kept)).post(REFRESH).status == 401
 
 
-def test_guesses_at_both_replicas_count_together(pair: tuple[Server, Server]) -> None:
+def test_guesses_on_both_replicas_are_counted_together(pair: tuple[Server, Server]) -> None:
     wrong = CREDENTIALS | {"password": "a wrong passphrase"}
     statuses = [Browser(pair[n % 2].port).post(LOGIN, wrong).status for n in range(8)]
     assert statuses == [401] * 5 + [429] * 3

@@ -1,4 +1,4 @@
-"""`make screenshot`, as a maintainer runs it."""
+"""`make screenshot` as a maintainer runs it."""
 
 import os
 import struct

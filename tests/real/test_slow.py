@@ -1,4 +1,4 @@
-"""What takes long: the whole gate of a project, and the tests of the template in a project."""
+"""All checks of a project, and the tests of the template that run in a project."""
 
 import shutil
 from collections.abc import Callable
@@ -12,8 +12,8 @@ from tests.commands import run
 from tests.installing import install_into
 from tests.variants import Answers
 
-# The tests of what a project uses and seldom changes: Postgres in its folder, processes, TLS,
-# outages. They run with the fixtures of a project, and stay in the template.
+# Tests of code that projects use and rarely change: the embedded Postgres, processes, TLS and
+# outages. They use the fixtures of a project, but are part of the template.
 OWN = ROOT / "tests/project"
 
 
@@ -22,7 +22,7 @@ def project(installed: Callable[[Answers], Path]) -> Path:
     return installed({})
 
 
-def test_project_passes_its_own_gate_and_the_tests_of_the_template(project: Path) -> None:
+def test_project_passes_its_own_checks_and_the_template_tests(project: Path) -> None:
     environment = project_environment(PYTEST_XDIST_AUTO_NUM_WORKERS="2")
     run(["make", "check"], project, environment)
 

@@ -1,4 +1,4 @@
-"""OpenTelemetry, as docs/operations.md says: traces and metrics arrive where `OTEL_*` says."""
+"""OpenTelemetry as in docs/operations.md: traces and metrics arrive at the address of `OTEL_*`."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ from tests.variants import Answers
 
 
 class Receiver(ThreadingHTTPServer):
-    """Takes what is sent to it, by path."""
+    """Stores the received data by path."""
 
     def __init__(self) -> None:
         self.received: dict[str, bytes] = {}
@@ -23,7 +23,7 @@ class Receiver(ThreadingHTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers as an OTLP receiver that wants no more than that it is sent something."""
+    """Responds like an OTLP receiver that accepts any data."""
 
     server: Receiver
 
@@ -48,19 +48,19 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture(scope="module")
 def project(installed: Callable[[Answers], Path]) -> Path:
-    """Return the defaults, installed, as yet without the group."""
+    """Return an installed project with the default answers, without the dependency group."""
     return installed({})
 
 
 def serve(project: Path, environment: dict[str, str], log: Path) -> str:
-    """Answer one request; gives what was printed, which is all once the process has ended."""
+    """Serve one request, stop the process, and return its complete output."""
     with started(["make", "dev"], project, environment, log) as server:
         server.wait_until_ready()
         assert Browser(server.port).get("/api/v1/users/me").status == 401
     return log.read_text()
 
 
-def test_telemetry_is_off_until_it_is_asked_for(
+def test_telemetry_is_off_by_default_and_can_be_enabled(
     project: Path, receiver: Receiver, tmp_path: Path
 ) -> None:
     environment = project_environment(
@@ -71,11 +71,11 @@ def test_telemetry_is_off_until_it_is_asked_for(
     assert receiver.received == {}
 
     environment["TELEMETRY_ENABLED"] = "true"
-    refused = run([python_of(project), "-m", "app", "doctor"], project, environment, exit_code=1)
-    assert "TELEMETRY_ENABLED needs the dependency group telemetry" in refused
+    output = run([python_of(project), "-m", "app", "doctor"], project, environment, exit_code=1)
+    assert "TELEMETRY_ENABLED needs the dependency group telemetry" in output
 
     run(["uv", "sync", "--quiet", "--group", "telemetry"], project, environment)
-    environment["UV_NO_SYNC"] = "1"  # `make dev` would take the group away again
+    environment["UV_NO_SYNC"] = "1"  # otherwise `make dev` would remove the group again
     serve(project, environment, tmp_path / "on")
     assert receiver.received.keys() == {"/v1/traces", "/v1/metrics"}
     assert b"/api/v1/users/me" in receiver.received["/v1/traces"]

@@ -1,4 +1,4 @@
-"""Web sites behind Caddy, with certificates of its own making, as they would be on the internet."""
+"""Web sites behind Caddy with its own certificates, like on the internet."""
 
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -11,7 +11,7 @@ from tests.servers import Server, can_connect, free_port, started, wait_until
 from tests.tools import require
 
 ANSWERS: Final = ("lax", "strict", "none")
-# Origins, and whether a browser takes the two for one site.
+# Two origins, and their relation in a browser.
 SITES: Final = (
     ("https://app.example.com", "https://api.example.com", "same-site"),
     ("https://shop.vercel.app", "https://api.vercel.app", "cross-site"),
@@ -22,7 +22,8 @@ SITES: Final = (
     ("https://shop.up.railway.app", "https://api.up.railway.app", "cross-site"),
 )
 
-# app and api are one site, www is one origin with its backend, evil is a sibling without rights.
+# app and api are the same site, www is the same origin as its backend, and evil is an untrusted
+# sibling.
 CADDYFILE: Final = """
 {{
     admin off
@@ -77,7 +78,7 @@ https://evil.{name}.test {{
 def backends(
     project: Path, environment: Mapping[str, str], folder: Path
 ) -> Iterator[dict[str, Server]]:
-    """Serve a project once for each answer about SameSite."""
+    """Serve a project once for each SameSite answer."""
     command = [str(python_of(project)), "-m", "app", "serve"]
     with ExitStack() as stack:
         servers = {}
@@ -97,9 +98,9 @@ def backends(
 
 @contextmanager
 def websites(folder: Path, frontend: Path, servers: Mapping[str, Server]) -> Iterator[int]:
-    """Serve the frontend before each backend, at NAME.test; gives the port of https.
+    """Serve the frontend and each backend at NAME.test, and yield the HTTPS port.
 
-    The origins of `SITES` have a page that says from where it was asked for.
+    The origins of `SITES` have a page that shows its Sec-Fetch-Site header.
     """
     port = free_port()
     others = [origin for pair in SITES for origin in pair[:2]]

@@ -1,4 +1,4 @@
-"""Renders that several tests look at."""
+"""Rendered projects that several tests read."""
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -12,10 +12,10 @@ from tests.variants import Answers, answers
 
 @pytest.fixture(scope="session")
 def rendered_once(rendered: Callable[[Answers], Path]) -> Callable[[Mapping[str, str]], Path]:
-    """Return the function that gives the render of a row, which is not to be changed."""
+    """Return a function that returns the rendered project of a row, which tests must not change."""
 
     def render_once(row: Mapping[str, str]) -> Path:
-        # Shared by the workers: the first one to be done with it puts it there.
+        # The workers share the folder. The first one that has rendered it moves it there.
         folder = release().parent / "renders" / "-".join(row.values())
         if not folder.exists():
             folder.parent.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""The files that a project is expected to have."""
+"""The files that a project must have."""
 
 import itertools
 from pathlib import Path
@@ -10,7 +10,7 @@ from tests.variants import Answers
 
 
 class Listing(TypedDict):
-    """What `listing.yml` holds: the files of every project, and those that an answer adds."""
+    """The content of `listing.yml`: the files of all projects, and those that an answer adds."""
 
     always: list[str]
     answers: dict[str, dict[str, list[str]]]
@@ -22,7 +22,7 @@ LISTING: Final[Listing] = yaml.safe_load(
 
 
 def expected_files(row: Answers) -> set[str]:
-    """Return the files that a project of these answers has."""
+    """Return the files of a project with these answers."""
     added = [by_answer[row[name]] for name, by_answer in LISTING["answers"].items()]
     folder = "backend/" if row["repo_layout"] == "monorepo" else ""
     return {

@@ -1,4 +1,4 @@
-"""A copy into a repository that has a frontend, and files of its own."""
+"""A copy into a repository that already has a frontend and other files."""
 
 import re
 import sys
@@ -43,7 +43,7 @@ IN_THE_WAY: Final = (".github/workflows/backend.yml", "backend/README.md")
 
 
 def make_repository(folder: Path, content: Mapping[str, str]) -> Path:
-    """Return a repository of somebody's own."""
+    """Return a repository with these files."""
     for name, text in content.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text, encoding="utf-8")
@@ -53,21 +53,21 @@ def make_repository(folder: Path, content: Mapping[str, str]) -> Path:
 
 
 def copy(repository: Path, exit_code: int = 0) -> str:
-    """Copy the template into a repository, with nobody to ask; gives what Copier says."""
+    """Copy the template into a repository without questions, and return Copier's output."""
     command = [*COPIER, "copy", "--defaults", *data(ANSWERS), str(release()), "."]
     return run(command, repository, exit_code=exit_code)
 
 
 @pytest.fixture
 def adopted(tmp_path: Path) -> Path:
-    """Return a repository with files of its own, into which the template was copied."""
+    """Return a repository with its own files, into which the template was copied."""
     repository = make_repository(tmp_path, OWN)
     copy(repository)
     return repository
 
 
 def add(repository: Path, file: str) -> Path:
-    """Add to a file what the page shows for it; gives the file."""
+    """Add the lines that the page shows for a file, and return the file."""
     page = (repository / PAGE).read_text(encoding="utf-8")
     part = page.partition(f"\n**`{file}`**")[2]
     block = re.findall(r"^```\w+\n(.*?)^```$", part, re.MULTILINE | re.DOTALL)[0]
@@ -76,7 +76,7 @@ def add(repository: Path, file: str) -> Path:
     return repository / file
 
 
-def test_own_files_stay_and_everything_else_comes(
+def test_copy_keeps_own_files_and_adds_all_others(
     adopted: Path, rendered: Callable[[Answers], Path]
 ) -> None:
     assert git(adopted, "status", "--porcelain", "--untracked-files=no") == ""
@@ -84,7 +84,7 @@ def test_own_files_stay_and_everything_else_comes(
     assert files(adopted) == everything | {name: text.encode() for name, text in OWN.items()}
 
 
-def test_what_the_page_adds_to_own_files_is_valid(adopted: Path) -> None:
+def test_documented_additions_to_own_files_are_valid(adopted: Path) -> None:
     hooks = add(adopted, ".pre-commit-config.yaml")
     run([sys.executable, "-m", "pre_commit", "validate-config", hooks], adopted)
     assert "ruff-format" in [it["id"] for repo in load(hooks)["repos"] for it in repo["hooks"]]
@@ -94,7 +94,7 @@ def test_what_the_page_adds_to_own_files_is_valid(adopted: Path) -> None:
     assert [it["directory"] for it in load(dependabot)["updates"]] == ["/frontend", "/backend"]
 
 
-def test_hook_of_the_page_refuses_a_left_over_conflict(adopted: Path) -> None:
+def test_documented_hook_rejects_a_leftover_conflict(adopted: Path) -> None:
     add(adopted, ".pre-commit-config.yaml")
     git(adopted, "add", "--all")
     hook = [sys.executable, "-m", "pre_commit", "run", "--all-files", "conflict-markers"]
@@ -103,7 +103,7 @@ def test_hook_of_the_page_refuses_a_left_over_conflict(adopted: Path) -> None:
     run(hook, adopted, exit_code=1)
 
 
-def test_git_sees_nothing_of_what_the_backend_makes(adopted: Path) -> None:
+def test_git_ignores_the_files_that_the_backend_creates(adopted: Path) -> None:
     commit(adopted, "Start the new backend from the template")
     for name in (".env", ".venv/bin/python", ".postgres/PG_VERSION", "app/__pycache__/main.pyc"):
         (adopted / "backend" / name).parent.mkdir(parents=True, exist_ok=True)
@@ -111,7 +111,7 @@ def test_git_sees_nothing_of_what_the_backend_makes(adopted: Path) -> None:
     assert git(adopted, "status", "--porcelain") == ""
 
 
-def test_old_backend_moves_away_by_the_commands_of_the_readme(tmp_path: Path) -> None:
+def test_readme_commands_move_an_old_backend(tmp_path: Path) -> None:
     repository = make_repository(tmp_path, OWN | dict.fromkeys(IN_THE_WAY, "Old.\n"))
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     section = text.partition("## Adopt it in a repository that you have\n")[2].partition("\n## ")[0]
@@ -128,7 +128,7 @@ def test_old_backend_moves_away_by_the_commands_of_the_readme(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("name", IN_THE_WAY)
-def test_what_is_in_the_way_stops_the_copy_and_is_left_as_it_is(tmp_path: Path, name: str) -> None:
+def test_existing_file_stops_the_copy_and_is_unchanged(tmp_path: Path, name: str) -> None:
     repository = make_repository(tmp_path, OWN | {name: "Old.\n"})
     assert "--overwrite" in copy(repository, exit_code=1)
     git(repository, "clean", "--quiet", "--force", "-d")
@@ -136,5 +136,5 @@ def test_what_is_in_the_way_stops_the_copy_and_is_left_as_it_is(tmp_path: Path, 
 
 
 def load(file: Path) -> Any:
-    """Return what stands in a YAML file."""
+    """Return the content of a YAML file."""
     return yaml.safe_load(file.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""Answers: what can't be is refused before anything is rendered."""
+"""Answers: invalid ones are rejected before anything is rendered."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -43,7 +43,7 @@ from tests.variants import Answers
         ("deploy_target", "moon", "'moon' is not in ['railway'"),
     ],
 )
-def test_bad_answer_is_refused(tmp_path: Path, name: str, answer: str, advice: str) -> None:
+def test_invalid_answer_is_rejected(tmp_path: Path, name: str, answer: str, advice: str) -> None:
     output = run(
         [*COPIER, "copy", "--defaults", *data({name: answer}), release(), tmp_path / "new"],
         tmp_path,
@@ -67,13 +67,15 @@ def test_bad_answer_is_refused(tmp_path: Path, name: str, answer: str, advice: s
         ("a" * 60, "a" * 40),
     ],
 )
-def test_slug_follows_any_name(rendered: Callable[[Answers], Path], name: str, slug: str) -> None:
+def test_slug_is_derived_from_any_name(
+    rendered: Callable[[Answers], Path], name: str, slug: str
+) -> None:
     project = rendered({"project_name": name})
     text = (project / ".copier-answers.yml").read_text(encoding="utf-8")
     assert yaml.safe_load(text)["project_slug"] == slug
 
 
-def test_developers_own_settings_of_copier_change_nothing(
+def test_copier_settings_of_the_developer_are_ignored(
     rendered: Callable[[Answers], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "copier").mkdir()
@@ -83,17 +85,17 @@ def test_developers_own_settings_of_copier_change_nothing(
     assert yaml.safe_load(answers)["project_slug"] == "my-backend"
 
 
-def test_wrapped_pytest_copie_shows_a_misspelt_answer(copie: Copie) -> None:
+def test_wrapped_pytest_copie_raises_for_a_misspelled_answer(copie: Copie) -> None:
     with pytest.raises(AssertionError, match="project_nam"):
         render(copie, {"project_nam": "Shop"})
 
 
-def test_wrapped_pytest_copie_shows_a_refused_answer(copie: Copie) -> None:
+def test_wrapped_pytest_copie_raises_for_an_invalid_answer(copie: Copie) -> None:
     with pytest.raises(ValueError, match="Invalid choice"):
         render(copie, {"python_version": "2.7"})
 
 
-def test_wrapped_pytest_copie_trusts_nobody(copie: Copie, tmp_path: Path) -> None:
+def test_wrapped_pytest_copie_does_not_trust_the_template(copie: Copie, tmp_path: Path) -> None:
     (tmp_path / "template").mkdir()
     (tmp_path / "copier.yml").write_text("_subdirectory: template\n_tasks: ['true']\n")
     with pytest.raises(UnsafeTemplateError):

@@ -1,4 +1,4 @@
-"""The tables that stand for all variants are complete."""
+"""The tables that represent all variants are complete."""
 
 import itertools
 
@@ -6,24 +6,26 @@ from tests.render.listing import LISTING
 from tests.variants import HOSTILE, TABLE, columns, pairs, questions, rows, variants_to_run
 
 
-def test_every_two_answers_meet_in_a_row() -> None:
+def test_every_pair_of_answers_is_in_a_row() -> None:
     offered = columns()
-    wanted = {
+    required = {
         ((one, answer), (other, another))
         for one, other in itertools.combinations(sorted(offered), 2)
         for answer in offered[one]
         for another in offered[other]
     }
-    met = {pair for row in rows() for pair in pairs(row)}
-    missing = [f"{a}={b} with {c}={d}" for (a, b), (c, d) in sorted(wanted - met)]
+    found = {pair for row in rows() for pair in pairs(row)}
+    missing = [f"{a}={b} with {c}={d}" for (a, b), (c, d) in sorted(required - found)]
     assert not missing, f"{TABLE.name} needs rows for:\n" + "\n".join(missing)
-    assert met <= wanted, f"{TABLE.name} has what nobody can answer: {met - wanted}"
+    assert found <= required, f"{TABLE.name} has impossible answers: {found - required}"
 
 
 def test_every_answer_is_in_a_row_that_is_run() -> None:
     run = variants_to_run().values()
     for name, offered in columns().items():
-        assert {row[name] for row in run} == set(offered), f"tests/variants.py: RUN lacks a {name}"
+        assert {row[name] for row in run} == set(offered), (
+            f"tests/variants.py: RUN lacks an answer to {name}"
+        )
 
 
 def test_every_text_has_a_hostile_answer() -> None:

@@ -1,4 +1,4 @@
-"""Pages of a generated project: each claim about security has a test, and each event is logged."""
+"""Pages of a generated project: each security claim has a test, and each event is logged."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""The files that a platform reads: its own keys, and what they have in common."""
+"""The configuration files of the platforms: their keys, and their common properties."""
 
 import json
 import re
@@ -26,17 +26,17 @@ READERS: Mapping[str, Callable[[str], Any]] = {
 
 @pytest.fixture(scope="module")
 def projects(rendered_once: Callable[[Mapping[str, str]], Path]) -> list[Path]:
-    """Return the render of every variant."""
+    """Return the rendered projects of all variants."""
     return [rendered_once(row) for row in variants().values()]
 
 
 def read(file: Path) -> Any:
-    """Return what a file says."""
+    """Return the parsed content of a file."""
     return READERS[file.suffix](file.read_text(encoding="utf-8"))
 
 
 def leaves(value: object, path: str = "") -> Iterator[tuple[str, object]]:
-    """Return each value below one, with the keys that lead to it; items of a list are all one."""
+    """Yield each nested value with the path of its keys. All items of a list have one path."""
     if isinstance(value, dict):
         for key, item in value.items():
             yield from leaves(item, f"{path}.{key}" if path else str(key))
@@ -48,7 +48,7 @@ def leaves(value: object, path: str = "") -> Iterator[tuple[str, object]]:
 
 
 @pytest.mark.parametrize("pattern", DOCUMENTED)
-def test_keys_are_those_that_the_platform_documents(projects: list[Path], pattern: str) -> None:
+def test_platform_files_use_exactly_the_documented_keys(projects: list[Path], pattern: str) -> None:
     keys = DOCUMENTED[pattern]["keys"]
     found = [leaf for it in projects for file in it.rglob(pattern) for leaf in leaves(read(file))]
     assert {(path, type(value).__name__) for path, value in found} == set(keys.items())
@@ -57,13 +57,13 @@ def test_keys_are_those_that_the_platform_documents(projects: list[Path], patter
 def test_each_target_migrates_and_purges(projects: list[Path]) -> None:
     for project in projects:
         files = [file for name in (*TARGETS, "docs/deploy.md") for file in project.rglob(name)]
-        said = " ".join(file.read_text(encoding="utf-8").replace(",", "") for file in files)
+        text = " ".join(file.read_text(encoding="utf-8").replace(",", "") for file in files)
         for command in ("serve", "migrate", "purge"):
-            # Compose serves by the image's own command.
-            assert f"-m app {command}" in said or command == "serve", project
+            # Compose uses the image's own command to serve.
+            assert f"-m app {command}" in text or command == "serve", project
 
 
-def test_nobody_believes_every_proxy(projects: list[Path]) -> None:
+def test_no_platform_file_trusts_every_proxy(projects: list[Path]) -> None:
     for project in projects:
         for file in (it for name in TARGETS for it in project.rglob(name)):
             text = file.read_text(encoding="utf-8")

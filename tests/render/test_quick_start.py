@@ -1,4 +1,4 @@
-"""The first commands: every page, and the message after a copy, name the same in the same order."""
+"""The first commands: all pages, and the message after a copy, show the same in the same order."""
 
 import re
 from collections.abc import Callable
@@ -36,7 +36,7 @@ def first_commands(page: Path) -> list[str]:
 
 @pytest.mark.parametrize("manager", MANAGERS)
 @pytest.mark.parametrize("layout", ["backend", "monorepo"])
-def test_message_and_readmes_start_a_project_alike(
+def test_message_and_readmes_show_the_same_first_commands(
     tmp_path: Path, manager: str, layout: str
 ) -> None:
     answers = {"repo_layout": layout, "package_manager": manager}
@@ -46,9 +46,9 @@ def test_message_and_readmes_start_a_project_alike(
     )
     project = tmp_path / "my-backend"
 
-    said = re.findall(r"^    (\S.*)$", message, re.MULTILINE)
-    assert said[0] == "cd my-backend"
-    *start, create_user = said[1:]
+    commands_of_message = re.findall(r"^    (\S.*)$", message, re.MULTILINE)
+    assert commands_of_message[0] == "cd my-backend"
+    *start, create_user = commands_of_message[1:]
     assert start == START
     assert CREATE_USER in create_user
     assert not re.search(r"\n{3,}|[{}]", message)
@@ -62,7 +62,7 @@ def test_message_and_readmes_start_a_project_alike(
     elif manager == questions()["package_manager"]["default"]:
         render, enter, *commands = first_commands(ROOT / "README.md")
         assert render == "uvx copier copy https://HOST/OWNER/copier-fastapi-postgres.git my-backend"
-        assert [enter, *commands] == said
+        assert [enter, *commands] == commands_of_message
 
 
 def test_first_commit_has_the_lock_file(installed: Callable[[Answers], Path]) -> None:

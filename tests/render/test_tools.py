@@ -1,4 +1,4 @@
-"""What the tools say that a project's files are for. Each file once, whatever variants share it."""
+"""Rendered files pass the tools that read them. Each distinct file is checked once."""
 
 import os
 import re
@@ -26,12 +26,12 @@ SCHEMAS = {
 
 @pytest.fixture(scope="module")
 def projects(rendered_once: Callable[[Mapping[str, str]], Path]) -> list[Path]:
-    """Return the render of every variant."""
+    """Return the rendered projects of all variants."""
     return [rendered_once(row) for row in variants().values()]
 
 
 def distinct(projects: list[Path], pattern: str) -> list[Path]:
-    """Return one file of each content among the variants' files of a pattern, and the own ones."""
+    """Return one file per distinct content of a pattern, from all variants and the template."""
     folders = [ROOT, *projects, *map(backend, projects)]
     found = {file.read_bytes(): file for folder in folders for file in folder.glob(pattern)}
     assert found, pattern
@@ -44,13 +44,13 @@ def test_files_follow_their_schemas(projects: list[Path], pattern: str, schema: 
     run([*command, *distinct(projects, pattern)], ROOT)
 
 
-def test_pre_commit_knows_its_file(projects: list[Path]) -> None:
+def test_pre_commit_configuration_is_valid(projects: list[Path]) -> None:
     configs = distinct(projects, ".pre-commit-config.yaml")
     run([sys.executable, "-m", "pre_commit", "validate-config", *configs], ROOT)
 
 
 def test_zizmor_finds_nothing_in_the_workflows(projects: list[Path]) -> None:
-    # `uv run --with` puts it elsewhere than this Python, but on the path.
+    # `uv run --with` installs it in another folder than this Python, but on the path.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     zizmor = shutil.which("zizmor", path=path)
     assert zizmor
@@ -65,12 +65,12 @@ def test_hadolint_finds_nothing_in_the_dockerfiles(projects: list[Path]) -> None
 
 @pytest.fixture(scope="module")
 def python(projects: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a Python that has what the projects need."""
+    """Return a Python with the dependencies of the projects."""
     folder = tmp_path_factory.mktemp("venv")
     return install(distinct(projects, "requirements-dev.txt")[0], folder)
 
 
-def test_types_are_right(projects: list[Path], python: Path, tmp_path: Path) -> None:
+def test_mypy_finds_nothing(projects: list[Path], python: Path, tmp_path: Path) -> None:
     by_python = {
         frozenset(it for it in files(folder).items() if it[0].endswith(".py")): folder
         for folder in map(backend, projects)
@@ -80,11 +80,11 @@ def test_types_are_right(projects: list[Path], python: Path, tmp_path: Path) -> 
 
 
 def test_pyright_finds_nothing_in_the_application(projects: list[Path], python: Path) -> None:
-    # What Pylance shows in VS Code. The variants' Python differs in the defaults of settings alone.
+    # Pylance in VS Code shows these errors. Variants only differ in the defaults of settings.
     run([sys.executable, "-m", "pyright", "--pythonpath", python, "app"], backend(projects[0]))
 
 
-def test_template_is_linted_by_the_rules_of_what_it_generates(projects: list[Path]) -> None:
+def test_template_uses_the_lint_rules_of_generated_projects(projects: list[Path]) -> None:
     own, generated = (
         tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["ruff"]
         for folder in (ROOT, backend(projects[0]))
@@ -93,18 +93,18 @@ def test_template_is_linted_by_the_rules_of_what_it_generates(projects: list[Pat
     for key in ("select", "ignore"):
         assert without_docstrings(own["lint"][key]) == generated["lint"][key]
     for pattern, rules in generated["lint"]["per-file-ignores"].items():
-        if not pattern.endswith(".py"):  # settings.py has Jinja in it, and is linted when rendered
+        if not pattern.endswith(".py"):  # settings.py contains Jinja, and is linted after rendering
             ours = own["lint"]["per-file-ignores"][f"template/*/{pattern}"]
             assert without_docstrings(ours) == rules
 
 
 def without_docstrings(rules: list[str]) -> list[str]:
-    """Return rules without pydocstyle's, which projects need not follow."""
+    """Return rules without those of pydocstyle, which projects need not follow."""
     return [rule for rule in rules if not re.fullmatch(r"D\d*", rule)]
 
 
 def install(requirements: Path, folder: Path) -> Path:
-    """Install a project's requirements in a folder of their own; gives its Python."""
+    """Install a project's requirements in a new environment, and return its Python."""
     uv = [sys.executable, "-m", "uv"]
     run([*uv, "venv", "--quiet", "--python", sys.executable, folder], ROOT)
     python = python_in(folder)

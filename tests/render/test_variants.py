@@ -1,4 +1,4 @@
-"""What comes out, of every variant."""
+"""The rendered files of every variant."""
 
 import ast
 import datetime
@@ -21,10 +21,10 @@ from tests.variants import HOSTILE, TEXTS, Answers, answers, variants
 ANSWERS_FILE = ".copier-answers.yml"
 VARIANTS = variants()
 VARIANTS_BY_TEXT = {row[TEXTS]: row for row in VARIANTS.values()}
-# What is no Jinja although it looks like it: GitHub's expressions.
+# Jinja, but not GitHub's expressions, which look similar.
 JINJA = re.compile(r"(?<!\$)\{\{|\{%|\{#")
 CONFLICT = re.compile(r"^(<{7}|>{7}|\|{7})( |$)", re.MULTILINE)
-# What a condition leaves that renders to nothing. Python may have two blank lines, also in pages.
+# Blank lines that an empty condition leaves. Python code may have two of them, in pages too.
 HOLE = re.compile(r"\A\n|\n\n\n|\n\n\Z")
 PYTHON_BLOCK = re.compile(r"^```python\n.*?^```$", re.MULTILINE | re.DOTALL)
 
@@ -40,13 +40,13 @@ def project(row: Mapping[str, str], rendered_once: Callable[[Mapping[str, str]],
 
 
 def is_plain(name: str) -> bool:
-    """Say whether a rendered file is a file of the template as it is."""
+    """Return whether a rendered file is an unchanged file of the template."""
     template = ROOT / TEMPLATE
     part = name.removeprefix("backend/")
     return (template / name).exists() or (template / BACKEND / part).exists()
 
 
-def test_files_are_those_that_are_listed(row: Mapping[str, str], project: Path) -> None:
+def test_rendered_files_match_the_listing(row: Mapping[str, str], project: Path) -> None:
     rendered, listed = set(files(project)), expected_files(row)
     assert rendered - listed == set(), "these are not in listing.yml"
     assert listed - rendered == set(), "these are in listing.yml only"
@@ -76,28 +76,30 @@ def test_every_file_parses(project: Path) -> None:
                 pytest.fail(f"{name}: {error}")
 
 
-def test_nothing_of_the_rendering_is_left(row: Mapping[str, str], project: Path) -> None:
+def test_rendered_files_contain_no_traces_of_rendering(
+    row: Mapping[str, str], project: Path
+) -> None:
     for name, content in files(project).items():
         assert not re.search(r"[{}]|\.(jinja|rej|orig)$", name)
         text = content.decode()
         assert not CONFLICT.search(text), name
         if not is_plain(name):
             if not name.endswith(".py"):
-                assert not HOLE.search(PYTHON_BLOCK.sub("…", text)), f"{name}: blank lines too many"
-            # Hostile texts look like Jinja, and stand where harmless ones do.
+                assert not HOLE.search(PYTHON_BLOCK.sub("…", text)), f"{name}: too many blank lines"
+            # Hostile texts look like Jinja. The plain texts are in the same places.
             assert row[TEXTS] == "hostile" or not JINJA.search(text), name
 
 
-def test_neither_this_machine_nor_this_day_comes_out(project: Path) -> None:
+def test_rendered_files_contain_no_local_paths_and_no_date(project: Path) -> None:
     today = datetime.datetime.now(tz=datetime.UTC).date()
     for name, content in files(project).items():
-        # The answers file holds where the template was, or it could not be updated.
+        # The answers file contains the path of the template, which updates need.
         text = re.sub(r"^_src_path: .*", "", content.decode(), flags=re.MULTILINE)
         for trace in (ROOT, release(), project.parent, Path.cwd(), Path.home(), today):
             assert str(trace) not in text, name
 
 
-def test_answers_file_stands_at_the_root(row: Mapping[str, str], project: Path) -> None:
+def test_answers_file_is_at_the_root(row: Mapping[str, str], project: Path) -> None:
     recorded = yaml.safe_load((project / ANSWERS_FILE).read_text(encoding="utf-8"))
     assert recorded["_commit"] == RELEASE
     assert recorded["_src_path"] == str(release())
@@ -109,17 +111,17 @@ def test_ruff_finds_nothing(project: Path) -> None:
         run([sys.executable, "-m", "ruff", *command, "--no-cache"], backend(project))
 
 
-def test_links_lead_somewhere(project: Path) -> None:
+def test_links_in_rendered_pages_are_valid(project: Path) -> None:
     assert list(broken_links(project, sorted(project.rglob("*.md")))) == []
 
 
-def test_pages_name_targets_that_make_has(project: Path) -> None:
+def test_pages_name_existing_make_targets(project: Path) -> None:
     for page in sorted(project.rglob("*.md")):
         folder = next(it for it in page.parents if (it / "Makefile").exists())
         for text in code(page):
             lines = re.findall(r"^make(?: -C (\w+))?((?: [a-z-]+(?![\w=]))+)", text, re.MULTILINE)
             for part, targets in lines:
-                # With a folder it is meant from the root of the repository.
+                # With a folder, the command is for the root of the repository.
                 known = make_targets((project if part else folder) / part / "Makefile")
                 assert set(targets.split()) <= known, f"{page.name}: make{targets}"
 
@@ -130,7 +132,7 @@ def make_targets(makefile: Path) -> set[str]:
     return set(re.findall(r"^([a-z-]+):.*##", text, re.MULTILINE))
 
 
-def test_hostile_texts_come_through_as_they_are(row: Mapping[str, str], project: Path) -> None:
+def test_hostile_texts_are_rendered_unchanged(row: Mapping[str, str], project: Path) -> None:
     expected = (
         HOSTILE
         if row[TEXTS] == "hostile"

@@ -1,4 +1,4 @@
-"""An installed project with a database, for the tests that only run it."""
+"""An installed project with a database, for tests that run it without changes."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,12 +11,12 @@ from tests.variants import Answers
 
 @pytest.fixture(scope="module")
 def project(installed: Callable[[Answers], Path]) -> Path:
-    """Return the defaults, installed."""
+    """Return an installed project with the default answers."""
     return installed({})
 
 
 @pytest.fixture(scope="module")
 def database_url(project: Path) -> Iterator[str]:
-    """Return the URL of an empty database, on the project's own embedded Postgres."""
+    """Return the URL of an empty database on the project's embedded Postgres."""
     with held_database(project) as url:
         yield url

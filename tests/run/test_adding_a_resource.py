@@ -1,4 +1,4 @@
-"""The pages that show how to extend a project: followed step by step, they end with all green."""
+"""The pages that describe how to extend a project: after their steps, the project works."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +11,7 @@ from tests.pages import follow
 from tests.servers import Server, free_port, started, wait_until
 from tests.variants import Answers
 
-# What a page adds, and what proves it against the database; the rest of the suite runs elsewhere.
+# The tests that a page adds, and the tests of migrations. Other tests of this suite run the rest.
 QUICK = (
     "--ignore=tests/fuzz -m 'not slow' --no-cov "
     "-k 'projects or avatars or words or extension or passages or migrations or docs' "
@@ -21,7 +21,7 @@ QUICK = (
 
 @pytest.fixture
 def project(installed: Callable[[Answers], Path]) -> Path:
-    """Return the defaults, installed, to be changed."""
+    """Return an installed project with the default answers, which a test may change."""
     return installed({})
 
 
@@ -34,13 +34,13 @@ def environment() -> dict[str, str]:
 
 @pytest.fixture
 def server(project: Path, environment: dict[str, str], tmp_path: Path) -> Iterator[Server]:
-    """Return `make dev`, which runs beside everything else."""
+    """Run `make dev` during a test."""
     with started(["make", "dev"], project, environment, tmp_path / "log") as server:
         server.wait_until_ready()
         yield server
 
 
-def test_adding_a_resource_ends_green(
+def test_documented_steps_to_add_a_resource_work(
     project: Path, environment: dict[str, str], server: Server
 ) -> None:
     follow("docs/adding-a-resource.md", project, environment)
@@ -51,19 +51,21 @@ def test_adding_a_resource_ends_green(
 
 
 @pytest.mark.usefixtures("server")
-def test_implementing_the_extension_points_ends_green(
+def test_documented_steps_to_use_the_extension_points_work(
     project: Path, environment: dict[str, str]
 ) -> None:
     follow("docs/extension-points.md", project, environment)
 
 
 @pytest.mark.usefixtures("server")
-def test_enabling_pgvector_ends_green(project: Path, environment: dict[str, str]) -> None:
+def test_documented_steps_to_enable_pgvector_work(
+    project: Path, environment: dict[str, str]
+) -> None:
     follow("docs/pgvector.md", project, environment)
 
 
 def paths(server: Server) -> list[str]:
-    """Return the paths of the API; none while the server reloads."""
+    """Return the paths of the API, or an empty list while the server reloads."""
     try:
         return list(Browser(server.port).get("/openapi.json").body["paths"])
     except OSError:

@@ -1,4 +1,4 @@
-"""`make demo`, as a stranger runs it."""
+"""`make demo`, as a new user runs it."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ from tests.servers import free_port, started
 
 
 def test_demo_serves_a_user_and_leaves_nothing_running(clone: Path, tmp_path: Path) -> None:
-    # Another's database is not the demo's, whatever the environment says.
+    # The demo must ignore the database that the environment names.
     environment = os.environ | {"PORT": str(free_port()), "DATABASE_URL": "postgresql://x@y/z"}
     with started(
         [sys.executable, "-m", "hooks.demo"], clone, environment, tmp_path / "log"
@@ -33,7 +33,7 @@ def test_demo_serves_a_user_and_leaves_nothing_running(clone: Path, tmp_path: Pa
     assert git(clone, "status", "--porcelain") == ""
 
 
-def test_taken_port_is_one_clear_line(clone: Path) -> None:
+def test_taken_port_prints_one_line(clone: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         command = [sys.executable, "-m", "hooks.demo"]

@@ -1,4 +1,4 @@
-"""The embedded Postgres of a project as root, and as several users of one machine."""
+"""The embedded Postgres of a project, started by root and by several users of one machine."""
 
 import re
 import shutil
@@ -13,8 +13,8 @@ from hooks.projects import project_environment, python_of
 from tests.postgres import folder_for_other_user
 from tests.tools import require_root
 
-# Becomes a user, starts Postgres in a folder, and holds it until its standard input closes.
-# Python and what the library imports may be in folders that only root may enter.
+# Becomes a user, starts Postgres in a folder, and keeps it until standard input is closed.
+# The imports come first, because Python and its libraries may be in folders of root only.
 START = """
 import asyncio, os, pwd, sys
 from pathlib import Path
@@ -30,7 +30,7 @@ except embedded.EmbeddedPostgresError as error:
     print(error, flush=True)
 sys.stdin.read()
 """
-# Several processes on a fresh machine: /etc is a copy, and the program that creates users is slow.
+# Several processes on a new machine: /etc is a copy, and the program that creates users is slow.
 FRESH_MACHINE = """
 set -e
 mount --bind "$1/etc" /etc
@@ -44,7 +44,7 @@ grep --count ^pgserver: /etc/passwd
 """
 
 
-# The bits of the capabilities in /proc, from linux/capability.h.
+# The bits of capabilities in /proc, from linux/capability.h.
 BITS = {"dac_override": 1 << 1, "dac_read_search": 1 << 2}
 
 
@@ -52,9 +52,9 @@ BITS = {"dac_override": 1 << 1, "dac_read_search": 1 << 2}
 def started(
     project: Path, user: str, folder: Path, *, without: tuple[str, ...] = ()
 ) -> Iterator[str]:
-    """Start Postgres as a user; its URL, or the sentence that says why it does not start.
+    """Start Postgres as a user, and yield its URL or the sentence that explains the failure.
 
-    without: capabilities that nobody can have, as in a container.
+    without: capabilities that no process can have, as in a container.
     """
     limits = [f"--bounding-set={','.join(f'-{it}' for it in without)}"] if without else []
     with subprocess.Popen(
@@ -74,8 +74,8 @@ def started(
 
 @pytest.fixture
 def folder_of() -> Iterator[Callable[[str], Path]]:
-    """Return the function that makes a folder of a user."""
-    require_root("these are several users")
+    """Return a function that creates a folder of a user."""
+    require_root("this uses several users")
     with folder_for_other_user() as parent:
 
         def make(user: str) -> Path:
@@ -87,7 +87,7 @@ def folder_of() -> Iterator[Callable[[str], Path]]:
         yield make
 
 
-def test_first_starts_at_once_create_the_system_user_once(
+def test_concurrent_first_starts_create_the_system_user_once(
     project: Path, folder_of: Callable[[str], Path]
 ) -> None:
     machine = folder_of("root")
@@ -112,7 +112,7 @@ def test_first_starts_at_once_create_the_system_user_once(
 
 
 def capabilities(data: Path) -> int:
-    """Return the capabilities in effect in the server of a data folder, as bits."""
+    """Return the effective capabilities of the server of a data folder as bits."""
     process = (data / "postmaster.pid").read_text().split()[0]
     status = Path(f"/proc/{process}/status").read_text()
     (found,) = re.findall(r"^CapEff:\t(\w+)$", status, re.MULTILINE)
@@ -123,7 +123,7 @@ def capabilities(data: Path) -> int:
 @pytest.mark.parametrize(
     ("without", "kept"), [((), "dac_read_search"), (("dac_read_search",), "dac_override")]
 )
-def test_as_root_a_parent_folder_stays_closed(
+def test_closed_parent_folder_keeps_its_permissions_as_root(
     project: Path,
     folder_of: Callable[[str], Path],
     mode: int,
@@ -141,7 +141,7 @@ def test_as_root_a_parent_folder_stays_closed(
     assert closed.stat().st_mode & 0o777 == mode
 
 
-def test_as_root_a_closed_folder_that_nothing_opens_is_one_sentence(
+def test_inaccessible_folder_is_explained_in_one_sentence_as_root(
     project: Path, folder_of: Callable[[str], Path]
 ) -> None:
     closed = folder_of("root")
@@ -152,7 +152,7 @@ def test_as_root_a_closed_folder_that_nothing_opens_is_one_sentence(
     assert closed.stat().st_mode & 0o777 == 0o700
 
 
-def test_as_root_a_folder_above_the_data_keeps_its_permissions(
+def test_accessible_parent_folder_keeps_its_permissions_as_root(
     project: Path, folder_of: Callable[[str], Path]
 ) -> None:
     parent = folder_of("root")
@@ -164,7 +164,7 @@ def test_as_root_a_folder_above_the_data_keeps_its_permissions(
     assert parent.stat().st_mode & 0o777 == 0o711
 
 
-def test_two_users_of_a_machine_run_postgres_at_once(
+def test_several_users_can_run_postgres_at_the_same_time(
     project: Path, folder_of: Callable[[str], Path]
 ) -> None:
     users = ["nobody", "daemon", "root"]
@@ -179,7 +179,7 @@ def test_two_users_of_a_machine_run_postgres_at_once(
     assert not any((folder / "postmaster.pid").exists() for folder in folders)
 
 
-def test_data_of_another_user_is_left_alone(
+def test_data_of_another_user_is_not_changed(
     project: Path, folder_of: Callable[[str], Path]
 ) -> None:
     data = folder_of("nobody") / ".postgres"
@@ -196,7 +196,7 @@ def test_data_of_another_user_is_left_alone(
         assert url.startswith("postgresql://")
 
 
-def test_a_folder_that_a_user_may_not_write_is_one_sentence(
+def test_unwritable_folder_is_explained_in_one_sentence(
     project: Path, folder_of: Callable[[str], Path]
 ) -> None:
     data = folder_of("root") / ".postgres"

@@ -1,4 +1,4 @@
-"""The installed default project, from outside: settings, processes, and the life of a session."""
+"""The installed default project as a server: settings, processes and sessions."""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ ME = "/api/v1/users/me"
 
 @pytest.fixture(scope="module")
 def settings(project: Path, database_url: str) -> dict[str, str]:
-    """Return the environment of a production, on a database that has a user."""
+    """Return the environment of a production server on a database with a user."""
     environment = project_environment(
         ENVIRONMENT="production",
         DATABASE_URL=database_url,
@@ -46,7 +46,7 @@ def serve(project: Path, settings: dict[str, str], log: Path) -> AbstractContext
 def port(
     project: Path, settings: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[int]:
-    """Return the port of a backend with two workers."""
+    """Return the port of a running backend with two workers."""
     with serve(project, settings, tmp_path_factory.mktemp("serve") / "log") as server:
         server.wait_until_ready()
         yield server.port
@@ -54,7 +54,7 @@ def port(
 
 @pytest.fixture
 def age_tokens(project: Path, settings: dict[str, str]) -> Callable[[int], None]:
-    """Return the function that lets seconds pass for every refresh token, without waiting."""
+    """Return a function that lets seconds pass for all refresh tokens without waiting."""
     psql = programs_of(project) / "psql"
 
     def age(seconds: int) -> None:
@@ -64,7 +64,7 @@ def age_tokens(project: Path, settings: dict[str, str]) -> Callable[[int], None]
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_wrong_setting_stops_the_start_and_is_named(
+def test_invalid_setting_stops_the_start_and_is_reported(
     project: Path, settings: dict[str, str], workers: str
 ) -> None:
     wrong = settings | {
@@ -78,7 +78,7 @@ def test_wrong_setting_stops_the_start_and_is_named(
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_serve_ends_well_on_sigterm(
+def test_serve_exits_with_0_on_sigterm(
     project: Path, settings: dict[str, str], tmp_path: Path, workers: str
 ) -> None:
     free = settings | {"WEB_CONCURRENCY": workers, "PORT": str(free_port())}
@@ -87,19 +87,19 @@ def test_serve_ends_well_on_sigterm(
         assert server.stop(signal.SIGTERM) == 0, server.output()
 
 
-def test_taken_port_is_one_clear_line(project: Path, settings: dict[str, str], port: int) -> None:
+def test_taken_port_prints_one_line(project: Path, settings: dict[str, str], port: int) -> None:
     output = run([python_of(project), "-m", "app", "serve"], project, settings, exit_code=1)
     assert len(output.splitlines()) == 1
     assert str(port) in output
 
 
-def test_login_sets_three_cookies_and_me_answers(port: int) -> None:
+def test_login_sets_three_cookies_that_authenticate_the_user(port: int) -> None:
     browser = Browser(port)
     assert browser.get(ME).status == 401
-    answer = browser.post(f"{AUTH}/login", LOGIN)
-    assert answer.status == 200
+    response = browser.post(f"{AUTH}/login", LOGIN)
+    assert response.status == 200
     assert {name.rpartition("-")[2] for name in browser.cookies} == {"access", "refresh", "device"}
-    for cookie in answer.headers.get_all("Set-Cookie", []):
+    for cookie in response.headers.get_all("Set-Cookie", []):
         assert cookie.startswith("__Host-")
         assert "HttpOnly" in cookie
         assert "Secure" in cookie
@@ -107,18 +107,18 @@ def test_login_sets_three_cookies_and_me_answers(port: int) -> None:
         assert "SameSite=lax" in cookie
     user = browser.get(ME)
     assert user.status == 200
-    assert user.body == answer.body
+    assert user.body == response.body
     assert user.body["email"] == EMAIL
 
 
-def test_wrong_password_is_a_problem_document(port: int) -> None:
-    answer = Browser(port).post(f"{AUTH}/login", {**LOGIN, "password": "not the passphrase"})
-    assert answer.status == 401
-    assert answer.headers["Content-Type"] == "application/problem+json"
-    assert "passphrase" not in str(answer.body)
+def test_wrong_password_returns_a_problem_document(port: int) -> None:
+    response = Browser(port).post(f"{AUTH}/login", {**LOGIN, "password": "not the passphrase"})
+    assert response.status == 401
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert "passphrase" not in str(response.body)
 
 
-def test_refresh_changes_both_cookies_and_repeats_itself_within_the_window(port: int) -> None:
+def test_refresh_rotates_both_cookies_and_is_idempotent_at_first(port: int) -> None:
     browser = Browser(port)
     browser.post(f"{AUTH}/login", LOGIN)
     before = dict(browser.cookies)
@@ -135,22 +135,22 @@ def test_refresh_changes_both_cookies_and_repeats_itself_within_the_window(port:
     assert second_tab.cookies[refresh] == after[refresh]
 
 
-def test_old_refresh_cookie_ends_the_session_after_the_window(
+def test_rotated_refresh_cookie_revokes_the_session_after_the_grace_period(
     port: int, age_tokens: Callable[[int], None]
 ) -> None:
     browser = Browser(port)
     browser.post(f"{AUTH}/login", LOGIN)
-    thief = Browser(port, dict(browser.cookies))
+    attacker = Browser(port, dict(browser.cookies))
     assert browser.post(f"{AUTH}/refresh").status == 204
     age_tokens(GRACE_SECONDS)
 
-    assert thief.post(f"{AUTH}/refresh").status == 401
-    assert [*thief.cookies] == ["__Host-device"]
+    assert attacker.post(f"{AUTH}/refresh").status == 401
+    assert [*attacker.cookies] == ["__Host-device"]
     assert browser.get(ME).status == 401
     assert browser.post(f"{AUTH}/refresh").status == 401
 
 
-def test_logout_ends_access_at_once(port: int) -> None:
+def test_logout_revokes_access_immediately(port: int) -> None:
     browser = Browser(port)
     browser.post(f"{AUTH}/login", LOGIN)
     copy = Browser(port, dict(browser.cookies))
@@ -160,7 +160,7 @@ def test_logout_ends_access_at_once(port: int) -> None:
     assert copy.post(f"{AUTH}/refresh").status == 401
 
 
-def test_sessions_are_listed_and_ended(port: int) -> None:
+def test_sessions_can_be_listed_and_revoked(port: int) -> None:
     laptop, phone = Browser(port), Browser(port)
     for device in (laptop, phone):
         device.post(f"{AUTH}/login", LOGIN)
@@ -171,7 +171,7 @@ def test_sessions_are_listed_and_ended(port: int) -> None:
     assert [it["current"] for it in laptop.get(f"{ME}/sessions").body] == [True]
 
 
-def test_a_password_change_ends_every_other_session(port: int) -> None:
+def test_password_change_revokes_all_other_sessions(port: int) -> None:
     laptop, phone = Browser(port), Browser(port)
     for device in (laptop, phone):
         device.post(f"{AUTH}/login", LOGIN)

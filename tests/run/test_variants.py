@@ -1,4 +1,4 @@
-"""Variants, installed and run as their README says, with one package manager at hand."""
+"""Variants, installed and run as their README describes, with only one package manager."""
 
 import json
 import os
@@ -21,8 +21,8 @@ from tests.tools import give_up
 from tests.variants import Answers, answers, columns, variants_to_run
 
 LOCKS = {"pip": "requirements.lock", "poetry": "poetry.lock", "uv": "uv.lock"}
-# What gives a manager away. Dependabot's name for Poetry's ecosystem is pip, and the image gets
-# Poetry by pip.
+# Traces of each manager. The word pip alone is none: Dependabot uses it for Poetry, and the image
+# installs Poetry with pip.
 TRACES = {
     "uv": re.compile(r"\buvx?\b|UV_"),
     "poetry": re.compile(r"poetry", re.IGNORECASE),
@@ -34,10 +34,10 @@ print(*sorted(f"{d.name} {d.version}" for d in distributions()), sep="\\n")
 """
 PASSWORD = "a passphrase for tests"
 *_, BEFORE_NEWEST, NEWEST = columns()["python_version"]
-# Also one in a list, which is indented.
+# A block in a list is indented.
 SHELL_BLOCK = re.compile(r"^ *```sh\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
-# Without the slow tests, which take minutes for each variant. tests/real runs them, and judges the
-# coverage, which the slow tests are a part of.
+# Without the slow tests, which take minutes for each variant. tests/real runs them and checks the
+# coverage, which includes them.
 GATE = {
     "PYTEST_ADDOPTS": "-m 'not slow' --cov-fail-under=0",
     "PYTEST_XDIST_AUTO_NUM_WORKERS": "2",
@@ -46,7 +46,7 @@ GATE = {
 
 @dataclass(frozen=True)
 class Variant:
-    """A rendered row of the table, and what its commands run with.
+    """A rendered row of the table, and the environment of its commands.
 
     repository: the whole project. project: the backend's folder.
     """
@@ -57,7 +57,7 @@ class Variant:
     environment: dict[str, str]
 
     def run(self, command: str, text: str | None = None, folder: Path | None = None) -> str:
-        """Run a line of shell in the backend's folder, or another; return what it printed."""
+        """Run a shell command, by default in the backend's folder, and return its output."""
         return run(["sh", "-ec", command], folder or self.project, self.environment, text=text)
 
     @property
@@ -70,11 +70,11 @@ class Variant:
 def variant(
     request: pytest.FixtureRequest, rendered: Callable[[Answers], Path], tmp_path: Path
 ) -> Variant:
-    """Return a variant, with its own Python."""
+    """Return a variant with its own Python."""
     row: Mapping[str, str] = request.param
     python = find_python(row["python_version"])
     if python is None and row["python_version"] == NEWEST and not os.environ.get("GITHUB_ACTIONS"):
-        # All other answers of the row are tested; the test below names what is not.
+        # All other answers of the row are tested. The next test reports the missing Python.
         row = {**row, "python_version": BEFORE_NEWEST}
         python = find_python(BEFORE_NEWEST)
     if python is None:
@@ -84,19 +84,19 @@ def variant(
     return Variant(row, repository, backend(repository), environment)
 
 
-def test_newest_python_is_there() -> None:
+def test_newest_python_is_available() -> None:
     if find_python(NEWEST) is not None:
         return
-    # A Debian has no newest Python, and CI elsewhere than on GitHub may have no way to get one. Our
-    # workflow installs every version and fails where one is not found, so that the row is run with
-    # its own Python before each release.
+    # Debian does not have the newest Python, and CI outside GitHub may be unable to download it.
+    # Our workflow installs all versions and fails if one is missing, so that the row runs with its
+    # own Python before each release.
     missing = f"there is no Python {NEWEST} here, and none to download; {BEFORE_NEWEST} ran instead"
     if os.environ.get("GITHUB_ACTIONS"):
         give_up(missing)
     pytest.skip(missing)
 
 
-def test_readme_is_followed_and_the_gate_passes(variant: Variant, tmp_path: Path) -> None:
+def test_readme_commands_work_and_the_checks_pass(variant: Variant, tmp_path: Path) -> None:
     if variant.repository != variant.project:
         follow(variant, variant.repository, shell_lines(variant.repository / "README.md"), tmp_path)
     readme = variant.project / "README.md"
@@ -110,13 +110,13 @@ def test_readme_is_followed_and_the_gate_passes(variant: Variant, tmp_path: Path
 
 
 def shell_lines(page: Path) -> list[str]:
-    """Return the lines of shell that a page shows."""
+    """Return the shell commands that a page shows."""
     blocks = SHELL_BLOCK.findall(page.read_text(encoding="utf-8"))
     return [line.strip() for block in blocks for line in block.splitlines()]
 
 
 def follow(variant: Variant, folder: Path, commands: list[str], tmp_path: Path) -> None:
-    """Run the commands of a page in their order, beside `make dev` once it is one of them."""
+    """Run the commands of a page in order. `make dev` keeps running during the others."""
     with ExitStack() as stack:
         for command in commands:
             if command == "make dev":
@@ -126,15 +126,15 @@ def follow(variant: Variant, folder: Path, commands: list[str], tmp_path: Path) 
                 )
                 server.wait_until_ready()
             elif command.startswith("docker "):
-                pass  # for who prefers that to the embedded Postgres; its file has a schema
+                pass  # an alternative to the embedded Postgres; a schema checks its file
             elif "create-user" in command:
-                # The backend's own README, later, creates the user of the one at the root.
+                # The backend's README, which comes later, creates the same user as the root's.
                 name = "you" if folder == variant.project else "first"
-                said = variant.run(from_stdin(command, name), PASSWORD, folder)
-                assert f"Created {name}@example.com." in said
+                output = variant.run(from_stdin(command, name), PASSWORD, folder)
+                assert f"Created {name}@example.com." in output
             elif command.endswith("-m app shell"):
-                said = variant.run(command, "(await db.scalars(select(User))).all()\n")
-                assert "User object" in said
+                output = variant.run(command, "(await db.scalars(select(User))).all()\n")
+                assert "User object" in output
             elif command.endswith("-m app reset"):
                 variant.run(f"{command} --yes")
                 psql = f"{command.removesuffix('reset')}psql"
@@ -143,13 +143,13 @@ def follow(variant: Variant, folder: Path, commands: list[str], tmp_path: Path) 
                 (folder / "sample.sql").write_text("DELETE FROM attempt_counts;\n")
                 assert "DELETE" in variant.run(command)
             elif "set-password" in command:
-                # The check of the migrations has emptied the database.
+                # The check of the migrations emptied the database.
                 create = command.replace("set-password", "create-user")
                 variant.run(from_stdin(create), PASSWORD)
                 assert "Changed the password" in variant.run(from_stdin(command), PASSWORD)
             else:
                 if command.startswith("make migration"):
-                    # Before it, or it would mend what is missing.
+                    # This comes first, because the command would add a missing migration.
                     check_migrations(variant)
                 elif command == "make template-update ARGS=--preview":
                     finish_dependency(variant)
@@ -158,12 +158,12 @@ def follow(variant: Variant, folder: Path, commands: list[str], tmp_path: Path) 
 
 
 def from_stdin(command: str, name: str = "you") -> str:
-    """Return a command that asks for a password, changed for a test, which has no terminal."""
+    """Return a command that reads its password from standard input instead of a terminal."""
     return command.replace("you@example.com", f"{name}@example.com --password-stdin")
 
 
 def finish_dependency(variant: Variant) -> None:
-    """Do what the README says in words about adding a dependency."""
+    """Do the steps for a new dependency that the README describes in words."""
     run([python_of(variant.project), "-c", "import bs4"], variant.project)
     if variant.row["package_manager"] == "pip":
         pyproject = variant.project / "pyproject.toml"
@@ -177,20 +177,20 @@ def finish_dependency(variant: Variant) -> None:
 
 
 def check_commands(variant: Variant, readme: str) -> None:
-    """Check that every command of the application that the README names is one."""
+    """Check that all commands of the application in the README exist."""
     known = run([python_of(variant.project), "-m", "app", "--help"], variant.project)
     for command in set(re.findall(r"-m app ([a-z-]+)", readme)):
         assert re.search(rf"^ +{command}\b", known, re.MULTILINE), command
 
 
 def check_migrations(variant: Variant) -> None:
-    """Check that models and migrations agree, and that all of them lead back and forth."""
+    """Check that models and migrations match, and that all migrations can be reverted."""
     for command in ("check", "downgrade base", "upgrade head", "check"):
         run([python_of(variant.project), "-m", "alembic", *command.split()], variant.project)
 
 
 def check_locks(variant: Variant) -> None:
-    """Check that a new installation from the lock file is the same, and leaves it as it is."""
+    """Check that a new installation from the lock file is identical, and that the file is kept."""
     project, lock = variant.project, variant.lock
     text = lock.read_text(encoding="utf-8")
     assert "fastapi" in text
@@ -205,19 +205,19 @@ def check_locks(variant: Variant) -> None:
 
 
 def check_image(variant: Variant, image: Path) -> None:
-    """Do what the Dockerfile does to install, in a folder, and run what came of it."""
+    """Run the installation steps of the Dockerfile in a folder, and run the result."""
     dockerfile = (variant.project / "Dockerfile").read_text(encoding="utf-8")
     steps = dockerfile.partition("WORKDIR /app\n")[2].partition("\nFROM ")[0]
     (copied,) = re.findall(r"^COPY (.*) \./$", steps, re.MULTILINE)
-    demand, install = re.findall(r"^RUN ((?:.*\\\n)*.*)$", steps, re.MULTILINE)
+    check_lock, install = re.findall(r"^RUN ((?:.*\\\n)*.*)$", steps, re.MULTILINE)
     image.mkdir()
-    said = run(["sh", "-c", demand], image, variant.environment, exit_code=1)
-    assert said == f"There is no {variant.lock.name}: run 'make lock' and commit it.\n"
+    output = run(["sh", "-c", check_lock], image, variant.environment, exit_code=1)
+    assert output == f"There is no {variant.lock.name}: run 'make lock' and commit it.\n"
 
     for pattern in copied.split():
         (found,) = variant.project.glob(pattern)
         shutil.copy(found, image)
-    run(["sh", "-c", f"{demand}\n{install}"], image, variant.environment)
+    run(["sh", "-c", f"{check_lock}\n{install}"], image, variant.environment)
     shutil.copytree(variant.project / "app", image / "app")
     document = run([python_of(image), "-m", "app", "openapi"], image, variant.environment)
     assert json.loads(document)["openapi"]
@@ -225,7 +225,7 @@ def check_image(variant: Variant, image: Path) -> None:
 
 
 def environment_with(manager: str, python: Path, folder: Path) -> dict[str, str]:
-    """Return an environment with one manager in it; the others are found, and fail."""
+    """Return an environment with one manager. The commands of the others exist, but fail."""
     tools = folder / "tools"
     tools.mkdir()
     for other in {"uv", "uvx", "poetry"} - {manager, f"{manager}x"}:
@@ -238,7 +238,7 @@ def environment_with(manager: str, python: Path, folder: Path) -> dict[str, str]
     environment = project_environment(
         python,
         PORT=str(free_port()),
-        # Two variants that run at the same time would build the same cached environment in it.
+        # Otherwise two variants would build the same cached environment at the same time.
         PIPX_HOME=str(folder / "pipx home"),
         **POETRY_INDEX,
         **GATE,
@@ -247,24 +247,26 @@ def environment_with(manager: str, python: Path, folder: Path) -> dict[str, str]
     return environment
 
 
-def test_nothing_of_the_other_managers_is_left(rendered: Callable[[Answers], Path]) -> None:
+def test_project_contains_no_traces_of_other_package_managers(
+    rendered: Callable[[Answers], Path],
+) -> None:
     for manager in TRACES:
         for name, content in files(rendered({"package_manager": manager})).items():
             for other in TRACES.keys() - {manager}:
                 assert not TRACES[other].search(f"{name}\n{content.decode()}"), name
 
 
-def test_missing_message_of_a_migration_is_asked_for(rendered: Callable[[Answers], Path]) -> None:
+def test_make_migration_requires_a_message(rendered: Callable[[Answers], Path]) -> None:
     project = rendered({})
     output = run(["make", "migration"], project, project_environment(), exit_code=2)
     assert 'make migration m="add projects"' in output
 
 
-def test_pip_says_which_python_it_needs(
+def test_make_install_with_pip_reports_the_required_python(
     rendered: Callable[[Answers], Path], tmp_path: Path
 ) -> None:
     project = rendered({"package_manager": "pip", "python_version": "3.11"})
-    # This Python, but for what it says of its age: so there is one too old on every machine.
+    # This Python, but with the version number of one that is too old.
     old = tmp_path / "python3"
     pretend = "import sys; sys.version_info = (3, 10, 9); exec(sys.argv[1])"
     old.write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "{pretend}" "$2"\n')

@@ -1,4 +1,4 @@
-"""The benchmark's own parts, without measuring anything."""
+"""The parts of the benchmark, without measurements."""
 
 from pathlib import Path
 from xml.etree import ElementTree
@@ -16,7 +16,7 @@ FIGURES = [
 ]
 
 
-def test_a_missed_target_is_named_as_missed() -> None:
+def test_missed_target_is_marked_as_missed() -> None:
     missed, met, neither = report.table(FIGURES).splitlines()[2:]
     assert "≥ 0.6 | 0.55 | 0.50 – 0.60 |  | **missed**" in missed
     assert "≤ 25 s | 20.00 s |  |  | met" in met
@@ -29,7 +29,7 @@ def test_the_plot_has_a_bar_for_each_target() -> None:
     assert [it.get("fill") for it in bars] == [plot.BAD, plot.GOOD]
 
 
-def test_a_run_replaces_what_the_last_one_has_written(tmp_path: Path) -> None:
+def test_run_replaces_the_section_of_the_previous_run(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n", encoding="utf-8")
     for _ in range(2):
@@ -41,7 +41,7 @@ def test_a_run_replaces_what_the_last_one_has_written(tmp_path: Path) -> None:
     assert "old" not in text
 
 
-def test_what_is_measured_again_alone_keeps_the_rest_of_the_same_machine(tmp_path: Path) -> None:
+def test_partial_run_keeps_earlier_results_of_the_same_machine(tmp_path: Path) -> None:
     results = tmp_path / "results.json"
     assert report.load(results, {"CPU": "one"}) == {}
     report.save(results, {"calls": FIGURES}, {"CPU": "one"}, 5)
@@ -49,14 +49,14 @@ def test_what_is_measured_again_alone_keeps_the_rest_of_the_same_machine(tmp_pat
     assert report.load(results, {"CPU": "another"}) == {}
 
 
-def test_an_error_among_the_answers_is_no_result() -> None:
+def test_result_with_errors_is_rejected() -> None:
     line = '{{"requests": 10, "seconds": 2.0, "p99": 0.1, "errors": {}}}'
     assert wrk.parse(f"noise\n{line.format(0)}\n").rate == 5
     with pytest.raises(AssertionError):
         wrk.parse(line.format(1))
 
 
-def test_the_rows_that_are_filled_in_have_the_tokens_that_are_used() -> None:
+def test_inserted_rows_have_the_tokens_that_the_benchmark_uses() -> None:
     token = live_token(12)
     assert len(token) == 43
     assert token.startswith("live-12-x")

@@ -1,4 +1,4 @@
-"""Renames of names in a project's code: by what the names mean."""
+"""Renames in a project's code: the codemods follow the meaning of a name, not its spelling."""
 
 import re
 from pathlib import Path
@@ -70,7 +70,7 @@ def renamed(
     return (folder / name.replace("app", package, 1)).read_text(encoding="utf-8")
 
 
-# Code before and after: where they differ, the text is «before|after».
+# The code before and after: differences are written as «before|after».
 CASES: Final = {
     "class": (
         CLASS,
@@ -512,7 +512,7 @@ def test_module_becomes_a_package(tmp_path: Path) -> None:
     assert not (tmp_path / "app/models/session.py").exists()
     assert (tmp_path / "app/models/session/records.py").exists()
 
-    # A project that has the new names already stays as it is.
+    # A project that already has the new names does not change.
     (tmp_path / "app/models/session/__init__.py").touch()
     assert apply(Renames.read({"names": names}), tmp_path, Package("app")) == []
 
@@ -569,7 +569,9 @@ def test_import_is_split_by_the_new_modules(tmp_path: Path, before: str, after: 
         ('"""CRLF."""\r\n', "import os\r\n"),
     ],
 )
-def test_import_is_added_after_what_has_to_be_first(tmp_path: Path, head: str, rest: str) -> None:
+def test_import_is_added_after_docstring_and_future_imports(
+    tmp_path: Path, head: str, rest: str
+) -> None:
     end = "\r\n" if "\r" in head else "\n"
     function = "def f():\n    from app.models import session\n    return session.LIMIT\n"
     function = function.replace("\n", end)
@@ -584,7 +586,7 @@ def test_import_is_added_after_what_has_to_be_first(tmp_path: Path, head: str, r
     assert file.read_bytes().decode() == head + added + rest + function
 
 
-def test_import_that_is_added_shadows_nothing(tmp_path: Path) -> None:
+def test_added_import_shadows_no_name(tmp_path: Path) -> None:
     code = "from app.models import session\n\nSESSIONS = session.LIMIT\n"
     assert renamed(tmp_path, MOVED, code) == (
         "from app.core.limits import SESSIONS as limits_SESSIONS\n"
@@ -592,7 +594,7 @@ def test_import_that_is_added_shadows_nothing(tmp_path: Path) -> None:
     )
 
 
-def test_name_stays_where_another_module_has_it_by_an_alias(tmp_path: Path) -> None:
+def test_name_that_another_module_has_by_an_alias_is_kept(tmp_path: Path) -> None:
     alias = tmp_path / "app/alias.py"
     alias.parent.mkdir()
     alias.write_text(
@@ -607,7 +609,7 @@ def test_name_stays_where_another_module_has_it_by_an_alias(tmp_path: Path) -> N
     )
 
 
-def test_module_that_edits_would_break_stays(tmp_path: Path) -> None:
+def test_module_is_unchanged_if_the_renames_would_break_it(tmp_path: Path) -> None:
     table = {"names": {"app.models.session.Session": "app.models.session.not a name"}}
     code = "from app.models.session import Session\n"
     assert renamed(tmp_path, table, code) == code
@@ -630,7 +632,7 @@ def test_parameter_of_an_override_is_renamed(tmp_path: Path) -> None:
     assert "own.is_over(now=1)" in text
 
 
-def test_variable_of_another_module_has_its_class(tmp_path: Path) -> None:
+def test_class_of_a_variable_in_another_module_is_known(tmp_path: Path) -> None:
     file = tmp_path / "app/box.py"
     file.parent.mkdir()
     file.write_text("from app.models import Session\n\nopened = Session.open()\n")
@@ -691,19 +693,19 @@ def test_renamed_package_keeps_its_name(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_texts_are_renamed_where_a_name_means_one_thing(
+def test_texts_are_renamed_if_the_name_is_unambiguous(
     tmp_path: Path, table: dict[str, dict[str, str]], name: str, before: str, after: str
 ) -> None:
     assert renamed(tmp_path, table, before, name) == after
 
 
-def test_file_that_is_not_text_stays(tmp_path: Path) -> None:
+def test_file_that_is_not_text_is_unchanged(tmp_path: Path) -> None:
     (tmp_path / "logo.png").write_bytes(b"\xff\xfeMAIL_HOST")
     renamed(tmp_path, SETTING, "")
     assert (tmp_path / "logo.png").read_bytes() == b"\xff\xfeMAIL_HOST"
 
 
-def test_versions_in_between_are_applied_in_their_order(tmp_path: Path) -> None:
+def test_versions_between_two_others_are_applied_in_order(tmp_path: Path) -> None:
     file = tmp_path / "renames.toml"
     file.write_text('["10.0.0".names]\n"a.b" = "a.c"\n["9.0.0".names]\n"a.a" = "a.b"\n')
     assert [it.names for it in between("1.0.0", "10.0.0", file)] == [{"a.a": "a.b"}, {"a.b": "a.c"}]
@@ -737,7 +739,7 @@ def test_renames_follow_modules_that_the_project_has_moved() -> None:
     assert renames.modules_after(moved) == {"app.accounts": "app.own.people"}
 
 
-def test_attribute_of_an_instance_has_the_class_of_a_later_module(tmp_path: Path) -> None:
+def test_class_of_an_attribute_is_known_from_a_later_module(tmp_path: Path) -> None:
     code = """
     from app.models.session import Session
 

@@ -1,4 +1,4 @@
-"""The layers that the READMEs draw, beside the imports."""
+"""The layers in the diagrams of the READMEs match the imports."""
 
 import re
 from graphlib import TopologicalSorter
@@ -13,7 +13,7 @@ IMPORT = re.compile(r"^ *(?:from|import) app(?:\.| import )(\w+)", re.MULTILINE)
 
 
 def imports() -> set[Arrow]:
-    """Return which folder of the application imports which. `python -m app` belongs to `cli`."""
+    """Return which folders of the application import which. `python -m app` belongs to `cli`."""
     found = set()
     for path in [*APP.rglob("*.py"), *APP.rglob("*.py.jinja")]:
         name = path.relative_to(APP).parts[0].partition(".")[0].replace("__main__", "cli")
@@ -22,12 +22,12 @@ def imports() -> set[Arrow]:
     return found
 
 
-def test_layers_are_drawn_as_the_application_imports() -> None:
+def test_readme_diagram_shows_the_imports_of_the_application() -> None:
     drawn = arrows(diagram(README, "flowchart"))
     assert drawn == imports()
     TopologicalSorter({name: {to for it, to in drawn if it == name} for name, _ in drawn}).prepare()
 
 
-def test_the_generated_readme_draws_the_same_layers() -> None:
+def test_generated_readme_has_the_same_diagram() -> None:
     generated: Path = ROOT / TEMPLATE / BACKEND / "README.md.jinja"
     assert diagram(generated, "flowchart") == diagram(README, "flowchart")

@@ -1,4 +1,4 @@
-"""The project's own formatter, and the files that it leaves alone."""
+"""The project's own formatter, and the files that it does not format."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ LONG = f"x = [{', '.join(['1000'] * 20)}]\n"
 
 @pytest.fixture
 def backend(tmp_path: Path) -> Path:
-    """Return the backend's folder in a repository whose folder above has settings, too."""
+    """Return the backend's folder in a repository. The folder above it has settings too."""
     (tmp_path / "ruff.toml").write_text("line-length = 40\n")
     root = tmp_path / "repository"
     backend = root / "backend"
@@ -30,7 +30,7 @@ def backend(tmp_path: Path) -> Path:
 
 
 def formatted(backend: Path, text: str, folder: Path | None = None) -> str:
-    """Return a text, formatted as the file `x.py` of a folder, or else of the backend."""
+    """Return a text, formatted like the file `x.py` in a folder, by default the backend."""
     file = (folder or backend) / "x.py"
     file.write_text(text)
     Formatter.of(backend).format(folder or backend, [file])
@@ -38,7 +38,7 @@ def formatted(backend: Path, text: str, folder: Path | None = None) -> str:
 
 
 @pytest.mark.parametrize("name", ["ruff.toml", ".ruff.toml", "pyproject.toml"])
-def test_settings_of_a_parent_folder_count(backend: Path, name: str) -> None:
+def test_settings_of_a_parent_folder_apply(backend: Path, name: str) -> None:
     settings = "line-length = 200\n"
     if name == "pyproject.toml":
         settings = f"[tool.ruff]\n{settings}"
@@ -46,7 +46,7 @@ def test_settings_of_a_parent_folder_count(backend: Path, name: str) -> None:
     assert formatted(backend, LONG) == LONG
 
 
-def test_pyproject_without_settings_and_what_is_outside_the_repository_do_not_count(
+def test_pyproject_without_settings_and_outer_folders_are_ignored(
     backend: Path,
 ) -> None:
     assert Formatter.of(backend).ruff is None
@@ -54,7 +54,7 @@ def test_pyproject_without_settings_and_what_is_outside_the_repository_do_not_co
     assert Formatter.of(backend).ruff is None
 
 
-def test_settings_of_the_nearest_folder_count(backend: Path) -> None:
+def test_settings_of_the_nearest_folder_apply(backend: Path) -> None:
     (backend.parent / "ruff.toml").write_text("line-length = 200\n")
     (backend / "pyproject.toml").write_text("[tool.ruff]\nline-length = 80\n")
     assert formatted(backend, LONG) != LONG
@@ -80,7 +80,7 @@ def test_paths_in_the_settings_are_relative_to_their_folder(backend: Path, tmp_p
         ('lint.select = ["NOPE"]\n', "Unknown rule selector `NOPE` in `select` from `ruff.toml`"),
     ],
 )
-def test_settings_that_ruff_cannot_use_are_named_with_what_to_do(
+def test_settings_that_ruff_cannot_use_are_reported_with_a_remedy(
     backend: Path, setting: str, reason: str
 ) -> None:
     (backend.parent / "ruff.toml").write_text(setting)
@@ -93,7 +93,7 @@ def test_settings_that_ruff_cannot_use_are_named_with_what_to_do(
     )
 
 
-def test_settings_that_black_cannot_use_are_named(backend: Path) -> None:
+def test_settings_that_black_cannot_use_are_reported(backend: Path) -> None:
     (backend / "pyproject.toml").write_text("[tool.black]\nline-length = 'x'\n")
     with pytest.raises(UpdateError, match=r"Black cannot use backend/pyproject\.toml \(Invalid"):
         formatted(backend, FORMATTED)
@@ -146,7 +146,7 @@ def test_moved_file_is_formatted_as_it_was_at_its_old_place(backend: Path) -> No
     assert not gone.exists()
 
 
-def test_folder_of_the_project_in_the_place_of_a_file_is_left_alone(tmp_path: Path) -> None:
+def test_project_folder_in_place_of_a_file_is_ignored(tmp_path: Path) -> None:
     project, old, new = (tmp_path / name for name in ("project", "old", "new"))
     for folder, text in ((old, UNFORMATTED), (new, LONG)):
         folder.mkdir()

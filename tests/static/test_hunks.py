@@ -1,4 +1,4 @@
-"""Changes of both sides beside each other: merged unless they disagree."""
+"""Changes of both sides to neighboring lines are merged unless they conflict."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +15,7 @@ BASE = "import a\nimport b\n\nx = [1]\n\n\ndef f():\n    return 1\n"
 
 
 def merged(base: str, ours: str, theirs: str, name: str = "x.py") -> str | None:
-    """Return the merge of three texts, or None if they disagree."""
+    """Return the merge of three texts, or None if they conflict."""
     content = merge(name, ours.encode(), base.encode(), theirs.encode())
     return None if content is None else content.decode()
 
@@ -102,7 +102,7 @@ FLAT = "jobs:\n- run: check\n"
         pytest.param("x.md", "# A\n\nText.\n", "\n## Ours\n\nText.\n", "\nMore.\n", id="a-heading"),
     ],
 )
-def test_addition_that_continues_a_block_comes_before_one_that_opens_a_block(
+def test_addition_to_a_block_comes_before_a_new_block(
     name: str, base: str, opening: str, continuing: str
 ) -> None:
     expected = base + continuing + opening
@@ -184,7 +184,7 @@ def test_line_that_would_come_below_another_header_is_a_conflict(
     assert merged(base, theirs, ours, name) is None
 
 
-def test_line_stays_where_the_line_beside_it_is_replaced_or_deleted() -> None:
+def test_line_stays_if_the_line_next_to_it_is_replaced_or_deleted() -> None:
     base = "def f():\n    a()\n    b()\n    c()\n"
     ours = "def f():\n    a()\n    b()\n    ours()\n    c()\n"
     replaced = "def f():\n    a()\n    d()\n    c()\n"
@@ -200,7 +200,9 @@ def test_line_stays_where_the_line_beside_it_is_replaced_or_deleted() -> None:
         ('x = ["a"]\n', 'x = ["a", "b"]\n', 'x = ["a", "c"]\n', '    "b",\n    "c",\n]\n'),
     ],
 )
-def test_lists_keep_the_line_ends(base: str, ours: str, theirs: str, expected: str) -> None:
+def test_merged_lists_keep_their_line_endings(
+    base: str, ours: str, theirs: str, expected: str
+) -> None:
     texts = (text.replace("\n", "\r\n") for text in (base, ours, theirs))
     result = merged(*texts)
     assert result
@@ -219,7 +221,7 @@ def test_file_that_is_not_text_is_a_conflict() -> None:
     assert merge("x.bin", b"\xff\x00a", b"\xff\x00b", b"\xff\x00c") is None
 
 
-def test_text_with_little_left_of_it_is_rewritten() -> None:
+def test_text_with_few_original_lines_counts_as_rewritten() -> None:
     base = "".join(f"line {number}\n" for number in range(20)).encode()
     assert is_rewritten(base, b"# Ours\nline 1\n")
     assert not is_rewritten(base, base + b"More.\n")
@@ -259,7 +261,7 @@ Change = Callable[[Path], None]
 
 
 def merged_commits(folder: Path, start: Change, ours: Change, theirs: Change) -> Merged:
-    """Merge two changes of a repository with a file, whose work tree then has the result."""
+    """Merge two changes in a repository with a file. The result is in its work tree."""
     git(folder, "init", "--quiet")
     (folder / PATH).write_text(TEXT)
     (folder / OTHER).write_text("other\n")

@@ -1,7 +1,7 @@
-"""No release takes a public name from projects without saying so.
+"""No release removes a public name without an announcement.
 
-A name that is gone, or a parameter that has changed, is in the registry of renames or under
-*Upgrading* in the changelog, in backticks.
+Each removed name and each changed parameter is in the registry of renames, or in backticks under
+*Upgrading* in the changelog.
 """
 
 import re
@@ -22,7 +22,7 @@ from tests.update.history import NEXT
 
 WORK_TREE: Final = "the work tree"
 RELEASES: Final = releases(ROOT)
-# Nobody calls an endpoint but FastAPI.
+# Only FastAPI calls the functions of endpoints.
 ENDPOINTS: Final = "app.api.v1."
 
 
@@ -33,7 +33,7 @@ def package(folder: Path, release: Release | None) -> griffe.Module:
         Repository(ROOT).git("clone", "--quiet", "--no-checkout", str(ROOT), template)
     else:
         copy_work_tree(folder / "template")
-    # Without git, Copier renders the files that are there.
+    # Without git, Copier renders the files that exist.
     run_copy(
         str(folder / "template"),
         folder / "project",
@@ -60,7 +60,7 @@ def unannounced(
         if path.startswith(ENDPOINTS) and is_parameter:
             continue
         name = breakage.obj.name if breakage.obj.name != "__init__" else path.split(".")[-2]
-        if name == "log":  # a logger, which each module has for itself
+        if name == "log":  # each module has its own logger
             continue
         if path.removesuffix(".__init__") not in registered and name not in named:
             yield f"{path}: {breakage.kind.value}"
@@ -79,7 +79,7 @@ def test_changed_name_is_announced(tmp_path: Path, old: Release, new: Release | 
     is_released = any(release.version == version for release in RELEASES)
     section = version if new or not is_released else "Unreleased"
     before, after = tmp_path / "before", tmp_path / "after"
-    # The renames of the work tree are those of the next version, whichever that is.
+    # The renames of the work tree belong to the next version, whatever its number.
     renames = between(old.version, new.version if new else NEXT.removeprefix("v"))
     found = unannounced(
         package(before, old), package(after, new), upgrading(changelog, section), renames
@@ -87,7 +87,7 @@ def test_changed_name_is_announced(tmp_path: Path, old: Release, new: Release | 
     assert list(found) == []
 
 
-def test_name_that_nobody_announced_is_found(tmp_path: Path) -> None:
+def test_unannounced_name_is_found(tmp_path: Path) -> None:
     codes = {"old": "def load(key): ...\nLIMIT = 1\n", "new": "def load(*, name): ...\n"}
     for version, code in codes.items():
         (tmp_path / version / "app").mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Releases: found in the history, with notes, whatever tags there are."""
+"""Releases: found in the history regardless of tags, and described by notes."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from tests.commands import commit, git
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """Return a history of six commits, two of which are releases: the third is taken back."""
+    """Return a history of six commits with two releases. A revert is between them."""
     repository = tmp_path / "repository"
     (repository / TEMPLATE).mkdir(parents=True)
     git(repository, "init", "--quiet")
@@ -33,7 +33,7 @@ def test_commits_that_raise_the_version_are_the_releases(repository: Path) -> No
     assert releases(repository) == [Release("0.1.0", commits[1]), Release("0.2.0", commits[5])]
 
 
-def test_release_is_told_by_its_own_commit_only(
+def test_release_is_reported_at_its_own_commit_only(
     repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("hooks.releases.ROOT", repository)
@@ -44,7 +44,7 @@ def test_release_is_told_by_its_own_commit_only(
     assert capsys.readouterr().out == ""
 
 
-def test_file_that_is_gone_without_a_move_is_found(repository: Path) -> None:
+def test_file_that_was_removed_without_a_move_is_found(repository: Path) -> None:
     newest = releases(repository)[-1]
     assert lost_files(repository, newest) == set()
     (repository / TEMPLATE / "a.txt.jinja").rename(repository / TEMPLATE / "b.txt.jinja")
@@ -55,18 +55,18 @@ def test_file_that_is_gone_without_a_move_is_found(repository: Path) -> None:
     assert lost_files(repository, newest) == set()
 
 
-def test_no_file_of_the_newest_release_is_gone() -> None:
+def test_no_file_of_the_newest_release_is_lost() -> None:
     for newest in releases(ROOT)[-1:]:
         assert lost_files(ROOT, newest) == set(), "an update would delete what projects changed"
 
 
-def test_shallow_clone_says_what_to_do(repository: Path, tmp_path: Path) -> None:
+def test_error_for_a_shallow_clone_names_the_remedy(repository: Path, tmp_path: Path) -> None:
     git(tmp_path, "clone", "--quiet", "--depth=1", repository.as_uri(), tmp_path / "shallow")
     with pytest.raises(UpdateError, match="git fetch --unshallow"):
         releases(tmp_path / "shallow")
 
 
-def test_released_version_has_notes_with_what_to_do() -> None:
+def test_released_version_has_upgrading_notes() -> None:
     version = version_in((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     section = notes(changelog, "Unreleased" if version == UNRELEASED else version)

@@ -1,4 +1,4 @@
-"""The template as it lies there, and the check that says so."""
+"""The template's own files, and the program that checks them."""
 
 import re
 import shutil
@@ -20,11 +20,11 @@ from tests.variants import questions
 
 
 @pytest.mark.parametrize("check", check_template.CHECKS)
-def test_template_keeps_its_own_rules(check: check_template.Check) -> None:
+def test_template_passes_its_own_checks(check: check_template.Check) -> None:
     assert list(check(ROOT)) == []
 
 
-def test_readme_has_every_question() -> None:
+def test_readme_lists_every_question() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     questions = [
         name
@@ -35,22 +35,22 @@ def test_readme_has_every_question() -> None:
 
 
 COLUMNS = 80
-# How Copier, with the library questionary, shows a question and its choices: a microphone, two
-# columns wide, and a space; or an arrow, and spaces.
+# Copier shows a question after a microphone, two columns wide, and a space. It shows a choice after
+# an arrow and spaces.
 MARGIN = 3
-REFUSAL = "Validation error for question '{}': "
+VALIDATION_ERROR = "Validation error for question '{}': "
 
 
 def lines_seen(name: str, question: dict[str, Any]) -> Iterator[str]:
-    """Yield each line of a question as Copier shows it: the help, the choices, the refusals."""
+    """Yield each line of a question as Copier shows it: help, choices and validation errors."""
     choices = question.get("choices", ())
     for text in (*question["help"].splitlines(), *choices):
         yield " " * MARGIN + text
-    # The texts between Jinja's tags: one for each branch of the validator.
+    # The texts between Jinja tags: one for each branch of the validator.
     for node in (
         Environment(autoescape=True).parse(question.get("validator", "")).find_all(TemplateData)
     ):
-        yield REFUSAL.format(name) + node.data.strip()
+        yield VALIDATION_ERROR.format(name) + node.data.strip()
 
 
 @pytest.mark.parametrize(("name", "question"), questions().items(), ids=questions())
@@ -68,7 +68,7 @@ def test_message_fits_in_a_terminal() -> None:
         assert [line for line in lines if len(line) > COLUMNS] == []
 
 
-def test_copier_shows_a_refusal_as_the_test_counts_it(tmp_path: Path) -> None:
+def test_copier_shows_a_validation_error_as_the_test_expects(tmp_path: Path) -> None:
     shutil.copy(ROOT / "copier.yml", tmp_path)
     (tmp_path / TEMPLATE).mkdir()
     answers = {"frontend_origin": "https://example.com/path"}
@@ -78,7 +78,7 @@ def test_copier_shows_a_refusal_as_the_test_counts_it(tmp_path: Path) -> None:
     assert str(raised.value) in set(lines_seen("frontend_origin", question))
 
 
-def test_owners_files_are_left_alone_by_copy_and_by_update() -> None:
+def test_files_of_the_owner_are_skipped_by_copy_and_by_update() -> None:
     config = check_template.load_config(ROOT)
     skipped, excluded = (
         {re.sub(r"{%.*?%}", "", it) for it in config[name] if "monorepo" in it}
@@ -90,12 +90,12 @@ def test_owners_files_are_left_alone_by_copy_and_by_update() -> None:
         assert name.removeprefix("/") in config["_message_after_copy"]
 
 
-def test_links_in_the_own_pages_lead_somewhere() -> None:
+def test_links_in_the_pages_of_the_template_are_valid() -> None:
     pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
     assert list(broken_links(ROOT, pages)) == []
 
 
-def test_generated_workflows_use_the_actions_that_the_own_ones_use() -> None:
+def test_generated_workflows_use_the_actions_of_the_template() -> None:
     pinned = re.compile(r"[\w/-]+@[0-9a-f]{40} # v[\d.]+")
     own = "".join(it.read_text(encoding="utf-8") for it in ROOT.glob(".github/workflows/*.yml"))
     generated = pinned.findall((ROOT / "actions.jinja").read_text(encoding="utf-8"))
@@ -103,19 +103,19 @@ def test_generated_workflows_use_the_actions_that_the_own_ones_use() -> None:
     assert set(generated) <= set(pinned.findall(own))
 
 
-def test_ci_installs_what_the_last_tier_asks_for() -> None:
+def test_ci_installs_the_packages_that_the_last_tier_requires() -> None:
     script = (ROOT / ".ci/run").read_text(encoding="utf-8")
     packages = re.findall(r"\bpackages\+?=\((.*)\)$", script, re.MULTILINE)
     assert set(" ".join(packages).split()) == set(PACKAGES.values())
 
 
-# As much of the template as the rules need to have something to look at.
+# The files of the template that the checks need.
 SLICE = (check_template.ANSWERS_FILE, f"{BACKEND}/Makefile.jinja", f"{BACKEND}/app/main.py")
 
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """Return a copy of a slice of the template, that a test may break."""
+    """Return a copy of some files of the template, which a test may break."""
     config = (ROOT / "copier.yml").read_text(encoding="utf-8")
     (tmp_path / "copier.yml").write_text(without_moves(config), encoding="utf-8")
     for name in SLICE:

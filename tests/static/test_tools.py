@@ -1,4 +1,4 @@
-"""What is missing skips a test on a laptop, and fails it in CI."""
+"""A missing tool skips a test on a laptop, and fails it in CI."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from tests.tools import give_up, require_root
 @pytest.mark.parametrize(
     ("ci", "outcome"), [("", pytest.skip.Exception), ("true", pytest.fail.Exception)]
 )
-def test_what_is_missing_is_skipped_on_a_laptop_only(
+def test_missing_tool_skips_a_test_locally_and_fails_it_in_ci(
     monkeypatch: pytest.MonkeyPatch, ci: str, outcome: type[BaseException]
 ) -> None:
     monkeypatch.setenv("CI", ci)
@@ -16,7 +16,7 @@ def test_what_is_missing_is_skipped_on_a_laptop_only(
         give_up("there is no nginx")
 
 
-def test_an_ordinary_user_skips_what_needs_root_in_ci_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_test_that_requires_root_is_skipped_in_ci_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CI", "true")
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     with pytest.raises(pytest.skip.Exception, match="buildah needs root: run this test as root"):

@@ -1,4 +1,4 @@
-"""Projects that come from a version of the template."""
+"""Projects that were rendered from a version of the template."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,13 +14,13 @@ from tests.variants import Answers
 
 @pytest.fixture(scope="session")
 def history(tmp_path_factory: pytest.TempPathFactory) -> History:
-    """Return the template's repository, which is not to be changed."""
+    """Return the template's repository, which tests must not change."""
     return make_history(tmp_path_factory.mktemp("history") / "template")
 
 
 @pytest.fixture
 def project_from(history: History, tmp_path: Path) -> Callable[[str, Answers], Path]:
-    """Return the function that renders a version, with answers, and commits it as a project."""
+    """Return a function that renders a version with answers, and commits it as a project."""
 
     def render(version: str, answers: Answers) -> Path:
         project = tmp_path / f"project-{version}"
@@ -35,7 +35,7 @@ def project_from(history: History, tmp_path: Path) -> Callable[[str, Answers], P
 
 @pytest.fixture
 def disagreeing(project_from: Callable[[str, Answers], Path]) -> Path:
-    """Return a project that has changed a line that the template has changed, too."""
+    """Return a project that has changed a line that the template has also changed."""
     project = project_from(PREVIOUS, {})
     replace(project / ".github/workflows/ci.yml", "timeout-minutes: 10", "timeout-minutes: 99")
     commit(project, "Our timeout")
@@ -44,7 +44,7 @@ def disagreeing(project_from: Callable[[str, Answers], Path]) -> Path:
 
 @pytest.fixture(scope="session")
 def python(history: History, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a Python with the dependencies of the new version, for the suites of all."""
+    """Return a Python with the dependencies of the new version, for the tests of all projects."""
     folder = tmp_path_factory.mktemp("environment")
     command = [
         *COPIER,

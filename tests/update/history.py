@@ -1,7 +1,7 @@
-"""The template with a past and a future: a repository with every release, and synthetic ones.
+"""The history of the template: a repository with all releases, and with synthetic versions.
 
-Before the first release, and whenever a release has changed little, the synthetic version before
-this one is what makes an update hard: all kinds of changes lie between the two.
+The synthetic version before the current one makes an update hard, because all kinds of changes are
+between the two. This matters before the first release, and after a release with few changes.
 """
 
 import re
@@ -19,45 +19,45 @@ from tests.commands import commit, git
 from tests.rendering import copy_work_tree
 from tests.variants import Answers
 
-# Synthetic, and older than every release.
+# Synthetic, and older than all releases.
 PREVIOUS: Final = "v0.0.0"
-# Synthetic, and newer than every release.
+# Synthetic, and newer than all releases.
 NEXT: Final = "v9999.0.0"
-# Synthetic: the work tree with a router, a model, a setting and an error more.
+# Synthetic: the work tree with an additional router, model, setting and error.
 FEATURES: Final = "v9000.0.0"
-# Synthetic: the work tree with a class and a setting renamed.
+# Synthetic: the work tree with a renamed class and a renamed setting.
 MAJOR: Final = "v8000.0.0"
 
-# A line of the generated workflow, and what two who both change it make of it.
+# A line of the generated workflow, which both the template and a project change.
 TIMEOUT: Final = "timeout-minutes: 15"
 
 
-# Renders a version, with answers, and commits it as a project.
+# A function that renders a version with answers, and commits it as a project.
 ProjectFrom = Callable[[str, Answers], Path]
 
 
 @dataclass(frozen=True)
 class History:
-    """A repository of the template. Its tags are the versions; `current` is the work tree's."""
+    """A repository of the template. Its tags are the versions; `current` is the work tree."""
 
     repository: Path
     current: str
 
 
 def origins() -> list[str]:
-    """Return the versions from which a project may come."""
+    """Return the versions from which a project can be updated."""
     return [PREVIOUS, *(release.tag for release in releases(ROOT))]
 
 
 def make_history(repository: Path) -> History:
-    """Make the repository: this clone's history, its releases tagged, and the synthetic ones."""
+    """Create the repository: this clone's history with tagged releases and synthetic versions."""
     git(repository.parent, "clone", "--quiet", "--no-tags", ROOT, repository)
     for release in releases(ROOT):
         git(repository, "tag", release.tag, release.commit)
     git(repository, "rm", "-r", "--quiet", ".")
     copy_work_tree(repository)
     version = version_in((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    # After the release of this version, and after the next one if it renames something.
+    # Newer than the release of this version, and than the next one if that renames something.
     newest = max([version, *load()], key=Version)
     current = f"v{newest}.post1"
     git(repository, "add", "--all")
@@ -78,22 +78,22 @@ def make_history(repository: Path) -> History:
 
 
 def make_previous(repository: Path) -> None:
-    """Take back from the work tree what an update then brings: one of every kind of change."""
+    """Remove from the work tree what an update then adds: one change of every kind."""
     template = repository / TEMPLATE
     backend = template / BACKEND
-    # A question is not asked yet.
+    # A question that is not asked yet.
     replace(repository / "copier.yml", r"(?ms)^frontend_origin:.*?\n\n", COMPUTED_ORIGIN)
-    # A page does not exist yet, and one still does.
+    # A page that does not exist yet, and one that is removed later.
     (backend / "docs/updating.md.jinja").rename(backend / "docs/old.md")
     readme = backend / "README.md.jinja"
     replace(readme, r"\[docs/updating\.md\]\(docs/updating\.md\) explains[^.]*\.", "")
-    # A model lacks an index, and so does the first migration.
+    # An index that is missing in a model and in the first migration.
     replace(backend / "app/models/session.py", r"(expires_at.*), index=True\)", r"\1)")
     replace(backend / "alembic/versions/0001_initial.py", r".*ix_sessions_expires_at.*\n", "", 2)
-    # In a file that is its owner's.
+    # A line in a file that belongs to the owner of the repository.
     root_readme = template / "{% if repo_layout == 'monorepo' %}README.md{% endif %}.jinja"
     replace(root_readme, "Ctrl-C stops both", "Ctrl-C ends both")
-    # Lines differ: in a module, in settings, in a page, in files that no project is meant to edit.
+    # Lines in a module, in settings, in a page, and in files that projects should not edit.
     replace(backend / "app/main.py", r"\A.*\n", '"""The application."""\n')
     replace(backend / "env.example.jinja", r"# local, test, staging or production\. .*\n", "")
     replace(readme, "## How do I …", "## Questions")
@@ -110,7 +110,7 @@ COMPUTED_ORIGIN: Final = """frontend_origin:
 
 
 def make_next(backend: Path) -> None:
-    """Change a module, a setting and the first migration once more, and add a migration."""
+    """Change a module, the settings and the first migration again, and add a migration."""
     replace(backend / "app/main.py", r"\Z", "\n\n# A line of the next version.\n")
     replace(backend / "env.example.jinja", r"\A", "# A line of the next version.\n")
     replace(backend / "alembic/versions/0001_initial.py", r"\Z", "# A line of the next version.\n")
@@ -118,7 +118,7 @@ def make_next(backend: Path) -> None:
 
 
 def make_features(backend: Path) -> None:
-    """Add what a release typically adds, where the template's own modules have their ends."""
+    """Add what a release typically adds, at the ends of the template's modules."""
     (backend / "app/models/announcement.py").write_text(ANNOUNCEMENT)
     replace(backend / "app/models/__init__.py", r"from app\.models\.attempt", ANNOUNCEMENT_IMPORT)
     replace(
@@ -153,7 +153,7 @@ def make_features(backend: Path) -> None:
 
 
 def make_major(repository: Path) -> None:
-    """Rename a class, which 1.0.0 renamed too, and a setting, and register them."""
+    """Rename a setting, and a class that 1.0.0 also renames, and register both."""
     backend = repository / TEMPLATE / BACKEND
     texts = [
         file
@@ -235,7 +235,7 @@ async def read_announcement() -> AnnouncementOut:
 
 
 def replace(file: Path, pattern: str, new: str, times: int = 1) -> None:
-    """Replace a pattern in a file, where it must stand so many times."""
+    """Replace a pattern in a file that must contain it a number of times."""
     text, found = re.subn(pattern, new, file.read_text(encoding="utf-8"))
     assert found == times, f"{file}: {pattern}"
     file.write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What people do in a project that follows the template: it is there after whatever comes."""
+"""The work of a team in a project, which every update must keep."""
 
 from pathlib import Path
 from typing import Final
@@ -11,13 +11,13 @@ NEW: Final = {
     "app/models/note.py": "# A model.\n",
     "alembic/versions/0002_notes.py": "# Its migration.\n",
 }
-# At the ends, away from what a version changes.
+# At the ends of files, away from the lines that a version changes.
 ADDED: Final = {
     "app/api/v1/__init__.py": "# The endpoint's router.\n",
     "env.example": "MY_SETTING=1\n",
     "README.md": "\nA paragraph of ours.\n",
 }
-# Among the imports. The list after them is where versions add, too.
+# Between the imports. Versions also add to the list after them.
 MODELS: Final = "app/models/__init__.py"
 MODEL: Final = "# The model's import.\n"
 STEP: Final = "      - run: make ours\n"
@@ -25,7 +25,7 @@ CHANGED: Final = ("JWT_ACCESS_TTL_SECONDS=900", "JWT_ACCESS_TTL_SECONDS=600")
 
 
 def do_work(project: Path) -> None:
-    """Add files to a project's backend, and lines to those that came from the template."""
+    """Add files to a project's backend, and lines to files of the template."""
     for name, text in NEW.items():
         (backend(project) / name).write_text(text)
     for name, text in ADDED.items():
@@ -36,7 +36,7 @@ def do_work(project: Path) -> None:
 
 
 def assert_work_is_there(project: Path) -> None:
-    """Fail unless all of it is where the backend is now."""
+    """Fail unless all of this work is in the current folder of the backend."""
     for name, text in NEW.items():
         assert (backend(project) / name).read_text() == text
     for name, text in ADDED.items():

@@ -1,4 +1,4 @@
-"""Teams that follow the template: what each has done to its project by the time of an update."""
+"""Teams that use the template: what each has changed in its project before an update."""
 
 import re
 import subprocess
@@ -13,7 +13,7 @@ from tests.rendering import backend
 from tests.update.history import replace
 from tests.variants import Answers
 
-# Each change of a profile holds this word; the update must lose none of these lines.
+# Each change of a profile contains this word. An update must lose none of these lines.
 MARK: Final = "acme"
 
 
@@ -21,8 +21,8 @@ MARK: Final = "acme"
 class Profile:
     """A team's work.
 
-    change: does it, in a project that was just rendered. gone: what the team deleted, which
-    must not come back.
+    change: makes the changes in a newly rendered project.
+    gone: the files that the team deleted, which must not come back.
     """
 
     change: Callable[[Path], None]
@@ -31,18 +31,18 @@ class Profile:
 
 
 def own_lines(project: Path) -> list[str]:
-    """Return the lines of a project that hold the mark, without their place and indentation."""
+    """Return the lines of a project with the mark, without their positions and indentation."""
     text = run(["git", "grep", "-hI", MARK], project) if has_mark(project) else ""
     return sorted(line.strip().rstrip(",").replace("'", '"') for line in text.splitlines())
 
 
 def has_mark(project: Path) -> bool:
-    """Return whether any committed file of a project holds the mark."""
+    """Return whether any committed file of a project contains the mark."""
     return subprocess.run(["git", "grep", "-qI", MARK], cwd=project).returncode == 0
 
 
 def _format(project: Path, *, line_length: int = 100, quotes: str = "double") -> None:
-    """Set the formatter of a project, and format everything."""
+    """Configure the formatter of a project, and format everything."""
     part = backend(project)
     replace(
         part / "pyproject.toml",
@@ -62,7 +62,7 @@ def _format_with_black(project: Path) -> None:
 
 
 def _rename_package(project: Path) -> None:
-    """Rename `app` to `shop`, as an editor does, and by a search in the other files."""
+    """Rename `app` to `shop`: in code like an editor, and with a search in the other files."""
     part = backend(project)
     git(part, "mv", "app", "shop")
     for file in part.rglob("*"):
@@ -86,7 +86,7 @@ def _rename_package(project: Path) -> None:
 
 
 def _move_module(project: Path) -> None:
-    """Move a module into a package of its own, and import it from there."""
+    """Move a module into its own package, and import it from there."""
     part = backend(project)
     (part / "app/services/accounts").mkdir()
     (part / "app/services/accounts/__init__.py").write_text('"""The accounts of acme."""\n')
@@ -117,7 +117,7 @@ def _add_columns(project: Path) -> None:
 
 
 def _add_resource(project: Path) -> None:
-    """Add a resource where the template's own pages put one: at the ends."""
+    """Add a resource at the ends of files, as the template's pages describe."""
     part = backend(project)
     replace(part / "app/services/errors.py", r"\Z", ERROR)
     replace(part / "app/api/schemas.py", r"\Z", SCHEMA)
@@ -274,7 +274,7 @@ DELETED: Final = (
     "docs/frontend.md",
     "tests/api/test_me.py",
     "tests/api/test_health.py",
-    # It needs the tests that the security page names.
+    # It requires the tests that the security page names.
     "tests/test_security_page.py",
 )
 

@@ -1,4 +1,4 @@
-"""The table in `docs/updates.md`: `python -m tests.update.table`, after its rows were measured."""
+"""Write the table in `docs/updates.md` from the results: `python -m tests.update.table`."""
 
 import json
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ START: Final = "| team |"
 
 @dataclass
 class Outcome:
-    """What an update left: files and places in conflict, and the project's suite afterwards.
+    """The outcome of an update: conflicting files and hunks, and the result of the project's tests.
 
-    suite: `green`, `red`, or empty if it was not run.
+    suite: `green`, `red`, or empty if the tests did not run.
     """
 
     files: int
@@ -36,7 +36,7 @@ def _count(number: int, name: str) -> str:
 
 
 def table(folder: Path) -> str:
-    """Return the rows in a folder as a table, by the order of the profiles."""
+    """Return the rows in a folder as a table in the order of the profiles."""
     rows = [json.loads(file.read_text(encoding="utf-8")) for file in folder.glob("*.json")]
     rows.sort(key=lambda row: (list(PROFILES).index(row[0]), row[1]))
     lines = [
@@ -50,7 +50,7 @@ def table(folder: Path) -> str:
 
 
 def main() -> None:
-    """Write the table into the page, in the place of the one that is there."""
+    """Replace the table on the page."""
     text = PAGE.read_text(encoding="utf-8")
     PAGE.write_text(text[: text.index(START)] + table(FOLDER), encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""The command `template-update`: what it refuses, what it leaves behind, and what it says."""
+"""The command `template-update`: its result, its report, and the cases that it rejects."""
 
 import os
 import shutil
@@ -26,7 +26,7 @@ TO = f"--to={FEATURES}"
 
 
 def state(project: Path) -> tuple[dict[str, bytes], str, str, str]:
-    """Return all that a refused or interrupted update must leave as it is."""
+    """Return everything that a rejected or interrupted update must not change."""
     return (
         files(project),
         git(project, "status", "--porcelain"),
@@ -35,17 +35,17 @@ def state(project: Path) -> tuple[dict[str, bytes], str, str, str]:
     )
 
 
-def refused(project: Path, *arguments: str) -> str:
-    """Run an update that is refused, and return the one line that says why."""
+def rejected(project: Path, *arguments: str) -> str:
+    """Run an update that is rejected, and return the one line with the reason."""
     before = state(project)
-    said = template_update(project, *arguments, exit_code=1)
+    output = template_update(project, *arguments, exit_code=1)
     assert state(project) == before
-    assert said.startswith("template-update: ")
-    assert said.count("\n") == 1
-    return said
+    assert output.startswith("template-update: ")
+    assert output.count("\n") == 1
+    return output
 
 
-# What comes out
+# Result
 
 
 @pytest.mark.parametrize("origin", origins())
@@ -67,7 +67,7 @@ def test_update_converges_to_a_fresh_render(
     ]
 
 
-def test_both_commands_take_turns(
+def test_both_update_commands_can_alternate(
     history: History, project_from: ProjectFrom, tmp_path: Path
 ) -> None:
     project = project_from(PREVIOUS, ANSWERS)
@@ -82,7 +82,7 @@ def test_both_commands_take_turns(
     assert brought(files(project)) == brought(fresh(history, NEXT, ANSWERS, tmp_path / "next"))
 
 
-def test_newest_version_is_taken_and_then_there_is_nothing_to_do(project_from: ProjectFrom) -> None:
+def test_update_applies_the_newest_version_and_then_does_nothing(project_from: ProjectFrom) -> None:
     project = project_from(PREVIOUS, ANSWERS)
     template_update(project)
     git(project, "merge", "--quiet", f"template/{NEXT.removeprefix('v')}")
@@ -91,7 +91,7 @@ def test_newest_version_is_taken_and_then_there_is_nothing_to_do(project_from: P
     assert state(project) == before
 
 
-def test_project_of_a_commit_after_the_newest_release_is_not_taken_back(tmp_path: Path) -> None:
+def test_project_newer_than_the_newest_release_is_not_downgraded(tmp_path: Path) -> None:
     source = tmp_path / "template"
     git(tmp_path, "clone", "--quiet", "--no-tags", ROOT, source)
     (source / "template/{{ backend_dir }}/docs/later.md").write_text("Later.\n")
@@ -101,19 +101,19 @@ def test_project_of_a_commit_after_the_newest_release_is_not_taken_back(tmp_path
     git(project, "init", "--quiet")
     commit(project, "Start")
     before = state(project)
-    said = template_update(project)
-    assert f"has the newest version, {releases(ROOT)[-1].version} and " in said
+    output = template_update(project)
+    assert f"has the newest version, {releases(ROOT)[-1].version} and " in output
     assert state(project) == before
 
 
-def test_answers_change_and_new_ones_are_reported(
+def test_changed_and_new_answers_are_reported(
     history: History, project_from: ProjectFrom, tmp_path: Path
 ) -> None:
-    project = project_from(PREVIOUS, ANSWERS)  # which does not ask for frontend_origin
+    project = project_from(PREVIOUS, ANSWERS)  # it does not ask for frontend_origin
     changed = {"deploy_target": "docker", "frontend_origin": "https://shop.example.com"}
-    said = template_update(project, TO, *data(changed))
-    assert "`frontend_origin`: `https://shop.example.com`" in said
-    assert "`deploy_target`: `railway` becomes `docker`" in said
+    output = template_update(project, TO, *data(changed))
+    assert "`frontend_origin`: `https://shop.example.com`" in output
+    assert "`deploy_target`: `railway` becomes `docker`" in output
     git(project, "merge", "--quiet", BRANCH)
     new = fresh(history, FEATURES, {**ANSWERS, **changed}, tmp_path / "fresh")
     assert brought(files(project)) == brought(new)
@@ -142,10 +142,10 @@ def test_project_in_a_folder_of_a_repository_is_updated_there(
     assert not (repository / "app").exists()
 
 
-# The preview
+# Preview
 
 
-def test_preview_tells_everything_and_changes_nothing(project_from: ProjectFrom) -> None:
+def test_preview_reports_everything_and_changes_nothing(project_from: ProjectFrom) -> None:
     project = project_from("v0.1.0", ANSWERS)
     (project / "docs/operations.md").unlink()
     git(project, "mv", "app/core/logging.py", "app/core/logs.py")
@@ -156,16 +156,16 @@ def test_preview_tells_everything_and_changes_nothing(project_from: ProjectFrom)
     replace(project / "app/db/session.py", r"\A.*\n", '"""Ours."""\n')
     commit(project, "Our work")
     before = state(project)
-    said = template_update(project, "--preview", TO, "--report=../report.md", exit_code=0)
+    output = template_update(project, "--preview", TO, "--report=../report.md", exit_code=0)
     assert state(project) == before
-    assert "## Upgrading to 0.2.0" in said
-    assert "mark them as `slow`" in said
-    assert "`app/own.py:1: app.services.sessions.creation.add_token`" in said
-    assert "- `docs/operations.md`" in said.partition("you deleted")[2]
-    assert "`app/core/logging.py` to `app/core/logs.py`" in said
-    assert "## Migration" in said
-    assert "app/models/announcement.py" in said.partition("## Files that change")[2]
-    assert said.startswith((project.parent / "report.md").read_text(encoding="utf-8"))
+    assert "## Upgrading to 0.2.0" in output
+    assert "mark them as `slow`" in output
+    assert "`app/own.py:1: app.services.sessions.creation.add_token`" in output
+    assert "- `docs/operations.md`" in output.partition("you deleted")[2]
+    assert "`app/core/logging.py` to `app/core/logs.py`" in output
+    assert "## Migration" in output
+    assert "app/models/announcement.py" in output.partition("## Files that change")[2]
+    assert output.startswith((project.parent / "report.md").read_text(encoding="utf-8"))
 
 
 # Conflicts
@@ -173,17 +173,17 @@ def test_preview_tells_everything_and_changes_nothing(project_from: ProjectFrom)
 
 def test_conflict_is_left_to_resolve_in_a_second_work_tree(disagreeing: Path) -> None:
     before = files(disagreeing)
-    said = template_update(disagreeing, TO, exit_code=3)
-    assert "- `.github/workflows/ci.yml`" in said.partition("## Conflicts")[2]
+    output = template_update(disagreeing, TO, exit_code=3)
+    assert "- `.github/workflows/ci.yml`" in output.partition("## Conflicts")[2]
     assert files(disagreeing) == before
     second = disagreeing.with_name(f"{disagreeing.name}-{BRANCH.replace('/', '-')}")
-    assert str(second) in said
+    assert str(second) in output
     unmerged = git(second, "diff", "--name-only", "--diff-filter=U").split()
     assert unmerged == [".github/workflows/ci.yml"]
     text = (second / unmerged[0]).read_text(encoding="utf-8")
     assert "timeout-minutes: 99\n=======\n    timeout-minutes: 15\n" in text
 
-    assert "An earlier update" in refused(disagreeing, TO)
+    assert "An earlier update" in rejected(disagreeing, TO)
     replace(second / unmerged[0], r"(?s)<<<<<<<[^\n]*\n(.*?)=======.*?>>>>>>>[^\n]*\n", r"\1")
     git(second, "add", "--all")
     git(second, "commit", "--quiet", "--message", "Update")
@@ -192,7 +192,7 @@ def test_conflict_is_left_to_resolve_in_a_second_work_tree(disagreeing: Path) ->
     assert "timeout-minutes: 99" in (disagreeing / unmerged[0]).read_text(encoding="utf-8")
 
 
-def test_preview_says_that_there_will_be_conflicts(disagreeing: Path) -> None:
+def test_preview_reports_conflicts_by_its_exit_code(disagreeing: Path) -> None:
     before = state(disagreeing)
     template_update(disagreeing, TO, "--preview", exit_code=3)
     assert state(disagreeing) == before
@@ -201,7 +201,7 @@ def test_preview_says_that_there_will_be_conflicts(disagreeing: Path) -> None:
 def test_branch_of_an_earlier_update_is_not_replaced(project_from: ProjectFrom) -> None:
     project = project_from(PREVIOUS, ANSWERS)
     template_update(project, TO)
-    assert f"git branch -D {BRANCH}" in refused(project, TO)
+    assert f"git branch -D {BRANCH}" in rejected(project, TO)
     git(project, "branch", "-D", BRANCH)
     template_update(project, TO)
 
@@ -215,7 +215,7 @@ def test_merged_branch_of_an_earlier_update_is_replaced(project_from: ProjectFro
     assert (project / "compose.production.yml").exists()
 
 
-def test_conflict_is_left_beside_the_project_from_another_file_system(
+def test_conflict_is_left_next_to_a_project_on_another_file_system(
     disagreeing: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TMPDIR", "/dev/shm")  # noqa: S108
@@ -226,7 +226,7 @@ def test_conflict_is_left_beside_the_project_from_another_file_system(
     git(disagreeing, "worktree", "remove", "--force", str(second))
 
 
-def test_settings_of_git_change_nothing(
+def test_git_settings_do_not_change_the_report(
     project_from: ProjectFrom, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project = project_from("v0.1.0", ANSWERS)
@@ -236,9 +236,9 @@ def test_settings_of_git_change_nothing(
     for number, (name, value) in enumerate(settings.items(), count):
         monkeypatch.setenv(f"GIT_CONFIG_KEY_{number}", name)
         monkeypatch.setenv(f"GIT_CONFIG_VALUE_{number}", value)
-    said = template_update(project, "--to=0.2.0", "--preview")
-    assert said.startswith("# Update of the template from 0.1.0 to 0.2.0\n")
-    assert "\x1b" not in said
+    output = template_update(project, "--to=0.2.0", "--preview")
+    assert output.startswith("# Update of the template from 0.1.0 to 0.2.0\n")
+    assert "\x1b" not in output
 
 
 def test_report_can_be_printed_in_any_encoding(
@@ -248,43 +248,43 @@ def test_report_can_be_printed_in_any_encoding(
     template_update(project_from("v0.1.0", ANSWERS), "--to=0.2.0", "--preview")
 
 
-# Refusals
+# Rejected cases
 
 
-def test_unknown_author_is_refused(
+def test_unknown_author_is_rejected(
     project_from: ProjectFrom, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project = project_from(PREVIOUS, ANSWERS)
     git(project, "config", "user.useConfigOnly", "true")
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
     monkeypatch.setenv("GIT_CONFIG_COUNT", "0")
-    for who in ("AUTHOR", "COMMITTER"):
-        monkeypatch.delenv(f"GIT_{who}_NAME", raising=False)
-        monkeypatch.delenv(f"GIT_{who}_EMAIL", raising=False)
-    assert "git config user.name NAME" in refused(project, TO)
+    for role in ("AUTHOR", "COMMITTER"):
+        monkeypatch.delenv(f"GIT_{role}_NAME", raising=False)
+        monkeypatch.delenv(f"GIT_{role}_EMAIL", raising=False)
+    assert "git config user.name NAME" in rejected(project, TO)
 
 
-def test_branch_in_the_way_is_named(project_from: ProjectFrom) -> None:
+def test_conflicting_branch_is_reported(project_from: ProjectFrom) -> None:
     project = project_from(PREVIOUS, ANSWERS)
     git(project, "branch", "template")
-    assert "git branch -m template NEW-NAME" in refused(project, TO)
+    assert "git branch -m template NEW-NAME" in rejected(project, TO)
     git(project, "branch", "-D", "template")
     git(project, "switch", "--quiet", "--create", BRANCH)
-    assert "switch to your own branch" in refused(project, TO)
+    assert "switch to your own branch" in rejected(project, TO)
 
 
-def test_check_without_make_is_refused(
+def test_check_without_make_is_rejected(
     project_from: ProjectFrom, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project = project_from(PREVIOUS, ANSWERS)
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/git").symlink_to(shutil.which("git") or "")
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    said = template_update(project, TO, "--check", exit_code=1)
-    assert "--check runs make, which is not installed" in said
+    output = template_update(project, TO, "--check", exit_code=1)
+    assert "--check runs make, which is not installed" in output
 
 
-def test_files_for_another_package_manager_are_no_reason_to_refuse(
+def test_files_for_another_package_manager_are_accepted(
     project_from: ProjectFrom,
 ) -> None:
     project = project_from(PREVIOUS, ANSWERS)
@@ -293,14 +293,14 @@ def test_files_for_another_package_manager_are_no_reason_to_refuse(
     template_update(project, TO, "--preview")
 
 
-def test_changes_that_are_not_committed_are_refused(project_from: ProjectFrom) -> None:
+def test_uncommitted_changes_are_rejected(project_from: ProjectFrom) -> None:
     project = project_from(PREVIOUS, ANSWERS)
     (project / "new.txt").touch()
-    assert "commit or stash them first" in refused(project)
+    assert "commit or stash them first" in rejected(project)
 
 
 @pytest.mark.parametrize(
-    ("pattern", "new", "said"),
+    ("pattern", "new", "message"),
     [
         ("_src_path: .*", "_src_path: /nowhere/template", "set _src_path in .copier-answers.yml"),
         ("_src_path: .*", "_src_path: https://template.invalid/x.git", "set _src_path"),
@@ -315,17 +315,17 @@ def test_changes_that_are_not_committed_are_refused(project_from: ProjectFrom) -
         ("cookie_samesite: strict", "cookie_samesite: loose", "does not accept"),
     ],
 )
-def test_answers_file_that_was_edited_is_refused(
-    project_from: ProjectFrom, pattern: str, new: str, said: str
+def test_edited_answers_file_is_rejected(
+    project_from: ProjectFrom, pattern: str, new: str, message: str
 ) -> None:
     project = project_from(PREVIOUS, ANSWERS)
     replace(project / ".copier-answers.yml", pattern, new)
     commit(project, "An edit")
-    assert said in refused(project)
+    assert message in rejected(project)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--to=0.0.7"], "has no version 0.0.7"),
         (["--to=0.0.0"], "which is newer than 0.0.0"),
@@ -336,22 +336,22 @@ def test_answers_file_that_was_edited_is_refused(
         (["--data=cookie_samesite=loose"], "does not accept"),
     ],
 )
-def test_request_that_makes_no_sense_is_refused(
-    history: History, project_from: ProjectFrom, arguments: list[str], said: str
+def test_invalid_arguments_are_rejected(
+    history: History, project_from: ProjectFrom, arguments: list[str], message: str
 ) -> None:
-    assert said in refused(project_from(history.current, ANSWERS), *arguments)
+    assert message in rejected(project_from(history.current, ANSWERS), *arguments)
 
 
 def test_report_that_cannot_be_written_stops_the_update(project_from: ProjectFrom) -> None:
     project = project_from(PREVIOUS, ANSWERS)
     before = state(project)
-    said = template_update(project, TO, "--report=/nowhere/report.md", exit_code=1)
-    assert "template-update: The report cannot be written to /nowhere/report.md" in said
-    assert "Traceback" not in said
+    output = template_update(project, TO, "--report=/nowhere/report.md", exit_code=1)
+    assert "template-update: The report cannot be written to /nowhere/report.md" in output
+    assert "Traceback" not in output
     assert state(project) == before
 
 
-def test_source_with_another_history_is_refused_until_a_version_is_named(
+def test_source_with_another_history_requires_a_version(
     history: History, project_from: ProjectFrom, tmp_path: Path
 ) -> None:
     project = project_from("v0.1.0", ANSWERS)
@@ -361,14 +361,14 @@ def test_source_with_another_history_is_refused_until_a_version_is_named(
     replace(answers, "_src_path: .*", f"_src_path: {moved}")
     replace(answers, "_commit: .*", "_commit: fedcba9")
     commit(project, "The template has moved")
-    assert "--from" in refused(project)
+    assert "--from" in rejected(project)
     template_update(project, TO, "--from=0.1.0")
     git(project, "merge", "--quiet", BRANCH)
     assert f"_src_path: {moved}\n" in answers.read_text(encoding="utf-8")
     assert f"_commit: {FEATURES}\n" in answers.read_text(encoding="utf-8")
 
 
-def test_folder_that_is_no_project_is_refused(tmp_path: Path) -> None:
+def test_folder_that_is_not_a_project_is_rejected(tmp_path: Path) -> None:
     assert "git init" in template_update(tmp_path, exit_code=1)
     git(tmp_path, "init", "--quiet")
     assert "no commit yet" in template_update(tmp_path, exit_code=1)
@@ -376,7 +376,7 @@ def test_folder_that_is_no_project_is_refused(tmp_path: Path) -> None:
     assert "There is no .copier-answers.yml here" in template_update(tmp_path, exit_code=1)
 
 
-def test_repository_that_is_no_template_is_refused(
+def test_repository_that_is_not_a_template_is_rejected(
     project_from: ProjectFrom, tmp_path: Path
 ) -> None:
     project = project_from(PREVIOUS, ANSWERS)
@@ -385,13 +385,13 @@ def test_repository_that_is_no_template_is_refused(
     git(other, "commit", "--quiet", "--allow-empty", "--message", "Start")
     replace(project / ".copier-answers.yml", "_src_path: .*", f"_src_path: {other}")
     commit(project, "Another address")
-    assert "no release of this template" in refused(project)
+    assert "no release of this template" in rejected(project)
 
 
 # Sources
 
 
-def test_source_without_tags_is_named_by_its_versions(tmp_path: Path) -> None:
+def test_source_without_tags_is_identified_by_its_versions(tmp_path: Path) -> None:
     mirror = tmp_path / "mirror"
     git(tmp_path, "clone", "--quiet", "--no-tags", ROOT, mirror)
     start = releases(ROOT)[0].commit
@@ -400,10 +400,10 @@ def test_source_without_tags_is_named_by_its_versions(tmp_path: Path) -> None:
     run([*command, mirror, project], tmp_path)
     git(project, "init", "--quiet")
     commit(project, "Start")
-    said = template_update(project, "--to=0.2.0")
-    assert "# Update of the template from 0.1.0 to 0.2.0" in said
+    output = template_update(project, "--to=0.2.0")
+    assert "# Update of the template from 0.1.0 to 0.2.0" in output
     git(project, "merge", "--quiet", "template/0.2.0")
-    # Copier finds the version again.
+    # Copier still finds the version.
     run([*COPIER, "update", "--defaults", "--quiet", "--vcs-ref=HEAD"], project)
     assert git(project, "diff", "--name-only", "--diff-filter=U") == ""
 
@@ -436,10 +436,10 @@ def test_interrupted_update_leaves_the_project_as_it_was(
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
-        # A shell without job control has what it starts in the background ignore Ctrl-C.
+        # In a shell without job control, background processes ignore Ctrl-C.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    # The work tree exists from the middle of the update on.
+    # The work tree is created in the middle of the update.
     while len(git(project, "worktree", "list").splitlines()) == 1 and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(kind)
@@ -451,7 +451,7 @@ def test_interrupted_update_leaves_the_project_as_it_was(
     assert BRANCH in git(project, "branch")
 
 
-# The result, checked
+# Check of the result
 
 
 def test_update_with_check_writes_the_migration_and_checks_the_result(
@@ -467,9 +467,9 @@ def test_update_with_check_writes_the_migration_and_checks_the_result(
         "PYTEST_XDIST_AUTO_NUM_WORKERS": "0",
     }
     command = [sys.executable, "-m", "template_update.cli", TO, "--check"]
-    said = run(command, project, environment)
-    assert "$ make check" in said
-    assert "make migration" not in said.partition("$ make check")[2]
+    output = run(command, project, environment)
+    assert "$ make check" in output
+    assert "make migration" not in output.partition("$ make check")[2]
     assert git(project, "status", "--porcelain") == ""
     brought_files = git(project, "diff", "--name-only", "HEAD", BRANCH).split()
     assert any(name.startswith("alembic/versions/") for name in brought_files)

@@ -1,7 +1,8 @@
-"""Teams and their edits, updated from every release by both commands.
+"""Projects of teams with edits, updated from every release with both commands.
 
-The new version here adds a router, a model, a setting and an error to the work tree. The suites of
-some teams run, from the oldest release. `make updates` runs all, and writes `docs/updates.md`.
+The new version adds a router, a model, a setting and an error to the work tree. The tests of some
+teams run after an update from the oldest release. `make updates` runs the tests of all teams, and
+writes `docs/updates.md`.
 """
 
 import json
@@ -26,7 +27,7 @@ from tests.update.table import FOLDER, Outcome
 from tests.update.updating import template_update
 from tests.variants import Answers
 
-# all: run every suite. table: only those that always run. Both write the rows of the table.
+# all: run the tests of all teams. table: run only the usual ones. Both write the rows of the table.
 UPDATES: Final = os.environ.get("TEMPLATE_UPDATES", "")
 RELEASES: Final = [release.tag for release in releases(ROOT)]
 SUITES: Final = {"renamed-package", "moved-module", "own-resource", "monorepo", "all-of-it"}
@@ -45,7 +46,7 @@ def test_team_is_updated(
     git(project, "branch", "copier")
     own = own_lines(project)
 
-    template_update(project, f"--to={FEATURES}")  # which exits with 3 if there are conflicts
+    template_update(project, f"--to={FEATURES}")  # exits with 3 if there are conflicts
     git(project, "checkout", "--quiet", f"template/{FEATURES.removeprefix('v')}")
     assert [line for line in own if line not in own_lines(project)] == []
     assert [it for it in PROFILES[name].gone if (project / it).exists()] == []
@@ -67,8 +68,8 @@ def test_team_is_updated(
 
 
 def update_by_copier(project: Path) -> Outcome:
-    """Update a project by Copier, commit the result, and count its conflicts."""
-    # It crosses a version that moves files.
+    """Update a project with Copier, commit the result, and count its conflicts."""
+    # The update passes a version that moves files, and therefore needs --trust.
     command = ["update", "--defaults", "--quiet", "--trust", f"--vcs-ref={FEATURES}"]
     run([*COPIER, *command], project)
     files = git(project, "diff", "--name-only", "--diff-filter=U").split()
@@ -79,9 +80,9 @@ def update_by_copier(project: Path) -> Outcome:
 
 
 def suite(project: Path, python: Path) -> str:
-    """Write the migration that the update asks for, and run the tests that are not slow.
+    """Write the migration that the update requires, and run the tests that are not slow.
 
-    Returns what they printed if one failed, and an empty string otherwise.
+    Return the output of the first command that fails, or an empty string.
     """
     part = backend(project)
     options = ["-q", "-m", "not slow", "--ignore=tests/fuzz", "-p", "no:cacheprovider"]

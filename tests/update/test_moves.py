@@ -1,4 +1,4 @@
-"""A major version that moves a file, by a line in `copier.yml`."""
+"""A major version that moves a file with a line in `copier.yml`."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ GONE = "app/gone.py"
 TEXT = """FIRST = 1
 
 
-# What stands between them, so that changes of both ends don't meet.
+# Lines between the two, so that changes to them do not touch.
 
 
 LAST = 2
@@ -47,7 +47,7 @@ def template(history: History, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def project(request: pytest.FixtureRequest, template: Path, tmp_path: Path) -> Path:
-    """Return a project of the version before, in the layout that a test asks for."""
+    """Return a project of the previous version, in the layout that a test requests."""
     project = tmp_path / "project"
     command = [*COPIER, "copy", "--defaults", "--quiet", f"--vcs-ref={BEFORE}"]
     layout = data({"repo_layout": getattr(request, "param", "backend")})
@@ -62,13 +62,13 @@ def update(project: Path, *arguments: str, exit_code: int = 0) -> str:
     return run(command, project, exit_code=exit_code)
 
 
-def test_move_alone_asks_for_trust(project: Path) -> None:
+def test_move_requires_trust(project: Path) -> None:
     assert "migrations" in update(project, exit_code=4)
     assert git(project, "status", "--porcelain") == ""
 
 
 @pytest.mark.parametrize("project", columns()["repo_layout"], indirect=True)
-def test_edits_go_where_the_file_goes(template: Path, project: Path) -> None:
+def test_edits_follow_a_moved_file(template: Path, project: Path) -> None:
     part = backend(project)
     replace(part / OLD, r"\Z", "# Ours.\n")
     commit(project, "Our edit")

@@ -1,4 +1,4 @@
-"""A project with work of its own, updated: its tests pass, after what the pages say was done."""
+"""A project with its own work: after an update with the documented steps, its tests pass."""
 
 import re
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from tests.update.updating import template_update
 from tests.variants import Answers
 
 MIGRATIONS = ["-m", "pytest", "-q", "tests/db/test_migrations.py"]
-# What a page adds, and what proves it; the whole suite runs once, at the end.
+# The tests that a page adds. All tests run once at the end.
 QUICK = "--ignore=tests/fuzz -m 'not slow' -k projects --no-cov -W 'ignore:Coverage disabled'"
 
 
@@ -27,19 +27,19 @@ def test_updated_project_passes_its_own_tests(
     environment = project_environment(PORT=str(free_port()))
     with started(["make", "dev"], project, environment, tmp_path / "log") as server:
         server.wait_until_ready()
-        # An endpoint, a model, its migration and its tests, as the project's page says.
+        # An endpoint, a model, its migration and its tests, as the project's page describes.
         follow("docs/adding-a-resource.md", project, environment | {"PYTEST_ADDOPTS": QUICK})
     commit(project, "A resource of our own")
 
-    # It exits with 3 after conflicts.
+    # The exit code is 3 if there are conflicts.
     report = template_update(project, f"--to={history.current}")
     (branch,) = git(project, "branch", "--format=%(refname:short)", "--list", "template/*").split()
     git(project, "merge", "--quiet", branch)
     run(["make", "install"], project, environment)
     if "## Migration" in report:
-        # It is noticed, and the page's command mends it.
-        said = run([python_of(project), *MIGRATIONS], project, environment, exit_code=1)
-        assert "New upgrade operations detected" in said
+        # The tests detect that it is missing, and the documented command creates it.
+        output = run([python_of(project), *MIGRATIONS], project, environment, exit_code=1)
+        assert "New upgrade operations detected" in output
         page = (project / "docs/updating.md").read_text(encoding="utf-8")
         (command,) = re.findall(r"^ +(make migration .*)$", page, re.MULTILINE)
         run(["sh", "-ec", command], project, environment)

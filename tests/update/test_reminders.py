@@ -1,4 +1,4 @@
-"""What keeps a generated project current, and clean after an update."""
+"""The hooks, workflows and commands that keep a generated project up to date."""
 
 import os
 import shlex
@@ -27,9 +27,9 @@ def step(project: Path, workflow: str, name: str) -> str:
 
 
 @pytest.mark.parametrize("layout", columns()["repo_layout"])
-@pytest.mark.parametrize("how", ["inline", "rej"])
-def test_left_over_conflict_is_refused_by_hooks_and_workflow(
-    history: History, project_from: ProjectFrom, how: str, layout: str
+@pytest.mark.parametrize("conflict_style", ["inline", "rej"])
+def test_leftover_conflict_is_rejected_by_hooks_and_workflow(
+    history: History, project_from: ProjectFrom, conflict_style: str, layout: str
 ) -> None:
     project = project_from(PREVIOUS, {"repo_layout": layout})
     hooks = [sys.executable, "-m", "pre_commit", "run", "--all-files"]
@@ -38,7 +38,7 @@ def test_left_over_conflict_is_refused_by_hooks_and_workflow(
         run([*hooks, hook], project)
     run(["bash", "-ec", check], backend(project))
 
-    # A line of which the template brings another version, too.
+    # A line that the new version of the template also changes.
     replace(backend(project) / "app/main.py", r"\A.*\n", '"""Ours."""\n')
     commit(project, "Our line")
     update = [
@@ -46,12 +46,12 @@ def test_left_over_conflict_is_refused_by_hooks_and_workflow(
         "--defaults",
         "--trust",
         f"--vcs-ref={history.current}",
-        f"--conflict={how}",
+        f"--conflict={conflict_style}",
     ]
     run([*COPIER, *update], project)
     git(project, "add", "--all")
 
-    hook = "conflict-markers" if how == "inline" else "rejects"
+    hook = "conflict-markers" if conflict_style == "inline" else "rejects"
     assert "app/main.py" in run([*hooks, hook], project, exit_code=1)
     check = step(project, workflow(project).name, MARKERS)
     assert "app/main.py" in run(["bash", "-ec", check], backend(project), exit_code=1)
@@ -59,17 +59,17 @@ def test_left_over_conflict_is_refused_by_hooks_and_workflow(
 
 @pytest.fixture
 def tools(tmp_path: Path) -> Path:
-    """Return a folder with `pipx` and `gh`.
+    """Return a folder with substitutes for `pipx` and `gh`.
 
-    pipx is what the runner has: here, uv runs the command from the same address. `gh` notes what
-    it is asked; GitHub itself cannot be had in a test.
+    Instead of pipx, uv runs the command from the same address. `gh` records its arguments, because
+    GitHub is not available in a test.
     """
     tools = tmp_path / "tools"
     tools.mkdir()
     uvx = shlex.join([sys.executable, "-m", "uv", "tool", "run", "--quiet"])
     scripts = {
         "pipx": f'shift 2; exec {uvx} --refresh-package copier-fastapi-postgres --from "$@"',
-        "gh": f'echo "$@" >> {shlex.quote(str(tools))}/asked; '
+        "gh": f'echo "$@" >> {shlex.quote(str(tools))}/calls; '
         'case "$1 $2" in "issue list") echo "${OPEN:-0}";; "pr create") exit "${PR:-0}"; esac',
     }
     for name, script in scripts.items():
@@ -79,7 +79,7 @@ def tools(tmp_path: Path) -> Path:
 
 
 class Weekly:
-    """The weekly workflow of a project, and the repository from which it is checked out."""
+    """The weekly workflow of a project, and the remote repository of the project."""
 
     def __init__(self, project: Path, tools: Path) -> None:
         self._tools = tools
@@ -89,7 +89,7 @@ class Weekly:
         self._checkout = tools / "checkout"
 
     def run(self, exit_code: int = 0, **variables: str) -> str:
-        """Run the step in a fresh, shallow checkout; return what it asked of GitHub."""
+        """Run the step in a new shallow clone. Return the calls of `gh`, or the error output."""
         for folder in self._tools.glob("checkout*"):
             shutil.rmtree(folder)
         git(self._tools, "clone", "--quiet", "--depth=1", self.remote.as_uri(), self._checkout)
@@ -99,8 +99,8 @@ class Weekly:
             f"git config {shlex.quote(rewrite)} "
             f'"https://x-access-token:$GH_TOKEN@github.com/$GITHUB_REPOSITORY"\n{script}'
         )
-        asked = self._tools / "asked"
-        asked.unlink(missing_ok=True)
+        calls = self._tools / "calls"
+        calls.unlink(missing_ok=True)
         environment = {
             **os.environ,
             "PATH": f"{self._tools}:{os.environ['PATH']}",
@@ -110,8 +110,8 @@ class Weekly:
             "GITHUB_REPOSITORY": "owner/name",
             **variables,
         }
-        said = run(["bash", "-ec", script], self._checkout, environment, exit_code=exit_code)
-        return asked.read_text() if asked.exists() else said if exit_code else ""
+        output = run(["bash", "-ec", script], self._checkout, environment, exit_code=exit_code)
+        return calls.read_text() if calls.exists() else output if exit_code else ""
 
     def branches(self) -> list[str]:
         """Return the branches that were pushed."""
@@ -119,7 +119,7 @@ class Weekly:
 
 
 def with_address(project: Path, history: History) -> Path:
-    """Return a project that names the template by a URL."""
+    """Return the project after its template address was replaced by a URL."""
     replace(
         project / ".copier-answers.yml",
         "_src_path: .*",
@@ -133,9 +133,9 @@ def test_newer_version_opens_one_pull_request(
     history: History, project_from: ProjectFrom, tools: Path
 ) -> None:
     weekly = Weekly(with_address(project_from(history.current, {}), history), tools)
-    asked = weekly.run()
+    calls = weekly.run()
     branch = f"template/{NEXT.removeprefix('v')}"
-    assert asked.startswith(f"pr create --head {branch} --title Update from the template")
+    assert calls.startswith(f"pr create --head {branch} --title Update from the template")
     assert weekly.branches() == ["main", branch]
     assert "# Update of the template from" in (tools / "report.md.short").read_text()
     assert weekly.run() == ""
@@ -148,15 +148,15 @@ def test_conflicts_open_one_issue_with_the_preview(
     replace(project / ".github/workflows/ci.yml", "timeout-minutes: 10", "timeout-minutes: 99")
     commit(project, "Our timeout")
     weekly = Weekly(project, tools)
-    asked = weekly.run()
-    assert asked.splitlines()[0].startswith("issue list --state open")
-    assert asked.splitlines()[1].startswith("issue create --title Update from the template")
+    calls = weekly.run()
+    assert calls.splitlines()[0].startswith("issue list --state open")
+    assert calls.splitlines()[1].startswith("issue create --title Update from the template")
     assert "## Conflicts" in (tools / "report.md.issue").read_text()
     assert weekly.branches() == ["main"]
     assert "issue create" not in weekly.run(OPEN="1")
 
 
-def test_pull_request_that_github_refuses_becomes_an_issue(
+def test_pull_request_that_github_rejects_becomes_an_issue(
     history: History, project_from: ProjectFrom, tools: Path
 ) -> None:
     weekly = Weekly(with_address(project_from(history.current, {}), history), tools)
@@ -181,9 +181,9 @@ def test_template_that_cannot_be_reached_fails_the_workflow(
 def test_template_in_a_folder_fails_the_workflow_with_the_reason(
     history: History, project_from: ProjectFrom, tools: Path
 ) -> None:
-    said = Weekly(project_from(history.current, {}), tools).run(exit_code=1)
-    assert "::error::The template came from a folder" in said
-    assert "Set _src_path in .copier-answers.yml" in said
+    output = Weekly(project_from(history.current, {}), tools).run(exit_code=1)
+    assert "::error::The template came from a folder" in output
+    assert "Set _src_path in .copier-answers.yml" in output
 
 
 @pytest.mark.parametrize("layout", columns()["repo_layout"])
@@ -191,13 +191,13 @@ def test_make_runs_the_command_of_the_newest_version(
     history: History, project_from: ProjectFrom, layout: str
 ) -> None:
     project = project_from(history.current, {"repo_layout": layout})
-    said = run(["make", "template-update", "ARGS=--preview"], backend(project))
-    assert f"to {NEXT.removeprefix('v')}" in said
+    output = run(["make", "template-update", "ARGS=--preview"], backend(project))
+    assert f"to {NEXT.removeprefix('v')}" in output
     run(["make", "template-update"], backend(project))
     assert f"template/{NEXT.removeprefix('v')}" in git(project, "branch")
 
 
-def test_make_says_that_pipx_is_missing(
+def test_make_reports_that_pipx_is_missing(
     history: History, project_from: ProjectFrom, tmp_path: Path
 ) -> None:
     project = project_from(history.current, {"package_manager": "pip"})
@@ -205,12 +205,12 @@ def test_make_says_that_pipx_is_missing(
     for name in ("git", "make", "sed", "sh"):
         (tmp_path / "bin" / name).symlink_to(shutil.which(name) or "")
     path = {"PATH": str(tmp_path / "bin")}
-    said = run(["make", "template-update"], project, path, exit_code=2)
-    assert "Install pipx first" in said
+    output = run(["make", "template-update"], project, path, exit_code=2)
+    assert "Install pipx first" in output
 
 
-def test_make_says_that_the_template_has_moved(project_from: ProjectFrom) -> None:
+def test_make_reports_that_the_template_has_moved(project_from: ProjectFrom) -> None:
     project = project_from(NEXT, {})
     replace(project / ".copier-answers.yml", "_src_path: .*", "_src_path: /nowhere/template")
-    said = run(["make", "template-update"], project, exit_code=2)
-    assert "If it has moved, set _src_path in .copier-answers.yml" in said
+    output = run(["make", "template-update"], project, exit_code=2)
+    assert "If it has moved, set _src_path in .copier-answers.yml" in output

@@ -1,4 +1,4 @@
-"""Versions that change names: the project's own code follows."""
+"""Versions that rename something: the update renames it in the project's own code too."""
 
 import subprocess
 from pathlib import Path
@@ -15,7 +15,7 @@ from tests.update.test_matrix import PYTHON, suite
 from tests.update.updating import template_update
 
 TEAMS: Final = ("untouched", "line-length-88", "moved-module", "all-of-it")
-# Their tests run too; mypy checks all of them.
+# The tests of these teams run too. mypy checks all teams.
 SUITES: Final = {"all-of-it"}
 OWN: Final = '''"""What acme does with the template's names."""
 
@@ -62,10 +62,10 @@ def test_own_code_follows_new_names(
     lines = len(own_lines(project))
 
     git(tmp_path, "clone", "--quiet", f"--branch={MAJOR}", history.repository, tmp_path / "code")
-    said = template_update(project, f"--to={MAJOR}", code=tmp_path / "code")
+    output = template_update(project, f"--to={MAJOR}", code=tmp_path / "code")
     package = "shop" if (backend(project) / "shop").exists() else "app"
-    assert f"`{package}.services.throttle` is now `{package}.services.rate_limits`" in said
-    assert "## Names that no longer exist" not in said
+    assert f"`{package}.services.throttle` is now `{package}.services.rate_limits`" in output
+    assert "## Names that no longer exist" not in output
     git(project, "checkout", "--quiet", f"template/{MAJOR.removeprefix('v')}")
 
     assert len(own_lines(project)) == lines

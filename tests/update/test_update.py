@@ -1,4 +1,4 @@
-"""A project that follows the template: `copier update`, without trust."""
+"""`copier update` of a project, without trust."""
 
 import re
 import shlex
@@ -17,9 +17,9 @@ from tests.variants import TEXTS, Answers, columns
 
 ANSWERS: Answers = {"project_name": "Shop", "cookie_samesite": "strict"}
 MIGRATIONS = "alembic/versions/"
-# What stands at the root of a monorepo, and no update touches.
+# The files at the root of a monorepo that no update changes.
 OWNED = {re.sub(r"{%.*?%}/?", "", it) for it in load_config(ROOT)["_skip_if_exists"]}
-# The column that stands for no question, and the question whose answer is fixed.
+# The column that is not a question, and the question whose answer cannot change.
 NO_ANSWERS_THAT_CHANGE = {TEXTS, "repo_layout"}
 
 FROM_EVERY_VERSION = pytest.mark.parametrize("origin", origins())
@@ -27,9 +27,9 @@ IN_EACH_LAYOUT = pytest.mark.parametrize("layout", columns()["repo_layout"])
 
 
 def update(project: Path, version: str, *arguments: str) -> str:
-    """Update a project as a person does who gives the answers of before.
+    """Update a project with its recorded answers.
 
-    Without trust, but where a registered move lies between.
+    Trust the template only if the update passes a version that moves files.
     """
     origin = yaml.safe_load((project / ".copier-answers.yml").read_text())["_commit"]
     moves = load_config(ROOT).get("_migrations") or []
@@ -49,7 +49,7 @@ def fresh(history: History, version: str, answers: Answers, folder: Path) -> dic
 def brought(content: dict[str, bytes]) -> dict[str, bytes]:
     """Return the files that updates change.
 
-    They change no migration, and no file around the backend of a monorepo.
+    Updates change neither migrations nor the files around the backend of a monorepo.
     """
     owned = OWNED if "backend/README.md" in content else set()
     return {
@@ -76,7 +76,7 @@ def test_update_converges_to_a_fresh_render(
 
 @FROM_EVERY_VERSION
 @IN_EACH_LAYOUT
-def test_what_is_the_projects_own_survives(
+def test_update_keeps_the_work_of_the_project(
     history: History, project_from: ProjectFrom, origin: str, layout: str
 ) -> None:
     project = project_from(origin, {**ANSWERS, "repo_layout": layout})
@@ -91,7 +91,7 @@ def test_what_is_the_projects_own_survives(
     assert [name for name in deleted if (backend(project) / name).exists()] == []
 
 
-def test_owners_files_in_a_monorepo_are_left_alone(
+def test_update_does_not_change_the_root_files_of_a_monorepo(
     history: History, project_from: ProjectFrom
 ) -> None:
     project = project_from(PREVIOUS, {**ANSWERS, "repo_layout": "monorepo"})
@@ -104,7 +104,7 @@ def test_owners_files_in_a_monorepo_are_left_alone(
     assert not (project / "Procfile.dev").exists()
 
 
-def test_layout_changes_by_the_commands_of_the_page(
+def test_layout_can_be_changed_with_the_documented_commands(
     history: History, project_from: ProjectFrom, tmp_path: Path
 ) -> None:
     project = project_from(history.current, ANSWERS)
@@ -121,13 +121,13 @@ def test_layout_changes_by_the_commands_of_the_page(
     monorepo = {**ANSWERS, "repo_layout": "monorepo"}
     new = fresh(history, history.current, monorepo, tmp_path / "fresh")
     same = {name for name, text in new.items() if files(project)[name] == text}
-    # All but those in which that work is: these, the models and the workflow.
+    # All files except those with this work: the files of ADDED, the models and the workflow.
     assert len(new.keys() - same) == len(ADDED) + 2
     update(project, NEXT)
     assert_work_is_there(project)
 
 
-# Every choice, from one that it is not: the update then has to take back as well as to bring.
+# Every choice, starting from another choice: the update has to remove things and to add things.
 @pytest.mark.parametrize(
     ("question", "choice"),
     [
@@ -137,7 +137,7 @@ def test_layout_changes_by_the_commands_of_the_page(
         for choice in offered
     ],
 )
-def test_changed_answer_gives_what_a_fresh_render_gives(
+def test_project_with_a_changed_answer_equals_a_fresh_render(
     history: History, project_from: ProjectFrom, tmp_path: Path, question: str, choice: str
 ) -> None:
     other = next(it for it in columns()[question] if it != choice)
@@ -148,7 +148,7 @@ def test_changed_answer_gives_what_a_fresh_render_gives(
 
 
 @IN_EACH_LAYOUT
-def test_changed_answers_with_an_update_give_what_a_fresh_render_gives(
+def test_update_with_changed_answers_equals_a_fresh_render(
     history: History, project_from: ProjectFrom, tmp_path: Path, layout: str
 ) -> None:
     before = {**ANSWERS, "repo_layout": layout}
@@ -163,7 +163,9 @@ def test_changed_answers_with_an_update_give_what_a_fresh_render_gives(
     assert brought(files(project)) == brought(new)
 
 
-def test_many_hops_equal_one(history: History, project_from: ProjectFrom) -> None:
+def test_update_in_several_steps_equals_one_update(
+    history: History, project_from: ProjectFrom
+) -> None:
     project = project_from(PREVIOUS, ANSWERS)
     git(project, "branch", "--quiet", "one-hop")
     for version in [*origins()[1:], history.current, NEXT]:
@@ -193,7 +195,7 @@ def test_recopy_of_the_same_version_changes_nothing(
     assert git(project, "status", "--porcelain") == ""
 
 
-def test_update_takes_the_newest_version_and_says_when_there_is_one(
+def test_update_applies_the_newest_version_that_check_update_finds(
     history: History, project_from: ProjectFrom
 ) -> None:
     project = project_from(history.current, ANSWERS)
@@ -213,7 +215,7 @@ def test_conflict_is_visible_and_loses_nothing(history: History, disagreeing: Pa
     assert git(disagreeing, "diff", "--name-only", "--diff-filter=U").split() == [workflow]
 
 
-def test_update_can_be_taken_back(history: History, disagreeing: Path) -> None:
+def test_update_can_be_reverted(history: History, disagreeing: Path) -> None:
     before = files(disagreeing)
     update(disagreeing, history.current)
     commands = (disagreeing / "docs/updating.md").read_text(encoding="utf-8")
@@ -227,7 +229,7 @@ def test_update_can_be_taken_back(history: History, disagreeing: Path) -> None:
 
 @pytest.mark.parametrize("layout", columns()["repo_layout"])
 @pytest.mark.parametrize("origin", [*origins(), "current"])
-def test_layout_does_not_change_by_an_update(
+def test_update_cannot_change_the_layout(
     history: History, project_from: ProjectFrom, layout: str, origin: str
 ) -> None:
     other = next(it for it in columns()["repo_layout"] if it != layout)
@@ -235,24 +237,26 @@ def test_layout_does_not_change_by_an_update(
     project = project_from(version, {**ANSWERS, "repo_layout": layout})
     before = files(project)
     command = [*COPIER, "update", "--defaults", "--trust", f"--vcs-ref={history.current}"]
-    said = run([*command, f"--data=repo_layout={other}"], project, exit_code=1)
-    assert "Validation error for question 'repo_layout'" in said
+    output = run([*command, f"--data=repo_layout={other}"], project, exit_code=1)
+    assert "Validation error for question 'repo_layout'" in output
     assert files(project) == before
 
 
-def test_update_warns_of_nothing_and_names_the_command(
+def test_update_prints_no_warning_and_names_the_command(
     history: History, project_from: ProjectFrom
 ) -> None:
-    said = update(project_from(PREVIOUS, ANSWERS), history.current)
-    assert "Warning" not in said
-    assert "make template-update" in said
+    output = update(project_from(PREVIOUS, ANSWERS), history.current)
+    assert "Warning" not in output
+    assert "make template-update" in output
 
 
-def test_update_of_uncommitted_work_is_refused(history: History, project_from: ProjectFrom) -> None:
+def test_update_with_uncommitted_changes_is_rejected(
+    history: History, project_from: ProjectFrom
+) -> None:
     project = project_from(PREVIOUS, ANSWERS)
     replace(project / "README.md", r"\Z", "Not committed.\n")
     before = files(project)
     command = [*COPIER, "update", "--defaults", "--trust", f"--vcs-ref={history.current}"]
-    said = run(command, project, exit_code=1)
-    assert "dirty" in said
+    output = run(command, project, exit_code=1)
+    assert "dirty" in output
     assert files(project) == before

@@ -1,4 +1,4 @@
-"""The command `template-update`, as a project runs it."""
+"""The command `template-update` as a project runs it."""
 
 import os
 import sys
@@ -9,9 +9,9 @@ from tests.commands import run
 
 
 def template_update(project: Path, *arguments: str, code: Path = ROOT, exit_code: int = 0) -> str:
-    """Run the command in a project, and return what it printed.
+    """Run the command in a project, and return its output.
 
-    code: where the command's package is, if it is not that of this work tree.
+    code: the folder of the command's package, by default this work tree.
     """
     environment = os.environ | {"PYTHONPATH": str(code)}
     command = [sys.executable, "-m", "template_update.cli", *arguments]

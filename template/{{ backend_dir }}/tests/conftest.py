@@ -1,4 +1,4 @@
-"""What the tests share: an application, a client of it, users, and an empty database."""
+"""Fixtures and helpers for all tests: an application, its clients, users and an empty database."""
 
 import asyncio
 import logging
@@ -27,21 +27,21 @@ PASSWORD = "a long enough passphrase"
 SECRET = secrets.token_urlsafe(48)
 ORIGIN = "https://app.example.com"
 HANG_SECONDS = 120
-"""How long a test waits for what should happen soon: to end a hang, not to judge the machine."""
+"""The maximum time that a test waits. It only ends a hang and does not measure performance."""
 
-logging.getLogger("httpx").setLevel(logging.WARNING)  # a line per request would hide the rest
+logging.getLogger("httpx").setLevel(logging.WARNING)  # one line per request would hide the others
 
 AppFactory = Callable[..., AbstractAsyncContextManager[FastAPI]]
 ClientFactory = Callable[..., httpx.AsyncClient]
 
 
 def settings_for(url: str) -> ExplicitSettings:
-    """Return the settings of a test, whatever the environment and a developer's .env say."""
+    """Return settings for tests. They ignore the environment and a developer's `.env`."""
     return ExplicitSettings(environment="test", database_url=url, jwt_secret=SECRET)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Where workers are about to start, check the models once; later, each test would fail."""
+    """Check the models once before workers start, because otherwise every test would fail."""
     if session.config.getoption("numprocesses", default=None) and (
         problem := migrate_and_compare(settings_for(database_url("models")))
     ):
@@ -49,7 +49,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def migrate_and_compare(settings: Settings) -> str | None:
-    """Migrate a database of the tests; return the line about what does not agree, if any."""
+    """Migrate a test database. Return a message if models and migrations do not match."""
     try:
         revisions.migrate(settings)
         return find_schema_mismatch(settings)
@@ -59,7 +59,7 @@ def migrate_and_compare(settings: Settings) -> str | None:
 
 @pytest.fixture(autouse=True)
 def logging_as_before() -> Iterator[None]:
-    """Take back what a command set up: its handler writes where this test's output went."""
+    """Restore the logging configuration. A command's handler writes to this test's output."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     yield
@@ -68,7 +68,7 @@ def logging_as_before() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def test_database(worker_id: str) -> str:
-    """A migrated database of this worker's own: its URL."""
+    """Return the URL of a migrated database that only this worker uses."""
     url = database_url(worker_id)
     settings = settings_for(url)
     configure_logging(settings)
@@ -81,7 +81,7 @@ def test_database(worker_id: str) -> str:
 
 @pytest.fixture
 async def db(test_database: str) -> AsyncIterator[asyncpg.Connection]:
-    """Return a connection beside the application's, on the emptied database."""
+    """Return a connection to the emptied database, separate from the application's."""
     connection = await asyncpg.connect(parse_database_url(test_database).dsn)
     await connection.execute("DELETE FROM users; DELETE FROM attempt_counts")
     yield connection
@@ -90,7 +90,7 @@ async def db(test_database: str) -> AsyncIterator[asyncpg.Connection]:
 
 @pytest.fixture
 def make_app(test_database: str, db: asyncpg.Connection) -> AppFactory:
-    """Return a factory of applications, to be entered by `async with`; it takes settings."""
+    """Return a function that takes settings and returns an application for `async with`."""
 
     @asynccontextmanager
     async def make(**settings: Any) -> AsyncIterator[FastAPI]:
@@ -111,14 +111,14 @@ def make_app(test_database: str, db: asyncpg.Connection) -> AppFactory:
 
 @pytest.fixture
 async def app(make_app: AppFactory) -> AsyncIterator[FastAPI]:
-    """Return the application, with the settings of a test."""
+    """Return the application with settings for tests."""
     async with make_app() as app:
         yield app
 
 
 @pytest.fixture
 async def make_client() -> AsyncIterator[ClientFactory]:
-    """Open a client with a cookie jar of its own, like one more browser."""
+    """Return a function that opens a client with its own cookie jar, like a separate browser."""
     clients = []
 
     def make(app: Any, **options: Any) -> httpx.AsyncClient:
@@ -153,7 +153,7 @@ async def signed_in(client: httpx.AsyncClient, ada: users.PublicUser) -> httpx.A
 
 
 async def add_user(app: FastAPI, email: str, password: str = PASSWORD) -> users.PublicUser:
-    """Create a user as the command does."""
+    """Create a user in the same way as the command `create-user`."""
     async with app.state.database.sessions() as db, db.begin():
         return await users.create_user(
             db, normalize_email(email), await app.state.hasher.hash(password)
@@ -163,35 +163,35 @@ async def add_user(app: FastAPI, email: str, password: str = PASSWORD) -> users.
 async def log_in(
     client: httpx.AsyncClient, email: str, password: str = PASSWORD, **options: Any
 ) -> httpx.Response:
-    """Sign in by the form."""
+    """Sign in with the login form."""
     form = {"username": email, "password": password}
     return await client.post("/api/v1/auth/login", data=form, **options)
 
 
 def cookie(client: httpx.AsyncClient, kind: str) -> str:
-    """Return the value of the `access` or the `refresh` cookie, whatever prefix it has."""
+    """Return the value of the `access` or the `refresh` cookie, regardless of its prefix."""
     return next(c.value or "" for c in client.cookies.jar if c.name.endswith(kind))
 
 
 def set_cookie(client: httpx.AsyncClient, kind: str, value: str) -> None:
-    """Replace the value of a cookie that the client has."""
+    """Replace the value of a cookie of the client."""
     name = next(c.name for c in client.cookies.jar if c.name.endswith(kind))
     client.cookies.set(name, value, domain="api.test", path="/")
 
 
 async def drop_connections(db: asyncpg.Connection) -> None:
-    """End every other connection to the database, and return when their clients know."""
+    """Close all other connections to the database, and return when their clients notice it."""
     await db.execute(
         "SELECT pg_terminate_backend(pid, $1) FROM pg_stat_activity "
         "WHERE datname = current_database() AND pid <> pg_backend_pid()",
         HANG_SECONDS * 1000,
     )
-    # All sockets are closed by now. The event loop reads that before it ends a sleep.
+    # All sockets are closed now. The event loop notices it before it ends a sleep.
     await asyncio.sleep(0.01)
 
 
-async def age(db: asyncpg.Connection, seconds: float) -> None:
-    """Let time pass for every session, token and counted attempt, without waiting."""
+async def advance_time(db: asyncpg.Connection, seconds: float) -> None:
+    """Let time pass for all sessions, tokens and counted attempts without waiting."""
     shift = f"- make_interval(secs => {float(seconds)})"
     await db.execute(
         "UPDATE refresh_tokens SET created_at = created_at %s, expires_at = expires_at %s, "

@@ -1,4 +1,4 @@
-"""The database of the tests: never anyone else's."""
+"""The test database, which is never a database with other data."""
 
 import asyncio
 import os
@@ -20,9 +20,9 @@ FOLDER = Path(__file__).parents[1] / ".postgres"
 
 
 def database_url(worker: str) -> str:
-    """Make an empty database for one worker of pytest-xdist, and give its URL.
+    """Create an empty database for one worker of pytest-xdist, and return its URL.
 
-    On the server of `TEST_DATABASE_URL`, or else on the embedded one.
+    It is on the server of `TEST_DATABASE_URL`, or else on the embedded one.
     """
     url = os.environ.get("TEST_DATABASE_URL") or embedded.start(DEFAULT_NAME, FOLDER)
     refuse_foreign_database(url)
@@ -33,14 +33,14 @@ def database_url(worker: str) -> str:
 
 @contextmanager
 def folder_for_postgres() -> Iterator[Path]:
-    """Provide a new folder that Postgres may enter, which as root is another user."""
+    """Yield a new folder that Postgres can enter. As root, Postgres runs as another user."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)  # pytest's own folders are closed to other users
         yield Path(folder)
 
 
 def refuse_foreign_database(url: str) -> None:
-    """End the test run when the name of the database does not say that it is for tests."""
+    """Stop the test run if the name of the database does not show that it is for tests."""
     name = urlsplit(url).path.strip("/")
     if not re.search(r"(^|[_-])test($|[_-])", name):
         raise SystemExit(
@@ -58,7 +58,7 @@ async def _create(maintenance_url: str, name: str) -> None:
     try:
         await connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
         await connection.execute(f'CREATE DATABASE "{name}"')
-        # What a crash loses, the next run makes anew.
+        # The next run creates everything again that a crash may lose.
         await connection.execute(f'ALTER DATABASE "{name}" SET synchronous_commit = off')
     finally:
         await connection.close()

@@ -1,4 +1,4 @@
-"""Processes of this project, started and stopped by tests."""
+"""Processes of this project that tests start and stop."""
 
 import os
 import signal
@@ -15,13 +15,13 @@ import httpx
 from tests.conftest import HANG_SECONDS, ORIGIN, SECRET
 
 ROOT = Path(__file__).parents[1]
-NO_DOTENV = ROOT / "tests"  # a developer's .env is none of the tests' business
+NO_DOTENV = ROOT / "tests"  # here, processes do not find a developer's .env
 PYTHON = [sys.executable, "-m"]
 START_SECONDS = HANG_SECONDS
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on."""
+    """Return a port on which no process listens."""
     with socket.create_server(("127.0.0.1", 0)) as sock:
         port: int = sock.getsockname()[1]
         return port
@@ -31,7 +31,7 @@ def free_port() -> int:
 def process(
     *command: str, settings: Mapping[str, str], cwd: Path = NO_DOTENV
 ) -> Iterator[subprocess.Popen[str]]:
-    """Run a command with just these settings; it is gone afterwards, with all its children."""
+    """Run a command with only these settings. Afterwards, kill it and all its children."""
     inherited = {
         k: v
         for k, v in os.environ.items()
@@ -56,7 +56,7 @@ def process(
 
 @contextmanager
 def serving(database_url: str, **settings: str) -> Iterator[str]:
-    """Run `serve` over plain http on a database of the tests; gives its URL once it is ready."""
+    """Run `serve` over plain HTTP on a test database, and yield its URL when it is ready."""
     port = str(free_port())
     defaults = {
         "ENVIRONMENT": "test",
@@ -75,7 +75,7 @@ def serving(database_url: str, **settings: str) -> Iterator[str]:
 
 
 def wait_for(url: str, child: subprocess.Popen[str], status: int = 200) -> None:
-    """Wait until a process answers; fail with what it printed if it ends first."""
+    """Wait until a process responds. If it exits first, fail with its output."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         assert child.poll() is None, child.communicate()[0]
@@ -85,4 +85,4 @@ def wait_for(url: str, child: subprocess.Popen[str], status: int = 200) -> None:
         except httpx.TransportError:
             pass
         time.sleep(0.05)
-    raise AssertionError(f"{url} never answered {status}")
+    raise AssertionError(f"{url} never responded with {status}")

@@ -1,4 +1,4 @@
-"""The commands where there is no `.env` yet, or something is wrong with it."""
+"""The commands if `.env` does not exist yet, or if it has errors."""
 
 import io
 import os
@@ -21,17 +21,17 @@ DEPLOYMENT = ("DATABASE_URL is missing", "JWT_SECRET is missing")
 
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Return a folder with `env.example`, in an environment that sets nothing."""
+    """Return a folder with `env.example`, and remove all settings from the environment."""
     (tmp_path / "env.example").write_text((ROOT / "env.example").read_text())
     monkeypatch.chdir(tmp_path)
-    with patch.dict(os.environ):  # takes back what the commands set, too
+    with patch.dict(os.environ):  # also restores what the commands set
         for name in ("ENVIRONMENT", "DATABASE_URL", "MIGRATION_DATABASE_URL", "JWT_SECRET"):
             os.environ.pop(name, None)
         yield tmp_path
 
 
 def fails(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
-    """Run a command that finds the settings wrong; return the lines that it prints."""
+    """Run a command that rejects the settings, and return the lines that it prints."""
     try:
         code = main(arguments)
     except SystemExit as ended:
@@ -41,7 +41,7 @@ def fails(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
     return printed.err.splitlines()
 
 
-def test_a_checkout_without_env_works_with_the_settings_of_the_example(
+def test_commands_without_dotenv_use_the_settings_of_env_example(
     checkout: Path, worker_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = database_url(f"{worker_id}_checkout")
@@ -55,14 +55,14 @@ def test_a_checkout_without_env_works_with_the_settings_of_the_example(
         ["reset", "--yes"],
     )
     for command in commands:
-        with patch.dict(os.environ):  # each of them is a new process
+        with patch.dict(os.environ):  # each command is a new process
             monkeypatch.setattr("sys.stdin", io.StringIO(f"{PASSWORD}\n"))
             assert main(command) == 0, command
 
     assert [path.name for path in checkout.iterdir()] == ["env.example"]
 
 
-def test_serve_in_a_checkout_without_env_says_what_a_developer_does(
+def test_serve_without_dotenv_prints_a_hint_for_developers(
     checkout: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lines = fails(capsys, "serve")
@@ -75,7 +75,7 @@ def test_serve_in_a_checkout_without_env_says_what_a_developer_does(
 
 @pytest.mark.parametrize("command", ["serve", "migrate", "purge", "shell", "psql"])
 @pytest.mark.parametrize("where", ["image", "deployment", "without development dependencies"])
-def test_a_deployment_without_settings_is_told_to_set_them(
+def test_deployment_without_settings_reports_the_missing_ones(
     checkout: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -98,13 +98,13 @@ def test_a_deployment_without_settings_is_told_to_set_them(
     assert len(lines) == 2 + len(hints)
 
 
-def test_names_that_resemble_a_setting_are_told_and_others_are_not(
+def test_only_names_that_resemble_a_setting_are_reported(
     checkout: Path, test_database: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lines = [
         "CORS_ORIGIN=http://localhost:3000",
         "cookie_secure=false",
-        "COOKIE_SAMESITE=lax",  # none, which a project may have, needs secure cookies
+        "COOKIE_SAMESITE=lax",  # the project's answer may be none, which requires secure cookies
         "OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4317",
         "TEST_DATABASE_URL=postgresql://localhost/app_test",
         "OPENAI_API_KEY=sk-1234",
@@ -120,7 +120,7 @@ def test_names_that_resemble_a_setting_are_told_and_others_are_not(
     assert f"hint   settings: {line}\n" in capsys.readouterr().out
 
 
-def test_a_misspelled_name_is_told_where_its_setting_is_missing(
+def test_misspelled_name_of_a_missing_setting_is_reported(
     checkout: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (checkout / ".env").write_text(f"DATABASE_URL=postgresql:///x\nJWT_SECRETS={SECRET}\n")
@@ -131,10 +131,10 @@ def test_a_misspelled_name_is_told_where_its_setting_is_missing(
     assert hint == "JWT_SECRETS in .env is not a setting; did you mean JWT_SECRET?"
 
 
-def test_an_env_that_is_a_directory_is_told(
+def test_dotenv_that_is_a_directory_is_reported(
     checkout: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (checkout / ".env").mkdir()  # as Docker makes one to mount a file that is not there
+    (checkout / ".env").mkdir()  # Docker creates one if it mounts a file that does not exist
     monkeypatch.setattr("signal.signal", lambda *_: None)
 
     assert fails(capsys, "migrate")[-1].startswith(".env is a directory; remove it")
@@ -142,20 +142,20 @@ def test_an_env_that_is_a_directory_is_told(
     assert capsys.readouterr().err == ".env is a directory; remove it and start dev again.\n"
 
 
-def test_an_env_that_can_not_be_read_is_told(
+def test_unreadable_dotenv_is_reported(
     checkout: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read = Path.open
 
-    def refuse(path: Path, *args: object, **options: object) -> object:
+    def reject(path: Path, *args: object, **options: object) -> object:
         if path.name == ".env":
             raise PermissionError(13, "Permission denied", ".env")
-        return read(path, *args, **options)  # type: ignore[call-overload]  # passed on as they are
+        return read(path, *args, **options)  # type: ignore[call-overload]  # passed on unchanged
 
     (checkout / ".env").write_text("ENVIRONMENT=local\n")
-    # Root may read anything, so the file's mode would show nothing here.
-    monkeypatch.setattr(Path, "open", refuse)
-    monkeypatch.setattr("builtins.open", lambda path, *a, **o: refuse(Path(path), *a, **o))
+    # Root may read all files, so the file's mode would have no effect here.
+    monkeypatch.setattr(Path, "open", reject)
+    monkeypatch.setattr("builtins.open", lambda path, *a, **o: reject(Path(path), *a, **o))
 
     line = ".env can't be read (Permission denied); change its owner or its permissions"
     assert fails(capsys, "migrate") == [line]

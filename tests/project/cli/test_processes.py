@@ -1,4 +1,4 @@
-"""`serve`, `dev` and plain Uvicorn as what they are in real life: processes that get signals."""
+"""`serve`, `dev` and plain Uvicorn as real processes that receive signals."""
 
 import os
 import shutil
@@ -26,7 +26,9 @@ def settings(test_database: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_serve_drains(settings: dict[str, str], workers: str) -> None:
+def test_serve_responds_but_is_not_ready_while_it_drains(
+    settings: dict[str, str], workers: str
+) -> None:
     url = f"http://127.0.0.1:{settings['PORT']}"
     settings |= {"WEB_CONCURRENCY": workers, "SHUTDOWN_DELAY_SECONDS": "300"}
     with process("app", "serve", settings=settings) as child:
@@ -40,7 +42,9 @@ def test_serve_drains(settings: dict[str, str], workers: str) -> None:
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_serve_ends_well_after_the_delay(settings: dict[str, str], workers: str) -> None:
+def test_serve_exits_with_0_after_the_shutdown_delay(
+    settings: dict[str, str], workers: str
+) -> None:
     settings |= {"WEB_CONCURRENCY": workers, "SHUTDOWN_DELAY_SECONDS": "0.5"}
     with process("app", "serve", settings=settings) as child:
         wait_for(f"http://127.0.0.1:{settings['PORT']}/health/ready", child)
@@ -54,7 +58,7 @@ def test_serve_ends_well_after_the_delay(settings: dict[str, str], workers: str)
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.parametrize("command", [("app", "serve"), ("uvicorn", "app.main:app")])
-def test_wrong_settings_end_the_start_with_a_line_each(
+def test_missing_settings_stop_the_start_with_one_line_each(
     command: tuple[str, ...], workers: str, tmp_path: Path
 ) -> None:
     with process(*command, settings={"WEB_CONCURRENCY": workers}, cwd=tmp_path) as child:
@@ -67,7 +71,7 @@ def test_wrong_settings_end_the_start_with_a_line_each(
         assert child.returncode == 2
 
 
-def test_plain_uvicorn_serves(settings: dict[str, str]) -> None:
+def test_plain_uvicorn_serves_the_application(settings: dict[str, str]) -> None:
     port = settings["PORT"]
     with process("uvicorn", "app.main:app", "--port", port, settings=settings) as child:
         wait_for(f"http://127.0.0.1:{port}/health/ready", child)
@@ -76,9 +80,7 @@ def test_plain_uvicorn_serves(settings: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("command", ["serve", "dev"])
-def test_a_port_that_is_taken_is_one_line(
-    settings: dict[str, str], command: str, tmp_path: Path
-) -> None:
+def test_taken_port_prints_one_line(settings: dict[str, str], command: str, tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("ENVIRONMENT=local\n")
     with (
         socket.create_server(("127.0.0.1", int(settings["PORT"]))),
@@ -91,7 +93,7 @@ def test_a_port_that_is_taken_is_one_line(
     assert output.count("\n") == 1
 
 
-def test_workers_that_can_not_start_end_the_parent_with_an_error(
+def test_parent_exits_with_an_error_if_its_workers_cannot_start(
     settings: dict[str, str], tmp_path: Path
 ) -> None:
     shutil.copytree(ROOT / "app", tmp_path / "app")  # without alembic.ini nothing starts
@@ -102,7 +104,7 @@ def test_workers_that_can_not_start_end_the_parent_with_an_error(
     assert child.returncode == 3, output
 
 
-def test_without_a_terminal_create_user_says_what_to_do(settings: dict[str, str]) -> None:
+def test_create_user_without_a_terminal_explains_what_to_do(settings: dict[str, str]) -> None:
     command = ("app", "create-user", "ada@example.com")
     with process(*command, settings=settings | {"ENVIRONMENT": "test"}) as child:
         output, _ = child.communicate(timeout=START_SECONDS)
@@ -114,7 +116,7 @@ def test_without_a_terminal_create_user_says_what_to_do(settings: dict[str, str]
     ]
 
 
-def test_a_reader_that_has_enough_is_no_traceback() -> None:
+def test_closed_pipe_causes_no_traceback() -> None:
     command = [*PYTHON, "app", "openapi"]
     with subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -127,12 +129,12 @@ def test_a_reader_that_has_enough_is_no_traceback() -> None:
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """Return a folder that Postgres may enter, which never runs as root."""
+    """Return a folder that Postgres can enter. Postgres never runs as root."""
     with folder_for_postgres() as folder:
         yield folder
 
 
-def test_dev_outside_the_project_says_where_to_go(folder: Path) -> None:
+def test_dev_outside_the_project_explains_where_to_run_it(folder: Path) -> None:
     with process("app", "dev", settings={}, cwd=folder) as child:
         output, _ = child.communicate(timeout=START_SECONDS)
 
@@ -140,10 +142,10 @@ def test_dev_outside_the_project_says_where_to_go(folder: Path) -> None:
     assert output == "There is no env.example here: run this in the project's folder.\n"
 
 
-def test_dev_does_everything_and_leaves_nothing_running(folder: Path) -> None:
+def test_dev_starts_everything_and_leaves_nothing_running(folder: Path) -> None:
     shutil.copy(ROOT / "env.example", folder)
     port = str(free_port())
-    with process("app", "migrate", settings={}, cwd=folder) as child:  # before there is any .env
+    with process("app", "migrate", settings={}, cwd=folder) as child:  # before .env exists
         output, _ = child.communicate(timeout=START_SECONDS)
         assert child.returncode == 0, output
     with process("app", "dev", settings={"PORT": port}, cwd=folder) as child:
@@ -160,7 +162,7 @@ def test_dev_does_everything_and_leaves_nothing_running(folder: Path) -> None:
     assert not postgres.exists()
 
 
-def test_dev_takes_a_changed_env_and_survives_a_broken_one(
+def test_dev_applies_a_changed_dotenv_and_survives_an_invalid_one(
     test_database: str, worker_id: str, tmp_path: Path
 ) -> None:
     env = tmp_path / ".env"
@@ -181,7 +183,7 @@ def test_dev_takes_a_changed_env_and_survives_a_broken_one(
         env.write_text(first.replace("=local", "=production").replace("=false", "=true"))
         wait_for_line(child, "ENVIRONMENT is production, and dev is for a developer's machine")
 
-        # A mended one, with a database that is migrated first; it replaces the file.
+        # A valid file with another database, which is migrated first, replaces the file.
         other = database_url(f"{worker_id}_dev")
         (tmp_path / "new").write_text(f"{lines}DATABASE_URL={other}\n")
         (tmp_path / "new").replace(env)
@@ -191,7 +193,7 @@ def test_dev_takes_a_changed_env_and_survives_a_broken_one(
 
 
 def wait_for_line(child: subprocess.Popen[str], text: str) -> None:
-    """Read what a process prints until there is a line with the text."""
+    """Read the output of a process until a line contains the text."""
     end = threading.Timer(START_SECONDS, os.killpg, (child.pid, signal.SIGKILL))
     end.start()
     assert child.stdout is not None

@@ -1,4 +1,4 @@
-"""Bounds on requests, with a real server on a real socket."""
+"""Limits on requests, with a real server on a real socket."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -24,7 +24,7 @@ async def respond(request: Request) -> PlainTextResponse:
 
 @pytest.fixture
 async def server() -> AsyncIterator[uvicorn.Server]:
-    """Return a server that hangs up on nobody while a test runs."""
+    """Return a server that closes no idle connection while a test runs."""
     config = uvicorn.Config(
         Starlette(routes=[Route("/", respond, methods=["POST"])]),
         port=0,
@@ -50,7 +50,7 @@ def port(server: uvicorn.Server) -> int:
 
 
 async def send(port: int, *parts: bytes) -> bytes:
-    """Send parts of requests, and return all that comes until the server hangs up."""
+    """Send parts of requests, and return all data until the server closes the connection."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         for part in parts:
@@ -88,7 +88,7 @@ async def test_endless_head_is_cut_off(port: int) -> None:
     assert response.startswith(b"HTTP/1.1 431 ") or response == b""
 
 
-async def test_large_body_is_no_large_head(port: int) -> None:
+async def test_large_body_does_not_count_as_a_large_head(port: int) -> None:
     size = 4 * MAX_HEAD_BYTES
     body = f"Content-Length: {size}\r\nConnection: close\r\n\r\n".encode() + b"x" * size
     response = await send(port, HEAD + body, b"")
@@ -98,7 +98,7 @@ async def test_large_body_is_no_large_head(port: int) -> None:
 
 
 async def test_many_requests_of_one_connection_are_served(port: int) -> None:
-    # Together they are larger than a head may be; two come in one piece, one in two.
+    # Together they exceed the limit for a head. Two are sent in one piece, and one in two pieces.
     request = HEAD + b"Cookie: " + b"x" * (MAX_HEAD_BYTES // 2) + b"\r\n" + DONE
     last = HEAD + b"Connection: close\r\n" + DONE
     response = await send(port, request, request * 2, request[:99], request[99:], last)

@@ -1,4 +1,4 @@
-"""The delay of a shutdown, in processes of its own: the signal may end them."""
+"""The shutdown delay, in separate processes, because the signal may stop them."""
 
 import signal
 import subprocess
@@ -45,11 +45,9 @@ asyncio.run(serve())
         ("signal.SIG_DFL", -signal.SIGTERM, ["draining=True stopped=[]"]),
         ("signal.SIG_IGN", 0, ["draining=False stopped=[]", "stopped=[] delayed=True"]),
     ],
-    ids=["the server's", "the default", "ignored"],
+    ids=["handler of the server", "default handler", "ignored"],
 )
-def test_what_was_to_happen_at_the_signal_happens_after_the_delay(
-    handler: str, status: int, lines: list[str]
-) -> None:
+def test_signal_takes_effect_after_the_delay(handler: str, status: int, lines: list[str]) -> None:
     program = PROGRAM.replace("HANDLER", handler).replace("HANG_SECONDS", str(HANG_SECONDS))
     ended = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True

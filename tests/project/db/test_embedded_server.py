@@ -1,4 +1,4 @@
-"""The start of the embedded Postgres: for each user, in each folder, and in several processes."""
+"""The start of the embedded Postgres for any user, in any folder, and by several processes."""
 
 import asyncio
 import fcntl
@@ -40,7 +40,7 @@ def folder() -> Iterator[Path]:
 
 @contextmanager
 def started(folder: Path) -> Iterator[tuple[str, PostgresServer]]:
-    """Run Postgres in a folder: its URL and its server."""
+    """Run Postgres in a folder, and yield its URL and its server."""
     url = embedded.start("name", folder)
     server = get_server(folder)
     try:
@@ -50,7 +50,7 @@ def started(folder: Path) -> Iterator[tuple[str, PostgresServer]]:
 
 
 async def data_directory(url: str) -> str:
-    """Return what the server behind a URL says about its data."""
+    """Return the data directory of the server behind a URL."""
     connection = await asyncpg.connect(url)
     try:
         return str(await connection.fetchval("SHOW data_directory"))
@@ -58,7 +58,7 @@ async def data_directory(url: str) -> str:
         await connection.close()
 
 
-def test_one_process_at_a_time_holds_the_lock_of_a_folder(tmp_path: Path) -> None:
+def test_only_one_process_can_hold_the_lock_of_a_folder(tmp_path: Path) -> None:
     another = os.open(tmp_path, os.O_RDONLY)
     try:
         with FolderLock(tmp_path), pytest.raises(BlockingIOError):
@@ -66,10 +66,10 @@ def test_one_process_at_a_time_holds_the_lock_of_a_folder(tmp_path: Path) -> Non
         fcntl.flock(another, fcntl.LOCK_EX | fcntl.LOCK_NB)
     finally:
         os.close(another)
-    assert list(tmp_path.iterdir()) == []  # initdb takes an empty folder only
+    assert list(tmp_path.iterdir()) == []  # initdb accepts only an empty folder
 
 
-def test_data_that_another_process_makes_is_not_looked_at(
+def test_folder_is_locked_while_its_data_version_is_read(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def is_locked(folder: Path) -> None:
@@ -99,7 +99,7 @@ def test_postgres_runs_in_a_folder_with_any_name(folder: Path, name: str) -> Non
 
 
 @pytest.mark.slow
-def test_processes_that_start_at_once_share_one_server(folder: Path) -> None:
+def test_processes_that_start_concurrently_share_one_server(folder: Path) -> None:
     data = folder / ".postgres"
     processes = [
         subprocess.Popen(

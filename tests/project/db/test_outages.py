@@ -1,4 +1,4 @@
-"""A database that hangs, stops and comes back, under the running application."""
+"""A database that hangs, stops and restarts while the application runs."""
 
 import asyncio
 import os
@@ -27,13 +27,13 @@ from tests.postgres import folder_for_postgres
 
 pytestmark = pytest.mark.slow
 
-# A statement takes a millisecond; what takes longer than this waits for something.
+# A statement takes about a millisecond. If it takes longer than this, it waits for something.
 TIMEOUT = 5.0
 
 
 @pytest.fixture
 def own_database() -> Iterator[tuple[PostgresServer, str]]:
-    """Return a Postgres of this test's own, to do with as it likes, and the URL of its database."""
+    """Return a Postgres server that only this test uses, and the URL of its database."""
     with folder_for_postgres() as folder:
         url = embedded.start("outage_test", folder / "data")
         revisions.migrate(settings_for(url))
@@ -52,14 +52,14 @@ def server(own_database: tuple[PostgresServer, str]) -> PostgresServer:
 async def app(
     own_database: tuple[PostgresServer, str], make_app: AppFactory
 ) -> AsyncIterator[FastAPI]:
-    """Return the application on that server, with a timeout of its own."""
+    """Return the application on that server with a short timeout."""
     async with make_app(database_url=own_database[1], database_timeout_seconds=TIMEOUT) as app:
         yield app
 
 
 @asynccontextmanager
 async def hanging(server: PostgresServer, url: str) -> AsyncIterator[None]:
-    """Stop every process of the server where it stands, as a dead disk would."""
+    """Freeze all processes of the server until the block ends, like a failed disk would."""
     connection = await asyncpg.connect(url)
     others = "SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
     processes = [server.get_pid(), *(row["pid"] for row in await connection.fetch(others))]
@@ -73,7 +73,7 @@ async def hanging(server: PostgresServer, url: str) -> AsyncIterator[None]:
             os.kill(process, signal.SIGCONT)
 
 
-async def test_a_database_that_hangs_gives_503_in_time_and_then_all_is_well(
+async def test_hanging_database_causes_503_in_time_and_then_recovers(
     own_database: tuple[PostgresServer, str], app: FastAPI, make_client: ClientFactory
 ) -> None:
     await add_user(app, "ada@example.com")
@@ -89,7 +89,7 @@ async def test_a_database_that_hangs_gives_503_in_time_and_then_all_is_well(
             )
         assert [response.status_code for response in responses] == [503] * 3
         assert all("retry-after" in response.headers for response in responses)
-        # Each waits for the timeout at most twice; the third is for a slow machine.
+        # Each request waits at most twice for the timeout. A third time is for a slow machine.
         assert time.monotonic() - start < 3 * TIMEOUT
         start = time.monotonic()
         assert (await client.get("/health/ready")).status_code == 503
@@ -100,7 +100,7 @@ async def test_a_database_that_hangs_gives_503_in_time_and_then_all_is_well(
     assert (await client.post("/api/v1/auth/refresh")).status_code == 204
 
 
-async def test_a_database_that_is_restarted_is_found_again(
+async def test_application_reconnects_to_a_restarted_database(
     server: PostgresServer, app: FastAPI, make_client: ClientFactory
 ) -> None:
     await add_user(app, "ada@example.com")
@@ -118,7 +118,7 @@ async def test_a_database_that_is_restarted_is_found_again(
 
 
 ENOUGH = 300
-CALLS = [
+REQUESTS = [
     ("GET", "/api/v1/users/me"),
     ("POST", "/api/v1/auth/refresh"),
     ("GET", "/api/v1/users/me/sessions"),
@@ -126,12 +126,12 @@ CALLS = [
 ]
 
 
-async def test_connections_that_are_terminated_under_load_give_503_and_nothing_worse(
+async def test_connections_terminated_under_load_cause_503_and_no_other_error(
     own_database: tuple[PostgresServer, str], app: FastAPI, make_client: ClientFactory
 ) -> None:
-    async def call(client: httpx.AsyncClient) -> None:
-        while not over.is_set():
-            for method, path in CALLS:
+    async def send_requests(client: httpx.AsyncClient) -> None:
+        while not stopped.is_set():
+            for method, path in REQUESTS:
                 statuses.append((await client.request(method, path)).status_code)
 
     async def terminate() -> None:
@@ -145,7 +145,7 @@ async def test_connections_that_are_terminated_under_load_give_503_and_nothing_w
                 "WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
             await asyncio.sleep(0.05)
-        over.set()
+        stopped.set()
         await connection.close()
 
     clients = [make_client(app) for _ in range(6)]
@@ -153,13 +153,13 @@ async def test_connections_that_are_terminated_under_load_give_503_and_nothing_w
         await add_user(app, f"user{number}@example.com")
         await log_in(client, f"user{number}@example.com")
     statuses: list[int] = []
-    over = asyncio.Event()
-    await asyncio.gather(terminate(), *map(call, clients))
+    stopped = asyncio.Event()
+    await asyncio.gather(terminate(), *map(send_requests, clients))
 
     assert set(statuses) == {200, 204, 503}
     connection = await asyncpg.connect(own_database[1])
-    await drop_connections(connection)  # and no news of the last ones is under way
+    await drop_connections(connection)  # all clients have noticed the last ones
     await connection.close()
     for client in clients:
-        responses = [await client.request(method, path) for method, path in CALLS]
+        responses = [await client.request(method, path) for method, path in REQUESTS]
         assert [response.status_code for response in responses] == [200, 204, 200, 204]

@@ -1,4 +1,4 @@
-"""What models, migrations and database do not agree on is one line with its remedy."""
+"""A mismatch between models, migrations and database is reported in one line with a remedy."""
 
 import asyncio
 import shutil
@@ -45,7 +45,7 @@ class {name}(Base):
 
 @pytest.fixture
 def url(worker_id: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
-    """Return an empty database, on which the commands of a developer work."""
+    """Return the URL of an empty database, and set the environment of a developer for it."""
     url = database_url(f"{worker_id}_agreement")
     monkeypatch.chdir(tmp_path)
     for name, value in {"ENVIRONMENT": "local", "DATABASE_URL": url, "JWT_SECRET": SECRET}.items():
@@ -55,7 +55,7 @@ def url(worker_id: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
 
 @pytest.fixture
 def new_model() -> Iterator[None]:
-    """Return a table and a column of the models that no migration makes."""
+    """Add a table and a column to the models without a migration."""
     table = Table("shipments", Base.metadata, Column("id", Integer, primary_key=True))
     users: Table = Base.metadata.tables["users"]
     users.append_column(column := Column("nickname", Integer))
@@ -66,7 +66,7 @@ def new_model() -> Iterator[None]:
 
 @pytest.fixture
 def two_heads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Return the migrations after the merge of two branches that each have a new one."""
+    """Use migrations as after the merge of two branches that each added a migration."""
     shutil.copy(ROOT / "alembic.ini", tmp_path)
     shutil.copytree(ROOT / "alembic", tmp_path / "alembic")
     (parent,) = revisions.Revisions.load().heads
@@ -74,7 +74,7 @@ def two_heads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         text = MIGRATION.format(name=name, parent=parent)
         (tmp_path / f"alembic/versions/{name}.py").write_text(text)
     monkeypatch.setattr(revisions, "ALEMBIC_INI", tmp_path / "alembic.ini")
-    monkeypatch.setattr(sys, "path", sys.path[:])  # Alembic adds the folder
+    monkeypatch.setattr(sys, "path", sys.path[:])  # Alembic adds a folder to it
 
 
 def execute(url: str, sql: str) -> None:
@@ -88,7 +88,7 @@ def execute(url: str, sql: str) -> None:
     asyncio.run(run())
 
 
-def test_what_agrees_is_not_told(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_matching_schema_is_not_reported(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert migrate_and_compare(settings_for(url)) is None
     assert main(["migrate"]) == 0
     assert "agree" not in capsys.readouterr().err
@@ -97,7 +97,7 @@ def test_what_agrees_is_not_told(url: str, capsys: pytest.CaptureFixture[str]) -
 
 
 @pytest.mark.usefixtures("new_model")
-def test_a_model_without_a_migration_is_named_with_the_command(
+def test_model_without_a_migration_is_reported_with_the_command(
     url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     problem = migrate_and_compare(settings_for(url))
@@ -112,7 +112,7 @@ def test_a_model_without_a_migration_is_named_with_the_command(
 
 
 @pytest.mark.usefixtures("two_heads")
-def test_two_heads_are_named_with_the_command_that_joins_them(
+def test_two_heads_are_reported_with_the_command_that_merges_them(
     url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     problem = migrate_and_compare(settings_for(url))
@@ -127,7 +127,7 @@ def test_two_heads_are_named_with_the_command_that_joins_them(
     assert f"wrong  migrations: {problem}\n" in capsys.readouterr().out
 
 
-def test_a_database_of_another_branch_is_named_with_the_way_back(
+def test_database_of_another_branch_is_reported_with_a_remedy(
     url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     revisions.migrate(settings_for(url))
@@ -144,7 +144,7 @@ def test_a_database_of_another_branch_is_named_with_the_way_back(
     assert f"wrong  migrations: {problem}\n" in capsys.readouterr().out
 
 
-def test_a_database_that_is_behind_is_told_with_the_command(
+def test_database_that_is_behind_is_reported_with_the_command(
     url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert find_schema_mismatch(settings_for(url)) == BEHIND
@@ -153,7 +153,7 @@ def test_a_database_that_is_behind_is_told_with_the_command(
 
 
 @pytest.mark.slow
-def test_the_tests_end_with_one_line_before_their_workers_start(
+def test_test_run_stops_with_one_line_before_its_workers_start(
     test_database: str, tmp_path: Path
 ) -> None:
     for name in ("app", "alembic", "tests"):
@@ -180,7 +180,7 @@ def test_the_tests_end_with_one_line_before_their_workers_start(
 
 
 def run_tests(url: str, project: Path) -> str:
-    """Run the tests of a copy of this project; return the line that they end with."""
+    """Run the tests of a copy of this project, and return the line that they print."""
     arguments = ["pytest", "--numprocesses", "1", "--no-cov", "-W", "ignore:Coverage disabled"]
     settings = {"TEST_DATABASE_URL": url}
     with process(*arguments, settings=settings, cwd=project) as child:

@@ -17,11 +17,11 @@ from tests.conftest import SECRET, AppFactory, ClientFactory, settings_for
 from tests.db.test_tls import tls_in_front
 
 
-def test_the_urls_secrets_are_in_no_repr() -> None:
+def test_repr_of_the_url_contains_no_secrets() -> None:
     assert "hunter2" not in repr(parse_database_url("postgresql://u:hunter2@host/db"))
 
 
-async def test_through_a_pooler_nothing_is_kept_on_a_connection(test_database: str) -> None:
+async def test_pooled_connection_keeps_no_prepared_statements(test_database: str) -> None:
     settings = ExplicitSettings(
         environment="test", database_url=test_database, jwt_secret=SECRET, database_pooler=True
     )
@@ -31,13 +31,13 @@ async def test_through_a_pooler_nothing_is_kept_on_a_connection(test_database: s
         async with database.reads.connect() as connection:
             await connection.exec_driver_sql("SELECT 1")
             found = await connection.exec_driver_sql("SELECT count(*) FROM pg_prepared_statements")
-            assert found.scalar_one() <= 1  # this one
+            assert found.scalar_one() <= 1  # this statement
     finally:
         await database.close()
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+asyncpg"])
-async def test_every_form_of_the_url_migrates_and_starts(
+async def test_application_migrates_and_starts_with_any_form_of_the_url(
     test_database: str,
     make_app: AppFactory,
     make_client: ClientFactory,
@@ -61,7 +61,7 @@ async def test_every_form_of_the_url_migrates_and_starts(
     assert shown == ["shop", "5MB"]
 
 
-async def test_nobody_has_an_account_from_the_start(app: FastAPI, db: asyncpg.Connection) -> None:
+async def test_new_database_has_no_users(app: FastAPI, db: asyncpg.Connection) -> None:
     assert await db.fetchval("SELECT count(*) FROM users") == 0
 
 
@@ -72,9 +72,9 @@ async def test_nobody_has_an_account_from_the_start(app: FastAPI, db: asyncpg.Co
         ("POST", "/api/v1/auth/refresh", "sessions", "expires_at"),
         ("GET", "/api/v1/users/me", "users", "created_at"),
     ],
-    ids=["any call", "a refresh", "who is signed in"],
+    ids=["any endpoint", "refresh", "authentication"],
 )
-async def test_a_migration_that_changes_a_type_costs_a_running_replica_one_503_at_most(
+async def test_column_type_change_causes_one_503_in_a_running_replica(
     signed_in: httpx.AsyncClient,
     db: asyncpg.Connection,
     method: str,
@@ -95,7 +95,7 @@ async def test_a_migration_that_changes_a_type_costs_a_running_replica_one_503_a
 
 
 async def show(database: Database, name: str) -> object:
-    """Return the value of a setting of the server on a connection of the pool."""
+    """Return the value of a server setting on a connection of the pool."""
     async with database.reads.connect() as connection:
         return (await connection.execute(text(f"SHOW {name}"))).scalar_one()
 
@@ -107,9 +107,9 @@ async def show(database: Database, name: str) -> object:
         ("options=-c%20idle_in_transaction_session_timeout%3D7s", False, "7s"),
         ("", True, "0"),
     ],
-    ids=["the default", "the URL's own", "a pooler's connection"],
+    ids=["default", "set in the URL", "with a pooler"],
 )
-async def test_a_transaction_that_waits_for_a_frozen_process_is_ended(
+async def test_connections_have_an_idle_in_transaction_timeout(
     test_database: str, options: str, pooler: bool, value: str
 ) -> None:
     parts = urlsplit(test_database)
@@ -124,7 +124,9 @@ async def test_a_transaction_that_waits_for_a_frozen_process_is_ended(
         await database.close()
 
 
-async def test_the_roles_own_limit_wins(test_database: str, db: asyncpg.Connection) -> None:
+async def test_idle_in_transaction_timeout_of_the_database_takes_precedence(
+    test_database: str, db: asyncpg.Connection
+) -> None:
     name = await db.fetchval("SELECT current_database()")
     await db.execute(f'ALTER DATABASE "{name}" SET idle_in_transaction_session_timeout = 8000')
     database = Database.from_settings(settings_for(test_database))
@@ -135,7 +137,7 @@ async def test_the_roles_own_limit_wins(test_database: str, db: asyncpg.Connecti
         await db.execute(f'ALTER DATABASE "{name}" RESET idle_in_transaction_session_timeout')
 
 
-async def test_a_server_that_is_gone_is_noticed_on_an_idle_connection(test_database: str) -> None:
+async def test_connections_have_tcp_keepalive_enabled(test_database: str) -> None:
     async with tls_in_front(test_database, trustme.CA().issue_cert("localhost")) as url:
         database = Database.from_settings(settings_for(f"{url}?sslmode=require"))
         try:
@@ -169,7 +171,7 @@ async def test_a_statement_that_is_cancelled_stays_cancelled(test_database: str)
     task = asyncio.create_task(sleep())
     try:
         await started.wait()
-        await asyncio.sleep(0)  # the statement is on its way
+        await asyncio.sleep(0)  # the statement is sent
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

@@ -1,4 +1,4 @@
-"""TLS to the database: what is asked for by `sslmode` is what happens."""
+"""TLS to the database: the connection follows `sslmode`."""
 
 import asyncio
 import ssl
@@ -19,7 +19,7 @@ SSL_REQUEST_BYTES = 8  # PostgreSQL documentation, 54.2.10
 
 
 async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Pass everything on, and the end too."""
+    """Forward all data, and then close the writer."""
     while data := await reader.read(65536):
         writer.write(data)
     writer.close()
@@ -27,7 +27,7 @@ async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 
 @asynccontextmanager
 async def tls_in_front(url: str, certificate: trustme.LeafCert) -> AsyncIterator[str]:
-    """Put TLS in front of the tests' Postgres, as its own would be; gives the URL."""
+    """Add TLS to the Postgres of the tests, and yield the URL. It behaves like built-in TLS."""
     parts = urlsplit(url)
     query = parse_qs(parts.query)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -57,7 +57,7 @@ async def tls_in_front(url: str, certificate: trustme.LeafCert) -> AsyncIterator
 
 
 async def select_one(url: str) -> int:
-    """Connect as the application does, and ask for something."""
+    """Connect like the application does, and run a query."""
     settings = ExplicitSettings(environment="test", database_url=url, jwt_secret=SECRET)
     database = Database.from_settings(settings)
     try:
@@ -67,7 +67,7 @@ async def select_one(url: str) -> int:
         await database.close()
 
 
-async def test_verify_full_takes_a_certificate_of_its_authority_for_its_host(
+async def test_verify_full_accepts_only_a_trusted_certificate_for_the_host(
     test_database: str, tmp_path: Path
 ) -> None:
     authority = trustme.CA()
@@ -84,7 +84,7 @@ async def test_verify_full_takes_a_certificate_of_its_authority_for_its_host(
 
 
 @pytest.mark.parametrize("query", ["sslmode=verify-full", "channel_binding=require"])
-async def test_a_self_signed_server_is_refused(test_database: str, query: str) -> None:
+async def test_self_signed_certificate_is_rejected(test_database: str, query: str) -> None:
     async with tls_in_front(test_database, trustme.CA().issue_cert("localhost")) as url:
         with pytest.raises(DatabaseUnavailable, match="SSLCertVerificationError"):
             await select_one(f"{url}?{query}")

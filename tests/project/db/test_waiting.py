@@ -1,4 +1,4 @@
-"""`migrate` on a platform that has not started everything yet."""
+"""`migrate` on a platform that has not started all services yet."""
 
 import asyncio
 import struct
@@ -19,14 +19,14 @@ from tests.conftest import SECRET, settings_for
 from tests.db.test_tls import pipe, tls_in_front
 from tests.processes import free_port
 
-# Only there to end a test that hangs.
+# This only ends a test that hangs.
 PATIENCE_SECONDS = 30
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @asynccontextmanager
 async def listening(port: int, handler: Handler) -> AsyncIterator[None]:
-    """Answer on a port of this machine in some way."""
+    """Handle connections to a port of this machine."""
     async with await asyncio.start_server(handler, "127.0.0.1", port):
         yield
 
@@ -36,8 +36,8 @@ async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     writer.close()
 
 
-def refuse(sqlstate: str) -> Handler:
-    """Answer as a server does that refuses a connection (PostgreSQL documentation, 54.7)."""
+def reject(sqlstate: str) -> Handler:
+    """Respond like a server that rejects a connection (PostgreSQL documentation, 54.7)."""
 
     async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1024)
@@ -49,7 +49,7 @@ def refuse(sqlstate: str) -> Handler:
 
 
 def pass_on(url: str) -> Handler:
-    """Be the Postgres of the tests."""
+    """Forward connections to the Postgres of the tests."""
     parts, query = urlsplit(url), parse_qs(urlsplit(url).query)
 
     async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -66,7 +66,7 @@ def pass_on(url: str) -> Handler:
 
 
 def settings_on(port: int, test_database: str) -> ExplicitSettings:
-    """Return settings of which migrations connect to a port of this machine."""
+    """Return settings with which migrations connect to a port of this machine."""
     parts = urlsplit(test_database)
     return ExplicitSettings(
         environment="test",
@@ -86,7 +86,7 @@ async def wait_for_lines(caplog: pytest.LogCaptureFixture, event: str, count: in
     raise AssertionError(f"{event} was not logged {count} times: {caplog.text}")
 
 
-async def test_migrate_waits_for_a_database_that_is_not_there_yet(
+async def test_migrate_waits_for_a_database_that_is_not_available_yet(
     test_database: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     port = free_port()
@@ -95,8 +95,8 @@ async def test_migrate_waits_for_a_database_that_is_not_there_yet(
     await wait_for_lines(caplog, "ConnectionRefusedError", 1)
     for handler, reason in (
         (say_nothing, "no response in time"),
-        (refuse("57P03"), "the reason of 57P03"),
-        (refuse("3D000"), "the reason of 3D000"),
+        (reject("57P03"), "the reason of 57P03"),
+        (reject("3D000"), "the reason of 3D000"),
     ):
         async with listening(port, handler):
             await wait_for_lines(caplog, reason, 1)
@@ -127,7 +127,7 @@ async def test_migrate_gives_up_after_a_while(
 
 
 @pytest.mark.parametrize("sqlstate", ["28P01", "28000", "42501"])
-async def test_migrate_does_not_wait_for_what_waiting_does_not_mend(
+async def test_migrate_does_not_wait_after_a_permanent_error(
     test_database: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -137,7 +137,7 @@ async def test_migrate_does_not_wait_for_what_waiting_does_not_mend(
     monkeypatch.setenv("ENVIRONMENT", "test")
     monkeypatch.setenv("JWT_SECRET", SECRET)
     monkeypatch.setenv("DATABASE_URL", f"postgresql://u:hunter2@127.0.0.1:{port}/x?sslmode=disable")
-    async with listening(port, refuse(sqlstate)):
+    async with listening(port, reject(sqlstate)):
         assert await asyncio.to_thread(main, ["migrate"]) == 1
 
     error = capsys.readouterr().err
@@ -146,7 +146,7 @@ async def test_migrate_does_not_wait_for_what_waiting_does_not_mend(
     assert "hunter2" not in error
 
 
-async def test_migrate_does_not_wait_for_a_certificate_that_nobody_trusts(
+async def test_migrate_does_not_wait_after_an_untrusted_certificate(
     test_database: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with tls_in_front(test_database, trustme.CA().issue_cert("localhost")) as url:
@@ -159,7 +159,7 @@ async def test_migrate_does_not_wait_for_a_certificate_that_nobody_trusts(
 
 @pytest.fixture
 def holding_lock(db: asyncpg.Connection) -> Callable[[], AbstractAsyncContextManager[None]]:
-    """Hold the lock of migrations, as another process does that migrates."""
+    """Return a function that holds the migration lock, like another process that migrates."""
 
     @asynccontextmanager
     async def hold() -> AsyncIterator[None]:

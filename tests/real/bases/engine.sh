@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Downloads a Docker engine with Compose and Buildx from Debian, and unpacks it into a folder; installs nothing.
+# Downloads a Docker engine with Compose and Buildx from Debian, and unpacks it into a folder without installing it.
 # Usage: engine.sh FOLDER
 set -euo pipefail
 engine=$1
@@ -10,9 +10,9 @@ trap 'rm -rf "$folder"' EXIT
 cd "$folder"
 
 apt-get -qq update >&2
-# The machine's own mirror, and of it a suite with a current Compose.
+# The machine's own mirror, with a suite that has a current Compose.
 mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Label: Debian' | head -n 1)
-if [ -z "$mirror" ]; then echo "this is no Debian" >&2; exit 1; fi
+if [ -z "$mirror" ]; then echo "this is not Debian" >&2; exit 1; fi
 echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror forky main" >sources.list
 mkdir -p lists/partial archives/partial
 forky() {

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Behaves as the documentation of the official Postgres image describes it: the first start initializes the database
-# with a temporary server that listens on the Unix socket only.
+# Behaves like the documentation of the official Postgres image describes: the first start initializes the database with
+# a temporary server that listens only on the Unix socket.
 set -eo pipefail
 
 if [ "$1" != postgres ]; then exec "$@"; fi

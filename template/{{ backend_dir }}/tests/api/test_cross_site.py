@@ -27,7 +27,7 @@ UNSAFE = ["/api/v1/auth/login", "/api/v1/auth/refresh", "/api/v1/auth/logout", "
     ],
     ids=str,
 )
-async def test_a_request_from_elsewhere_is_refused_and_changes_nothing(
+async def test_cross_site_request_is_rejected_and_changes_nothing(
     signed_in: httpx.AsyncClient, headers: dict[str, str], subtests: pytest.Subtests
 ) -> None:
     for path in UNSAFE:
@@ -52,14 +52,14 @@ async def test_a_request_from_elsewhere_is_refused_and_changes_nothing(
     ],
     ids=str,
 )
-async def test_a_request_from_home_passes(
+async def test_request_from_an_allowed_origin_is_accepted(
     signed_in: httpx.AsyncClient, headers: dict[str, str]
 ) -> None:
     assert (await signed_in.post("/api/v1/auth/logout", headers=headers)).status_code == 204
 
 
 @pytest.mark.parametrize(
-    ("origin", "answer"),
+    ("origin", "response"),
     [
         (ORIGIN, "websocket.accept"),
         ("https://api.test", "websocket.accept"),
@@ -67,7 +67,9 @@ async def test_a_request_from_home_passes(
         ("null", "websocket.close"),
     ],
 )
-async def test_a_websocket_opens_from_home_only(app: FastAPI, origin: str, answer: str) -> None:
+async def test_websocket_is_accepted_from_allowed_origins_only(
+    app: FastAPI, origin: str, response: str
+) -> None:
     @app.websocket("/socket")
     async def accept(socket: WebSocket) -> None:
         await socket.accept()
@@ -83,16 +85,16 @@ async def test_a_websocket_opens_from_home_only(app: FastAPI, origin: str, answe
     scope = {"type": "websocket", "path": "/socket", "query_string": b"", "headers": headers}
     await app(scope, receive, send)
 
-    assert sent == [answer]
+    assert sent == [response]
 
 
-async def test_two_origins_are_one_too_many(signed_in: httpx.AsyncClient) -> None:
+async def test_request_with_two_origin_headers_is_rejected(signed_in: httpx.AsyncClient) -> None:
     headers = [("origin", ORIGIN), ("origin", "https://evil.test")]
 
     assert (await signed_in.post("/api/v1/auth/logout", headers=headers)).status_code == 403
 
 
-async def test_without_tls_the_backends_own_origin_is_http(
+async def test_own_origin_uses_http_if_cookies_are_not_secure(
     make_app: AppFactory, make_client: ClientFactory
 ) -> None:
     async with make_app(cookie_secure=False, cookie_samesite="lax") as app:
@@ -104,7 +106,9 @@ async def test_without_tls_the_backends_own_origin_is_http(
 
 
 @pytest.mark.parametrize("path", UNSAFE[:3])
-async def test_get_changes_nothing(signed_in: httpx.AsyncClient, path: str) -> None:
+async def test_get_on_auth_endpoints_is_rejected_and_changes_nothing(
+    signed_in: httpx.AsyncClient, path: str
+) -> None:
     response = await signed_in.get(path)
 
     assert response.status_code == 405
@@ -120,7 +124,9 @@ def preflight(origin: str) -> dict[str, str]:
     }
 
 
-async def test_a_preflight_of_an_allowed_origin_passes(client: httpx.AsyncClient) -> None:
+async def test_preflight_request_from_an_allowed_origin_is_accepted(
+    client: httpx.AsyncClient,
+) -> None:
     response = await client.options("/api/v1/auth/login", headers=preflight(ORIGIN))
 
     assert response.status_code == 200
@@ -153,7 +159,7 @@ async def test_an_unknown_origin_is_never_reflected(client: httpx.AsyncClient, o
         ("production", "http://localhost:5174", []),
     ],
 )
-async def test_in_development_an_origin_that_is_not_allowed_is_logged_with_its_setting(
+async def test_rejected_origin_is_logged_with_a_hint_in_development(
     make_app: AppFactory,
     make_client: ClientFactory,
     caplog: pytest.LogCaptureFixture,
@@ -176,7 +182,7 @@ async def test_in_development_an_origin_that_is_not_allowed_is_logged_with_its_s
             caplog.clear()
 
 
-async def test_under_samesite_none_an_allowed_origin_of_another_site_signs_in(
+async def test_allowed_cross_site_origin_can_sign_in_with_samesite_none(
     make_app: AppFactory, make_client: ClientFactory
 ) -> None:
     async with make_app(cookie_samesite="none") as app:
@@ -186,7 +192,7 @@ async def test_under_samesite_none_an_allowed_origin_of_another_site_signs_in(
         me = await frontend.get("/api/v1/users/me")
 
     assert all("SameSite=none; Secure" in c for c in response.headers.get_list("set-cookie"))
-    for answer in (response, me):
-        assert answer.status_code == 200
-        assert answer.headers["access-control-allow-origin"] == ORIGIN
-        assert answer.headers["access-control-allow-credentials"] == "true"
+    for it in (response, me):
+        assert it.status_code == 200
+        assert it.headers["access-control-allow-origin"] == ORIGIN
+        assert it.headers["access-control-allow-credentials"] == "true"

@@ -15,7 +15,7 @@ from tests.conftest import (
     AppFactory,
     ClientFactory,
     add_user,
-    age,
+    advance_time,
     cookie,
     log_in,
     settings_for,
@@ -30,15 +30,15 @@ async def guess(client: httpx.AsyncClient, email: str, times: int) -> list[int]:
 
 
 async def lock_out(app: FastAPI, make_client: ClientFactory, email: str) -> None:
-    """Use up all guesses that an email has from unknown devices."""
+    """Use up all guesses that unknown devices have for an email."""
     for number in range(20):
         client = make_client(app, address=(f"198.51.100.{number}", 1))
         assert await guess(client, email, 5) == [401] * 5
-    stranger = make_client(app, address=("203.0.113.1", 1))
-    assert (await log_in(stranger, email)).status_code == 429
+    unknown_device = make_client(app, address=("203.0.113.1", 1))
+    assert (await log_in(unknown_device, email)).status_code == 429
 
 
-async def test_guesses_from_elsewhere_do_not_lock_a_known_device_out(
+async def test_guesses_from_other_devices_do_not_lock_out_a_known_device(
     app: FastAPI, signed_in: httpx.AsyncClient, make_client: ClientFactory, ada: PublicUser
 ) -> None:
     await signed_in.post("/api/v1/auth/logout")
@@ -67,9 +67,9 @@ async def test_guesses_on_a_known_device_are_limited(
     db: asyncpg.Connection,
 ) -> None:
     assert await guess(signed_in, ada.email, 6) == [401] * 5 + [429]
-    # They do not count against other devices, known or not.
+    # They do not count for other devices, known or unknown.
     assert (await log_in(make_client(app), ada.email)).status_code == 200
-    await age(db, 15 * 60)
+    await advance_time(db, 15 * 60)
     assert (await log_in(signed_in, ada.email)).status_code == 200
 
 
@@ -109,7 +109,7 @@ async def test_device_cookie_lasts_90_days_and_keeps_its_device(
     assert app.state.cookies._devices.verify(cookie(client, "device")) == first
 
 
-async def test_device_cookie_is_no_session(
+async def test_device_cookie_does_not_authenticate(
     app: FastAPI, signed_in: httpx.AsyncClient, make_client: ClientFactory
 ) -> None:
     device = cookie(signed_in, "device")
@@ -134,7 +134,7 @@ async def test_failed_login_and_sign_up_set_no_device_cookie(
         assert not list(client.cookies.jar)
 
 
-def test_access_token_is_no_device_token_and_forged_ones_are_rejected() -> None:
+def test_access_tokens_and_forged_device_tokens_are_rejected() -> None:
     tokens = DeviceTokens(settings_for("postgresql://localhost/test"))
     user = uuid.uuid4()
     claims = {"sub": str(user), "jti": "x", "exp": int(time.time()) + 60}
@@ -153,7 +153,7 @@ def test_access_token_is_no_device_token_and_forged_ones_are_rejected() -> None:
             jwt.encode(wrong, tokens._keys[0], "HS256")
             for wrong in (
                 {**claims, "exp": 1},
-                {**claims, "sub": "no uuid"},
+                {**claims, "sub": "not a uuid"},
                 {**claims, "jti": 5},
                 {"sub": claims["sub"], "exp": claims["exp"]},
             )

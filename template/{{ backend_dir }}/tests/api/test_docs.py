@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from tests.conftest import AppFactory, ClientFactory
 
 
-async def test_the_docs_come_from_here_alone(client: httpx.AsyncClient) -> None:
+async def test_docs_load_all_files_from_this_server(client: httpx.AsyncClient) -> None:
     page = await client.get("/docs")
     links = re.findall(r'(?:href|src)="([^"]+)"', page.text)
 
@@ -18,7 +18,7 @@ async def test_the_docs_come_from_here_alone(client: httpx.AsyncClient) -> None:
         assert (await client.get(link)).status_code == 200
 
 
-async def test_the_docs_follow_the_path_behind_a_proxy_and_never_the_host_header(
+async def test_docs_do_not_use_the_host_header(
     client: httpx.AsyncClient,
 ) -> None:
     page = await client.get("/docs", headers={"host": "evil.test"})
@@ -26,7 +26,7 @@ async def test_the_docs_follow_the_path_behind_a_proxy_and_never_the_host_header
     assert "evil.test" not in page.text
 
 
-async def test_the_root_leads_to_the_docs_and_never_to_the_host_header(
+async def test_root_redirects_to_the_docs_and_ignores_the_host_header(
     client: httpx.AsyncClient,
 ) -> None:
     response = await client.get("/", headers={"host": "evil.test"})
@@ -36,7 +36,7 @@ async def test_the_root_leads_to_the_docs_and_never_to_the_host_header(
     assert (await client.post("/")).status_code == 404
 
 
-async def test_a_route_of_the_projects_own_comes_before_the_way_to_the_docs(
+async def test_project_route_at_the_root_replaces_the_redirect_to_the_docs(
     app: FastAPI, client: httpx.AsyncClient
 ) -> None:
     app.add_api_route("/", lambda: "ours")
@@ -64,7 +64,7 @@ async def test_the_docs_are_off_in_production(
         assert (await client.get("/")).status_code == (307 if status == 200 else 404)
 
 
-async def test_the_document_names_the_cookie_and_the_errors_of_each_call(
+async def test_openapi_document_names_the_cookie_and_errors_of_endpoints(
     make_app: AppFactory, make_client: ClientFactory
 ) -> None:
     async with make_app(cookie_name_prefix="shop") as app:

@@ -1,4 +1,4 @@
-"""The extension points: an endpoint gets what the application's state has."""
+"""The extension points: an endpoint gets the objects in the application's state."""
 
 import httpx
 import pytest
@@ -11,7 +11,7 @@ router = APIRouter()
 
 
 class OneFile:
-    """A storage that has one file."""
+    """A storage that contains one file."""
 
     async def put(self, key: str, content: bytes) -> None:
         raise NotImplementedError
@@ -51,7 +51,7 @@ async def search(query: str, documents: CurrentDocumentIndex) -> list[str]:
 
 @pytest.fixture
 def extended(app: FastAPI) -> FastAPI:
-    """Return the application, with endpoints that use the extension points."""
+    """Return the application with endpoints that use the extension points."""
     app.include_router(router)
     return app
 
@@ -67,7 +67,7 @@ async def test_endpoint_gets_the_storage_and_the_index(
 
 
 @pytest.mark.parametrize("path", ["/files/a", "/search?query=cats"])
-async def test_log_names_the_page_if_nothing_is_set(
+async def test_error_log_names_the_docs_page_if_no_extension_is_set(
     extended: FastAPI, client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture, path: str
 ) -> None:
     extended.state.storage = extended.state.document_index = None

@@ -1,4 +1,4 @@
-"""Headers that protect a response, on the template's endpoints and on those that a team adds."""
+"""Security headers of responses, both of built-in endpoints and of those that a team adds."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ ME = "/api/v1/users/me"
 
 @pytest.fixture
 def team(app: FastAPI) -> None:
-    """Add endpoints such as a team writes them."""
+    """Add endpoints like those that a team writes."""
     router = APIRouter()
 
     @router.get("/api/v1/notes")
@@ -39,26 +39,30 @@ def team(app: FastAPI) -> None:
 @pytest.mark.parametrize(
     "path", ["/api/v1/notes", "/files/1", "/api/v1/nowhere", f"{ME}/sessions/x", ME]
 )
-async def test_nothing_that_a_user_sees_is_cached(signed_in: httpx.AsyncClient, path: str) -> None:
+async def test_responses_to_authenticated_users_are_not_cached(
+    signed_in: httpx.AsyncClient, path: str
+) -> None:
     response = await signed_in.get(path)
     assert response.headers.get_list("cache-control") == ["no-store"]
 
 
 @pytest.mark.usefixtures("team")
-async def test_an_endpoint_chooses_its_own_policy(client: httpx.AsyncClient) -> None:
+async def test_endpoint_can_set_its_own_cache_and_resource_policy(
+    client: httpx.AsyncClient,
+) -> None:
     headers = (await client.get("/api/v1/prices")).headers
     assert headers.get_list("cache-control") == ["public, max-age=60"]
     assert headers.get_list("cross-origin-resource-policy") == ["cross-origin"]
 
 
 @pytest.mark.parametrize("path", ["/health", "/docs", "/docs/files/swagger-ui.css", "/nowhere", ME])
-async def test_other_sites_can_not_embed_a_response(client: httpx.AsyncClient, path: str) -> None:
+async def test_other_sites_cannot_embed_a_response(client: httpx.AsyncClient, path: str) -> None:
     response = await client.get(path)
     assert response.headers.get_list("cross-origin-resource-policy") == ["same-site"]
 
 
 def below(app: FastAPI, prefix: str) -> Any:
-    """Serve an application as `uvicorn --root-path` does: the path contains the prefix."""
+    """Serve an application like `uvicorn --root-path`: the path contains the prefix."""
 
     async def served(scope: Scope, receive: Receive, send: Send) -> None:
         path = prefix + scope["path"]
@@ -67,7 +71,7 @@ def below(app: FastAPI, prefix: str) -> Any:
     return served
 
 
-async def test_a_prefix_before_all_paths_changes_no_header_and_no_log_line(
+async def test_root_path_changes_neither_headers_nor_the_access_log(
     make_app: AppFactory, make_client: ClientFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")

@@ -9,7 +9,7 @@ from app.api.health import READY_WITHIN_SECONDS
 from tests.conftest import HANG_SECONDS, AppFactory, ClientFactory
 
 
-async def test_health_says_ok(client: httpx.AsyncClient) -> None:
+async def test_health_returns_ok(client: httpx.AsyncClient) -> None:
     response = await client.get("/health")
 
     assert response.status_code == 200
@@ -17,7 +17,7 @@ async def test_health_says_ok(client: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.parametrize("path", ["/health", "/health/ready"])
-async def test_a_load_balancer_may_ask_with_head(
+async def test_health_endpoints_support_head(
     app: FastAPI, client: httpx.AsyncClient, path: str
 ) -> None:
     assert (await client.head(path)).status_code == 200
@@ -54,7 +54,7 @@ async def test_ready_unless_the_database_is_behind(
         await db.execute("INSERT INTO alembic_version VALUES ($1)", version)
 
 
-async def test_an_older_known_revision_is_behind(
+async def test_not_ready_if_the_database_has_an_older_revision(
     app: object, client: httpx.AsyncClient, db: asyncpg.Connection
 ) -> None:
     from app.db.revisions import Revisions
@@ -66,7 +66,7 @@ async def test_an_older_known_revision_is_behind(
     assert (await client.get("/health/ready")).status_code == 503
 
 
-async def test_not_ready_while_the_database_is_away(
+async def test_not_ready_while_the_database_is_unavailable(
     make_app: AppFactory, make_client: ClientFactory
 ) -> None:
     async with make_app(database_url="postgresql://nobody@127.0.0.1:1/none") as app:
@@ -89,7 +89,7 @@ async def test_not_ready_within_two_seconds_while_the_database_hangs(
 
     assert response.status_code == 503
     assert READY_WITHIN_SECONDS < 2
-    assert READY_WITHIN_SECONDS <= seconds < HANG_SECONDS / 2  # no other limit has ended it
+    assert READY_WITHIN_SECONDS <= seconds < HANG_SECONDS / 2  # no other timeout applied
 
 
 async def test_not_ready_while_shutting_down(

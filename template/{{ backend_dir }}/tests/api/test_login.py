@@ -62,7 +62,7 @@ async def test_cookies_have_the_names_and_attributes_of_the_settings(
         assert int(cookies[f"{prefix}refresh"]["max-age"]) == 14 * 24 * 3600
 
 
-async def test_tokens_travel_in_cookies_only(client: httpx.AsyncClient, ada: PublicUser) -> None:
+async def test_tokens_are_sent_in_cookies_only(client: httpx.AsyncClient, ada: PublicUser) -> None:
     response = await log_in(client, ada.email)
     rest = response.text + str([h for h in response.headers.raw if h[0].lower() != b"set-cookie"])
 
@@ -73,7 +73,7 @@ async def test_tokens_travel_in_cookies_only(client: httpx.AsyncClient, ada: Pub
 @pytest.mark.parametrize(
     "email", ["nobody@example.com", "ada@example.com", "idle@example.com", "@"]
 )
-async def test_every_failed_login_gets_the_same_answer(
+async def test_all_failed_logins_get_the_same_response(
     app: FastAPI, client: httpx.AsyncClient, ada: PublicUser, db: asyncpg.Connection, email: str
 ) -> None:
     await add_user(app, "idle@example.com")
@@ -95,7 +95,7 @@ async def test_every_failed_login_gets_the_same_answer(
 
 
 @pytest.mark.parametrize("email", ["ADA@Example.com", "  ada@example.com ", "ada@EXAMPLE.com"])
-async def test_any_spelling_of_the_email_signs_in(
+async def test_login_ignores_case_and_whitespace_in_the_email(
     client: httpx.AsyncClient, ada: PublicUser, email: str
 ) -> None:
     assert (await log_in(client, email)).status_code == 200
@@ -104,7 +104,7 @@ async def test_any_spelling_of_the_email_signs_in(
 @pytest.mark.parametrize(
     "password", ["🔑" * 64, "  spaces around  ", "x" * 100], ids=["emoji", "spaces", "long"]
 )
-async def test_any_text_is_a_password_to_the_last_character(
+async def test_login_accepts_any_text_and_compares_the_whole_password(
     app: FastAPI, client: httpx.AsyncClient, password: str
 ) -> None:
     await add_user(app, "bob@example.com", password)
@@ -114,7 +114,7 @@ async def test_any_text_is_a_password_to_the_last_character(
 
 
 @pytest.mark.parametrize("password", ["nul\0inside", "x" * 1025, ""], ids=["nul", "long", "none"])
-async def test_an_impossible_password_is_invalid(
+async def test_login_rejects_an_impossible_password_as_invalid(
     client: httpx.AsyncClient, ada: PublicUser, password: str
 ) -> None:
     response = await log_in(client, ada.email, password)
@@ -123,7 +123,7 @@ async def test_an_impossible_password_is_invalid(
     assert response.json()["errors"][0]["loc"] == ["body", "password"]
 
 
-async def test_the_length_of_a_new_password_is_not_asked_for_at_login(
+async def test_login_does_not_require_the_minimum_password_length(
     app: FastAPI, client: httpx.AsyncClient, ada: PublicUser
 ) -> None:
     await add_user(app, "bob@example.com", "short")
@@ -133,7 +133,7 @@ async def test_the_length_of_a_new_password_is_not_asked_for_at_login(
 
 
 @pytest.mark.parametrize("stored", ["!", "", "$2b$12$abc"])
-async def test_a_stored_value_that_is_no_hash_signs_nobody_in(
+async def test_login_fails_if_the_stored_value_is_not_a_hash(
     client: httpx.AsyncClient, ada: PublicUser, db: asyncpg.Connection, stored: str
 ) -> None:
     await db.execute("UPDATE users SET password_hash = $1", stored)
@@ -141,7 +141,7 @@ async def test_a_stored_value_that_is_no_hash_signs_nobody_in(
     assert (await log_in(client, ada.email)).status_code == 401
 
 
-@pytest.mark.parametrize("ident", ["2a", "2b", "2y"])  # of older libraries, of today's, of PHP
+@pytest.mark.parametrize("ident", ["2a", "2b", "2y"])  # older libraries, current libraries, PHP
 async def test_a_plain_bcrypt_hash_is_replaced_at_login(
     client: httpx.AsyncClient, ada: PublicUser, db: asyncpg.Connection, ident: str
 ) -> None:
@@ -162,7 +162,7 @@ async def test_a_plain_bcrypt_hash_is_replaced_at_login(
         ({}, 422),
     ],
 )
-async def test_login_takes_the_form_and_nothing_else(
+async def test_login_accepts_only_form_data(
     client: httpx.AsyncClient, ada: PublicUser, options: dict[str, object], status: int
 ) -> None:
     response = await client.post("/api/v1/auth/login", **options)  # type: ignore[arg-type]  # cases
@@ -170,7 +170,7 @@ async def test_login_takes_the_form_and_nothing_else(
     assert response.status_code == status
 
 
-async def test_signing_in_again_ends_the_old_session(
+async def test_signing_in_again_revokes_the_old_session(
     signed_in: httpx.AsyncClient, app: FastAPI, make_client: ClientFactory, ada: PublicUser
 ) -> None:
     old = make_client(app, cookies=dict(signed_in.cookies))
@@ -183,12 +183,14 @@ async def test_signing_in_again_ends_the_old_session(
     assert (await signed_in.get(ME)).status_code == 200
 
 
-async def test_a_failed_login_ends_nothing(signed_in: httpx.AsyncClient, ada: PublicUser) -> None:
+async def test_failed_login_does_not_revoke_the_current_session(
+    signed_in: httpx.AsyncClient, ada: PublicUser
+) -> None:
     assert (await log_in(signed_in, ada.email, "a wrong passphrase")).status_code == 401
     assert (await signed_in.get(ME)).status_code == 200
 
 
-async def test_signing_in_as_someone_else_ends_the_first_ones_session(
+async def test_signing_in_as_another_user_revokes_the_old_session(
     signed_in: httpx.AsyncClient, app: FastAPI, make_client: ClientFactory
 ) -> None:
     await add_user(app, "bob@example.com")
@@ -198,7 +200,7 @@ async def test_signing_in_as_someone_else_ends_the_first_ones_session(
     assert (await old.get(ME)).status_code == 401
 
 
-async def test_a_planted_refresh_token_is_not_adopted(
+async def test_login_does_not_adopt_a_planted_refresh_token(
     client: httpx.AsyncClient, ada: PublicUser
 ) -> None:
     client.cookies.set("__Host-refresh", "p" * 43, domain="api.test", path="/")
@@ -207,7 +209,7 @@ async def test_a_planted_refresh_token_is_not_adopted(
     assert cookie(client, "refresh") != "p" * 43
 
 
-async def test_the_twenty_first_session_ends_the_oldest(
+async def test_twenty_first_session_revokes_the_oldest(
     app: FastAPI, make_client: ClientFactory, ada: PublicUser
 ) -> None:
     browsers = [make_client(app) for _ in range(21)]
@@ -218,7 +220,7 @@ async def test_the_twenty_first_session_ends_the_oldest(
     assert statuses == [401] + [200] * 20
 
 
-async def test_a_hash_that_changes_during_login_is_checked_once_more(
+async def test_login_rechecks_a_hash_that_changes_during_verification(
     app: FastAPI, client: httpx.AsyncClient, ada: PublicUser, db: asyncpg.Connection
 ) -> None:
     verify = app.state.hasher.verify
@@ -256,7 +258,7 @@ async def test_a_user_deactivated_during_login_gets_no_session(
 
 
 @pytest.mark.parametrize("charset", ["utf-8", "unicode_escape", "utf-7"])
-async def test_a_multipart_login_is_refused_whatever_it_holds(
+async def test_multipart_login_is_rejected(
     client: httpx.AsyncClient, ada: PublicUser, charset: str
 ) -> None:
     part = '--x\r\nContent-Disposition: form-data; name="{}"\r\n\r\n{}\r\n'
@@ -270,23 +272,23 @@ async def test_a_multipart_login_is_refused_whatever_it_holds(
 async def test_a_long_crafted_username_is_never_normalized(
     client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Combining marks in the wrong order: normalizing them takes quadratic time.
+    # Normalizing combining marks in the wrong order takes quadratic time.
     username = "a" + "\u0300\u0316" * 15_000
     lengths = []
     normalize = unicodedata.normalize
 
-    def normalize_and_note(form: Literal["NFC"], text: str) -> str:
+    def normalize_and_record(form: Literal["NFC"], text: str) -> str:
         lengths.append(len(text))
         return normalize(form, text)
 
-    monkeypatch.setattr(unicodedata, "normalize", normalize_and_note)
+    monkeypatch.setattr(unicodedata, "normalize", normalize_and_record)
     assert (await log_in(client, username)).status_code == 422
     assert (await log_in(client, username[:100])).status_code == 401
-    assert lengths, "another function normalizes now: note the lengths there"
+    assert lengths, "another function normalizes now: record the lengths there"
     assert max(lengths) < 200
 
 
-async def test_who_was_turned_away_unheard_has_not_used_up_an_attempt(
+async def test_login_rejected_as_busy_does_not_count_as_an_attempt(
     app: FastAPI, client: httpx.AsyncClient, ada: PublicUser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(security, "MAX_WAITING", -100)

@@ -9,7 +9,7 @@ LOGOUT = "/api/v1/auth/logout"
 REFRESH = "/api/v1/auth/refresh"
 
 
-async def test_logout_ends_access_and_refresh_at_once(
+async def test_logout_revokes_access_and_refresh_immediately(
     app: FastAPI, signed_in: httpx.AsyncClient, make_client: ClientFactory
 ) -> None:
     copied = make_client(app, cookies=dict(signed_in.cookies))
@@ -21,7 +21,7 @@ async def test_logout_ends_access_and_refresh_at_once(
     assert (await copied.post(REFRESH)).status_code == 401
 
 
-async def test_logout_clears_with_the_attributes_that_set(
+async def test_logout_clears_cookies_with_the_attributes_that_login_set(
     client: httpx.AsyncClient, ada: PublicUser
 ) -> None:
     login = await log_in(client, ada.email)
@@ -39,7 +39,7 @@ async def test_logout_clears_with_the_attributes_that_set(
     assert all("Max-Age=0" in line for line in logout.headers.get_list("set-cookie"))
 
 
-async def test_logout_without_a_session_clears_the_cookies_all_the_same(
+async def test_logout_without_a_session_clears_the_cookies(
     client: httpx.AsyncClient,
 ) -> None:
     for _ in range(2):
@@ -48,7 +48,7 @@ async def test_logout_without_a_session_clears_the_cookies_all_the_same(
         assert len(response.headers.get_list("set-cookie")) == 2
 
 
-async def test_logout_works_by_either_cookie(
+async def test_logout_works_with_either_cookie(
     app: FastAPI, client: httpx.AsyncClient, make_client: ClientFactory, ada: PublicUser
 ) -> None:
     for kind in ("access", "refresh"):
@@ -58,7 +58,7 @@ async def test_logout_works_by_either_cookie(
         assert (await client.get(ME)).status_code == 401
 
 
-async def test_logout_by_a_token_that_was_rotated_away_ends_the_session(
+async def test_logout_with_a_rotated_token_revokes_the_session(
     app: FastAPI, signed_in: httpx.AsyncClient, make_client: ClientFactory
 ) -> None:
     stale_tab = make_client(app, cookies={"__Host-refresh": cookie(signed_in, "refresh")})

@@ -13,7 +13,7 @@ from tests.conftest import (
     AppFactory,
     ClientFactory,
     add_user,
-    age,
+    advance_time,
     cookie,
     log_in,
     set_cookie,
@@ -24,13 +24,13 @@ ME = "/api/v1/users/me"
 
 
 def own_events(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
-    """Return what the application itself has logged."""
+    """Return the events that the application itself has logged."""
     own = (record for record in caplog.records if record.name.startswith("app."))
     records = (record for record in own if not record.name.endswith("access_log"))
     return [record.msg for record in records if isinstance(record.msg, dict)]
 
 
-async def test_what_happens_to_a_session_is_logged_and_no_secret_is(
+async def test_session_events_are_logged_without_secrets(
     client: httpx.AsyncClient,
     ada: PublicUser,
     db: asyncpg.Connection,
@@ -45,7 +45,7 @@ async def test_what_happens_to_a_session_is_logged_and_no_secret_is(
     secrets |= {first, cookie(client, "access")}
     await client.post("/api/v1/auth/refresh")
     secrets |= {cookie(client, "refresh"), cookie(client, "access")}
-    await age(db, 10)
+    await advance_time(db, 10)
     set_cookie(client, "refresh", first)
     await client.post("/api/v1/auth/refresh")
     await log_in(client, ada.email)
@@ -91,11 +91,11 @@ async def test_security_events_name_the_user_and_the_client(
         bob = (await client.post("/api/v1/users", json=body)).json()["id"]
         for email in ["nobody@example.com", *["bob@example.com"] * 6]:
             await log_in(client, email, "a wrong passphrase")
-        await age(db, 15 * 60)
+        await advance_time(db, 15 * 60)
         await log_in(client, "bob@example.com")
         first = cookie(client, "refresh")
         await client.post("/api/v1/auth/refresh")
-        await age(db, 10)
+        await advance_time(db, 10)
         set_cookie(client, "refresh", first)
         await client.post("/api/v1/auth/refresh")
 
@@ -126,7 +126,7 @@ async def test_sign_ups_over_the_limit_are_logged(
     assert event["client_address"] == "2001:db8::1"
 
 
-async def test_guesses_at_the_current_password_are_logged(
+async def test_failed_password_changes_are_logged(
     signed_in: httpx.AsyncClient, ada: PublicUser, caplog: pytest.LogCaptureFixture
 ) -> None:
     (session,) = (await signed_in.get(f"{ME}/sessions")).json()
@@ -146,7 +146,7 @@ async def test_guesses_at_the_current_password_are_logged(
         assert secret not in caplog.text
 
 
-async def test_sessions_that_their_user_ends_are_logged(
+async def test_sessions_that_a_user_revokes_are_logged(
     signed_in: httpx.AsyncClient, ada: PublicUser, caplog: pytest.LogCaptureFixture
 ) -> None:
     (session,) = (await signed_in.get(f"{ME}/sessions")).json()
@@ -162,12 +162,12 @@ async def test_sessions_that_their_user_ends_are_logged(
 
 
 def access_lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
-    """Return the access log, without what every line has."""
+    """Return the events of the access log."""
     lines = [record.msg for record in caplog.records if record.name.endswith("access_log")]
     return [line for line in lines if isinstance(line, dict)]
 
 
-async def test_each_request_is_one_line_of_the_access_log(
+async def test_each_request_writes_one_access_log_line(
     client: httpx.AsyncClient, ada: PublicUser, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
@@ -205,7 +205,7 @@ async def test_a_route_at_the_root_of_a_prefixed_router_is_logged_in_full(
     assert [line["route"] for line in access_lines(caplog)] == ["/api/v1/notes"]
 
 
-async def test_health_checks_are_in_the_access_log_for_who_wants_them(
+async def test_health_checks_are_logged_at_debug_level(
     client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG")
@@ -214,7 +214,7 @@ async def test_health_checks_are_in_the_access_log_for_who_wants_them(
 
 
 @pytest.mark.slow
-def test_where_nobody_configured_logging_requests_are_answered() -> None:
+def test_requests_succeed_if_logging_is_not_configured() -> None:
     program = """
 import asyncio, secrets
 import httpx

@@ -13,7 +13,7 @@ from app.core.settings import PROJECT_SLUG
 from tests.conftest import SECRET, AppFactory, ClientFactory, add_user, cookie, log_in, set_cookie
 
 ME = "/api/v1/users/me"
-# As for `forge`.
+# Arguments of `forge`.
 FORGERIES: list[dict[str, Any]] = [
     {"key": "another-key-of-at-least-32-bytes-length"},
     {"header": {"alg": "HS512"}},
@@ -44,7 +44,7 @@ FORGERIES: list[dict[str, Any]] = [
 
 
 def forge(token: str, *, key: str = SECRET, **changes: Any) -> str:
-    """Sign an access token anew, with other claims (None: without), key or header."""
+    """Sign an access token again with another key, header or claims. None removes a claim."""
     header = jwt.get_unverified_header(token) | changes.pop("header", {})
     claims = jwt.decode(token, options={"verify_signature": False}) | changes
     claims = {name: value for name, value in claims.items() if value is not None}
@@ -52,7 +52,7 @@ def forge(token: str, *, key: str = SECRET, **changes: Any) -> str:
     return jwt.encode(claims, key, header.pop("alg"), header)
 
 
-async def test_without_a_session_nobody_is_signed_in(client: httpx.AsyncClient) -> None:
+async def test_request_without_a_session_is_rejected(client: httpx.AsyncClient) -> None:
     response = await client.get(ME)
 
     assert response.status_code == 401
@@ -60,7 +60,7 @@ async def test_without_a_session_nobody_is_signed_in(client: httpx.AsyncClient) 
     assert response.headers["cache-control"] == "no-store"
 
 
-async def test_a_token_that_is_signed_anew_as_it_was_is_accepted(
+async def test_access_token_signed_again_without_changes_is_accepted(
     signed_in: httpx.AsyncClient,
 ) -> None:
     set_cookie(signed_in, "access", forge(cookie(signed_in, "access")))
@@ -68,7 +68,7 @@ async def test_a_token_that_is_signed_anew_as_it_was_is_accepted(
     assert (await signed_in.get(ME)).status_code == 200
 
 
-async def test_a_forged_access_token_is_refused(
+async def test_forged_access_token_is_rejected(
     signed_in: httpx.AsyncClient, subtests: pytest.Subtests
 ) -> None:
     genuine = cookie(signed_in, "access")
@@ -80,13 +80,13 @@ async def test_a_forged_access_token_is_refused(
 
 
 @pytest.mark.parametrize("token", ["a.b.c", "a", "...", "é", "e30.e30.", "x" * 5000])
-async def test_what_is_no_jwt_is_refused(client: httpx.AsyncClient, token: str) -> None:
+async def test_value_that_is_not_a_jwt_is_rejected(client: httpx.AsyncClient, token: str) -> None:
     headers = [(b"cookie", f"__Host-access={token}".encode())]
 
     assert (await client.get(ME, headers=headers)).status_code == 401
 
 
-async def test_a_tampered_access_token_is_refused(signed_in: httpx.AsyncClient) -> None:
+async def test_tampered_access_token_is_rejected(signed_in: httpx.AsyncClient) -> None:
     head, body, signature = cookie(signed_in, "access").split(".")
     claims = json.loads(base64.urlsafe_b64decode(body + "=="))
     forged = base64.urlsafe_b64encode(json.dumps(claims | {"exp": 2**40}).encode()).decode()
@@ -95,13 +95,15 @@ async def test_a_tampered_access_token_is_refused(signed_in: httpx.AsyncClient) 
     assert (await signed_in.get(ME)).status_code == 401
 
 
-async def test_another_replicas_clock_may_be_a_little_ahead(signed_in: httpx.AsyncClient) -> None:
+async def test_access_token_from_a_clock_slightly_ahead_is_accepted(
+    signed_in: httpx.AsyncClient,
+) -> None:
     set_cookie(signed_in, "access", forge(cookie(signed_in, "access"), iat=int(time.time()) + 20))
 
     assert (await signed_in.get(ME)).status_code == 200
 
 
-async def test_the_access_token_says_nothing_personal(signed_in: httpx.AsyncClient) -> None:
+async def test_access_token_contains_no_personal_data(signed_in: httpx.AsyncClient) -> None:
     token = cookie(signed_in, "access")
     claims = jwt.decode(token, options={"verify_signature": False})
 
@@ -110,7 +112,7 @@ async def test_the_access_token_says_nothing_personal(signed_in: httpx.AsyncClie
     assert jwt.get_unverified_header(token)["typ"] == "at+jwt"
 
 
-async def test_the_refresh_token_is_no_access_token_and_the_other_way_round(
+async def test_access_and_refresh_tokens_are_not_interchangeable(
     signed_in: httpx.AsyncClient,
 ) -> None:
     access, refresh = cookie(signed_in, "access"), cookie(signed_in, "refresh")
@@ -121,7 +123,7 @@ async def test_the_refresh_token_is_no_access_token_and_the_other_way_round(
     assert (await signed_in.post("/api/v1/auth/refresh")).status_code == 401
 
 
-async def test_tokens_anywhere_but_in_cookies_are_ignored(signed_in: httpx.AsyncClient) -> None:
+async def test_tokens_outside_cookies_are_ignored(signed_in: httpx.AsyncClient) -> None:
     token = cookie(signed_in, "access")
     signed_in.cookies.clear()
 
@@ -131,7 +133,7 @@ async def test_tokens_anywhere_but_in_cookies_are_ignored(signed_in: httpx.Async
     assert (await signed_in.get(ME, params={"access": token})).status_code == 401
 
 
-async def test_a_previous_secret_is_accepted_and_never_signed_with(
+async def test_previous_secret_verifies_tokens_but_does_not_sign_them(
     make_app: AppFactory, make_client: ClientFactory
 ) -> None:
     new = "the-new-one-of-three-deploys-0123456789"
@@ -149,7 +151,9 @@ async def test_a_previous_secret_is_accepted_and_never_signed_with(
         assert (await make_client(app, cookies=dict(old.cookies)).get(ME)).status_code == 401
 
 
-async def test_commit_comes_before_the_answer(app: FastAPI, make_client: ClientFactory) -> None:
+async def test_session_is_committed_before_the_response(
+    app: FastAPI, make_client: ClientFactory
+) -> None:
     await add_user(app, "ada@example.com")
     for _ in range(20):
         client = make_client(app)

@@ -1,4 +1,4 @@
-"""The OpenAPI document, as a generated client sees it."""
+"""The OpenAPI document, from which clients are generated."""
 
 from typing import Any
 
@@ -18,14 +18,14 @@ Document = dict[str, Any]
 
 @pytest.fixture
 def fresh_app() -> FastAPI:
-    """Return an application to which a test may add endpoints; it never starts."""
+    """Return an application that never starts, and to which a test may add endpoints."""
     return create_app(
         ExplicitSettings(database_url="postgresql://localhost/none", jwt_secret=SECRET)
     )
 
 
 def operation_ids(document: Document) -> dict[tuple[str, str], str]:
-    """Return the ID of each operation, by method and path."""
+    """Return the ID of each operation by method and path."""
     return {
         (method, path): operation["operationId"]
         for path, item in document["paths"].items()
@@ -47,7 +47,7 @@ def router_with(name: str, tags: list[str | Any], **options: Any) -> APIRouter:
 def test_operation_ids_are_the_names_of_the_endpoints(fresh_app: FastAPI) -> None:
     ids = operation_ids(fresh_app.openapi())
 
-    # A project has endpoints of its own, too.
+    # A project also has its own endpoints.
     assert (
         ids.items()
         >= {
@@ -66,7 +66,7 @@ def test_operation_ids_are_the_names_of_the_endpoints(fresh_app: FastAPI) -> Non
     )
 
 
-def test_endpoints_of_the_same_name_are_told_apart_by_their_tag(fresh_app: FastAPI) -> None:
+def test_endpoints_with_the_same_name_are_distinguished_by_tag(fresh_app: FastAPI) -> None:
     fresh_app.include_router(router_with("projects", ["projects"]))
     fresh_app.include_router(router_with("tasks", ["team tasks"]))
     ids = operation_ids(fresh_app.openapi())
@@ -76,7 +76,7 @@ def test_endpoints_of_the_same_name_are_told_apart_by_their_tag(fresh_app: FastA
     assert ids["get", "/api/v1/users/me"] == "readMe"
 
 
-def test_endpoints_that_no_tag_tells_apart_keep_the_ids_of_fastapi(fresh_app: FastAPI) -> None:
+def test_endpoints_without_a_distinguishing_tag_keep_fastapi_ids(fresh_app: FastAPI) -> None:
     fresh_app.include_router(router_with("old", []))
     fresh_app.include_router(router_with("new", []))
     ids = operation_ids(fresh_app.openapi())
@@ -86,7 +86,7 @@ def test_endpoints_that_no_tag_tells_apart_keep_the_ids_of_fastapi(fresh_app: Fa
     assert len(set(ids.values())) == len(ids)
 
 
-def test_an_id_that_an_endpoint_sets_is_kept(fresh_app: FastAPI) -> None:
+def test_explicit_operation_id_is_kept(fresh_app: FastAPI) -> None:
     fresh_app.include_router(router_with("mine", ["mine"], operation_id="listAll"))
     fresh_app.include_router(router_with("other", ["other"]))
     ids = operation_ids(fresh_app.openapi())
@@ -118,7 +118,7 @@ def test_every_error_has_the_schema_of_its_status(fresh_app: FastAPI) -> None:
         assert narrowed["required"] == ["status", "type"]
 
 
-def test_the_type_of_a_problem_is_one_of_those_in_the_tables(fresh_app: FastAPI) -> None:
+def test_problem_type_lists_all_known_types(fresh_app: FastAPI) -> None:
     schema = fresh_app.openapi()["components"]["schemas"]["ProblemDocument"]
     types = set(schema["properties"]["type"]["enum"])
     declared = {it for it in vars(problems).values() if isinstance(it, Problem)}

@@ -19,22 +19,22 @@ async def change(
     return await client.put(CHANGE, json={"current_password": current, "new_password": new})
 
 
-async def test_a_change_ends_every_session_and_opens_a_new_one(
+async def test_password_change_revokes_all_sessions_and_creates_a_new_one(
     app: FastAPI, signed_in: httpx.AsyncClient, make_client: ClientFactory, ada: PublicUser
 ) -> None:
     phone = make_client(app)
     await log_in(phone, ada.email)
-    old_self = make_client(app, cookies=dict(signed_in.cookies))
+    old_cookies = make_client(app, cookies=dict(signed_in.cookies))
 
     response = await change(signed_in)
 
     assert response.status_code == 204
     assert (await signed_in.get(ME)).status_code == 200
-    for ended in (phone, old_self):
-        assert (await ended.get(ME)).status_code == 401
-        refused = await ended.post("/api/v1/auth/refresh")
-        assert refused.json()["type"] == "/problems/session-over"  # and no theft
-        assert "set-cookie" not in refused.headers
+    for revoked in (phone, old_cookies):
+        assert (await revoked.get(ME)).status_code == 401
+        rejected = await revoked.post("/api/v1/auth/refresh")
+        assert rejected.json()["type"] == "/problems/session-over"  # and not reuse
+        assert "set-cookie" not in rejected.headers
     assert (await signed_in.post("/api/v1/auth/refresh")).status_code == 204
 
 
@@ -47,7 +47,7 @@ async def test_only_the_new_password_signs_in(
     assert (await log_in(signed_in, ada.email, NEW)).status_code == 200
 
 
-async def test_the_current_password_is_needed(signed_in: httpx.AsyncClient) -> None:
+async def test_password_change_requires_the_current_password(signed_in: httpx.AsyncClient) -> None:
     before = cookie(signed_in, "refresh")
     response = await change(signed_in, current="a wrong passphrase")
 
@@ -58,14 +58,16 @@ async def test_the_current_password_is_needed(signed_in: httpx.AsyncClient) -> N
     assert (await signed_in.get(ME)).status_code == 200
 
 
-async def test_the_new_password_has_to_be_good(signed_in: httpx.AsyncClient) -> None:
+async def test_password_change_rejects_an_unacceptable_new_password(
+    signed_in: httpx.AsyncClient,
+) -> None:
     response = await change(signed_in, new="too short")
 
     assert response.status_code == 422
     assert response.json()["type"] == "/problems/unacceptable-password"
 
 
-async def test_who_is_not_signed_in_changes_nothing(client: httpx.AsyncClient) -> None:
+async def test_password_change_requires_authentication(client: httpx.AsyncClient) -> None:
     assert (await change(client)).status_code == 401
 
 
@@ -78,9 +80,15 @@ async def test_who_is_not_signed_in_changes_nothing(client: httpx.AsyncClient) -
         ("UPDATE users SET password_hash = $1", 204),
         ("UPDATE users SET password_hash = $2", 422),
     ],
-    ids=["session ended", "session expired", "user disabled", "hash upgraded", "password changed"],
+    ids=[
+        "session revoked",
+        "session expired",
+        "user disabled",
+        "hash upgraded",
+        "password changed",
+    ],
 )
-async def test_what_changes_while_the_password_is_hashed_counts(
+async def test_password_change_respects_what_changed_during_verification(
     app: FastAPI, signed_in: httpx.AsyncClient, db: asyncpg.Connection, meanwhile: str, status: int
 ) -> None:
     hasher = app.state.hasher
@@ -107,7 +115,7 @@ async def test_what_changes_while_the_password_is_hashed_counts(
 @pytest.mark.parametrize(
     "moment", ["before the hash is read", "before it is checked", "while it is checked"]
 )
-async def test_a_change_beside_another_is_not_signed_in_and_counts_for_nobody(
+async def test_concurrent_password_change_is_rejected_and_not_counted(
     app: FastAPI, signed_in: httpx.AsyncClient, db: asyncpg.Connection, moment: str
 ) -> None:
     new_hash = await app.state.hasher.hash(NEW)
@@ -133,5 +141,5 @@ async def test_a_change_beside_another_is_not_signed_in_and_counts_for_nobody(
 
     assert response.status_code == 401
     assert response.json()["type"] == "/problems/not-signed-in"
-    # Only the login is counted, which succeeded.
+    # Only the successful login is counted.
     assert await db.fetchval("SELECT sum(attempts) FROM attempt_counts") == 1

@@ -1,4 +1,4 @@
-"""Errors, and the headers that every answer carries."""
+"""Error responses, and the headers of all responses."""
 
 import uuid
 from collections.abc import AsyncIterator
@@ -21,12 +21,12 @@ from tests.conftest import (
     log_in,
 )
 
-# A statement takes a millisecond; what takes longer than this waits for something.
+# A statement takes about a millisecond. If it takes longer than this, it waits for something.
 TIMEOUT = 2
 
 
 def assert_well_formed(response: httpx.Response, status: int, name: str) -> None:
-    """Check what every problem has in common, read by a frontend."""
+    """Check the common properties of all problem responses, as seen by a frontend."""
     assert response.status_code == status
     assert response.headers["content-type"] == "application/problem+json"
     assert response.headers["x-content-type-options"] == "nosniff"
@@ -40,7 +40,7 @@ def assert_well_formed(response: httpx.Response, status: int, name: str) -> None
 
 @pytest.fixture
 async def frontend(app: FastAPI, make_client: ClientFactory) -> httpx.AsyncClient:
-    """Return a client that calls from the frontend's origin."""
+    """Return a client that sends requests from the frontend's origin."""
     return make_client(app, headers={"origin": ORIGIN})
 
 
@@ -59,7 +59,7 @@ async def test_an_unknown_path_is_not_found(frontend: httpx.AsyncClient) -> None
         ("POST", "/docs", "GET"),
     ],
 )
-async def test_a_wrong_method_is_told_the_right_ones(
+async def test_response_to_a_wrong_method_lists_the_allowed_methods(
     frontend: httpx.AsyncClient, method: str, path: str, allowed: str
 ) -> None:
     response = await frontend.request(method, path)
@@ -75,7 +75,7 @@ async def test_a_body_over_one_mebibyte_is_too_large(frontend: httpx.AsyncClient
 
 
 @pytest.mark.parametrize("length", ["9" * 5000, "1048577", "-1", "1e3", "²"])
-async def test_a_declared_length_that_is_no_small_number_is_too_large(
+async def test_invalid_or_large_content_length_is_rejected(
     frontend: httpx.AsyncClient, length: str
 ) -> None:
     headers = httpx.Headers([(b"content-length", length.encode("latin-1"))])
@@ -84,7 +84,7 @@ async def test_a_declared_length_that_is_no_small_number_is_too_large(
     assert_well_formed(response, 413, "body-too-large")
 
 
-async def test_a_body_of_unknown_length_is_counted(frontend: httpx.AsyncClient) -> None:
+async def test_large_body_without_a_content_length_is_rejected(frontend: httpx.AsyncClient) -> None:
     async def chunks() -> AsyncIterator[bytes]:
         for _ in range(20):
             yield b"x" * 64 * 1024
@@ -102,7 +102,7 @@ async def test_an_unreadable_form_is_invalid(frontend: httpx.AsyncClient) -> Non
     assert_well_formed(response, 422, "invalid-request")
 
 
-async def test_a_fault_says_nothing_of_the_inside(
+async def test_internal_error_does_not_reveal_details(
     app: FastAPI, frontend: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     @app.get("/fault")
@@ -116,7 +116,7 @@ async def test_a_fault_says_nothing_of_the_inside(
     assert "internal_error" in caplog.text
 
 
-async def test_a_wrong_statement_is_a_fault_and_not_an_outage(
+async def test_invalid_sql_is_an_internal_error_and_not_an_outage(
     app: FastAPI, frontend: httpx.AsyncClient
 ) -> None:
     @app.get("/wrong")
@@ -126,7 +126,7 @@ async def test_a_wrong_statement_is_a_fault_and_not_an_outage(
     assert_well_formed(await frontend.get("/wrong"), 500, "internal")
 
 
-async def test_an_error_in_the_middle_of_an_answer_cuts_it_off(
+async def test_error_in_the_middle_of_a_response_aborts_it(
     app: FastAPI, frontend: httpx.AsyncClient
 ) -> None:
     from fastapi.responses import StreamingResponse
@@ -143,18 +143,18 @@ async def test_an_error_in_the_middle_of_an_answer_cuts_it_off(
         await frontend.get("/half")
 
 
-async def test_a_sane_request_id_is_kept(client: httpx.AsyncClient) -> None:
+async def test_valid_request_id_is_kept(client: httpx.AsyncClient) -> None:
     response = await client.get("/health", headers={"x-request-id": "abc-1.2_3"})
     assert response.headers["x-request-id"] == "abc-1.2_3"
 
 
 @pytest.mark.parametrize("request_id", ["", "with space", "x" * 129, "<script>"])
-async def test_another_request_id_is_replaced(client: httpx.AsyncClient, request_id: str) -> None:
+async def test_invalid_request_id_is_replaced(client: httpx.AsyncClient, request_id: str) -> None:
     response = await client.get("/health", headers={"x-request-id": request_id})
     assert response.headers["x-request-id"] not in ("", request_id)
 
 
-async def test_production_asks_for_https_from_then_on(
+async def test_production_sets_the_hsts_header(
     make_app: AppFactory, make_client: ClientFactory, client: httpx.AsyncClient
 ) -> None:
     async with make_app(environment="production") as app:
@@ -163,7 +163,7 @@ async def test_production_asks_for_https_from_then_on(
     assert "strict-transport-security" not in (await client.get("/health")).headers
 
 
-async def test_while_the_database_is_away_calls_say_try_again(
+async def test_endpoints_respond_with_503_while_the_database_is_unavailable(
     make_app: AppFactory, make_client: ClientFactory
 ) -> None:
     async with make_app(database_url="postgresql://nobody@127.0.0.1:1/none") as app:
@@ -180,7 +180,7 @@ async def test_while_the_database_is_away_calls_say_try_again(
         assert (await frontend.get("/health")).status_code == 200
 
 
-async def test_a_dropped_connection_is_not_noticed_by_the_client(
+async def test_client_does_not_notice_a_dropped_database_connection(
     signed_in: httpx.AsyncClient, db: asyncpg.Connection
 ) -> None:
     for path in ("/api/v1/users/me", "/api/v1/auth/refresh"):
@@ -189,7 +189,7 @@ async def test_a_dropped_connection_is_not_noticed_by_the_client(
         assert response.status_code in (200, 204)
 
 
-async def test_a_lock_that_is_held_too_long_gives_503(
+async def test_lock_that_is_held_too_long_causes_503(
     make_app: AppFactory, make_client: ClientFactory, db: asyncpg.Connection
 ) -> None:
     async with make_app(database_timeout_seconds=TIMEOUT) as app:
@@ -202,7 +202,7 @@ async def test_a_lock_that_is_held_too_long_gives_503(
         assert (await client.post("/api/v1/auth/refresh")).status_code == 204
 
 
-async def test_a_full_pool_gives_503_and_recovers(
+async def test_exhausted_connection_pool_causes_503_and_recovers(
     make_app: AppFactory, make_client: ClientFactory
 ) -> None:
     async with make_app(
@@ -215,7 +215,7 @@ async def test_a_full_pool_gives_503_and_recovers(
         assert (await log_in(client, "ada@example.com")).status_code == 200
 
 
-async def test_a_read_only_database_still_tells_who_is_signed_in(
+async def test_read_only_database_still_authenticates_users(
     signed_in: httpx.AsyncClient, ada: PublicUser, db: asyncpg.Connection, test_database: str
 ) -> None:
     name = await db.fetchval("SELECT current_database()")
@@ -229,7 +229,7 @@ async def test_a_read_only_database_still_tells_who_is_signed_in(
         await db.execute(f'ALTER DATABASE "{name}" RESET default_transaction_read_only')
 
 
-async def test_more_logins_than_can_wait_are_turned_away(
+async def test_login_is_rejected_if_too_many_logins_wait(
     app: FastAPI, client: httpx.AsyncClient, ada: PublicUser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(security, "MAX_WAITING", -100)
@@ -238,7 +238,7 @@ async def test_more_logins_than_can_wait_are_turned_away(
     assert_well_formed(response, 503, "busy")
 
 
-async def test_a_fault_of_the_database_logs_no_parameters(
+async def test_database_error_is_logged_without_parameters(
     app: FastAPI, frontend: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     value = "s3cret"
@@ -269,7 +269,7 @@ async def test_no_redirect_repeats_the_host_header(client: httpx.AsyncClient) ->
     assert "location" not in response.headers
 
 
-async def test_a_status_that_http_does_not_know_is_passed_on(
+async def test_nonstandard_status_code_is_passed_on(
     app: FastAPI, frontend: httpx.AsyncClient
 ) -> None:
     @app.get("/odd")

@@ -1,4 +1,4 @@
-"""The hint for an operator whose `FORWARDED_ALLOW_IPS` lacks an address."""
+"""The hint for an operator if an address is missing in `FORWARDED_ALLOW_IPS`."""
 
 import httpx
 import pytest
@@ -11,7 +11,7 @@ FLY_PROXY, OWN_ADDRESS = "172.16.0.9", "66.241.125.7"
 
 
 def behind_proxy(app: FastAPI, make_client: ClientFactory, *trusted: str) -> httpx.AsyncClient:
-    """Return a client that calls through a proxy, as Uvicorn wraps the application."""
+    """Return a client whose requests pass a proxy, with the middleware that Uvicorn adds."""
     served = ProxyHeadersMiddleware(app, list(trusted))  # type: ignore[arg-type]  # ASGI twice
     return make_client(served, address=(FLY_PROXY, 1))
 
@@ -21,7 +21,7 @@ async def send(client: httpx.AsyncClient, *headers: str) -> None:
         await client.get("/health", headers={"x-forwarded-for": header})
 
 
-async def test_an_own_address_that_hides_the_clients_is_reported_once(
+async def test_untrusted_proxy_address_is_reported_once(
     app: FastAPI, make_client: ClientFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = behind_proxy(app, make_client, "172.16.0.0/12")
@@ -41,7 +41,7 @@ async def test_an_own_address_that_hides_the_clients_is_reported_once(
     ],
     ids=["clients", "clients that forge an address", "a client that forges an address"],
 )
-async def test_a_complete_list_of_proxies_is_not_reported(
+async def test_no_hint_is_logged_if_all_proxies_are_trusted(
     app: FastAPI, make_client: ClientFactory, caplog: pytest.LogCaptureFixture, headers: list[str]
 ) -> None:
     client = behind_proxy(app, make_client, "172.16.0.0/12", OWN_ADDRESS)
@@ -50,7 +50,7 @@ async def test_a_complete_list_of_proxies_is_not_reported(
 
 
 @pytest.mark.parametrize("header", ["10.0.0.{n}, 8.8.4.4", "nonsense {n}, 8.8.4.4", "8.8.4.{n}"])
-async def test_private_addresses_and_nonsense_of_one_client_are_not_reported(
+async def test_no_hint_is_logged_for_private_or_invalid_addresses(
     app: FastAPI, make_client: ClientFactory, caplog: pytest.LogCaptureFixture, header: str
 ) -> None:
     client = behind_proxy(app, make_client, "172.16.0.0/12")

@@ -5,13 +5,13 @@ import httpx
 from fastapi import FastAPI
 
 from app.services.users import PublicUser
-from tests.conftest import ClientFactory, add_user, age, log_in
+from tests.conftest import ClientFactory, add_user, advance_time, log_in
 
 ME = "/api/v1/users/me"
 SESSIONS = "/api/v1/users/me/sessions"
 
 
-async def test_the_list_shows_each_device_once(
+async def test_session_list_shows_each_device_once(
     app: FastAPI, signed_in: httpx.AsyncClient, make_client: ClientFactory, ada: PublicUser
 ) -> None:
     phone = make_client(app, headers={"user-agent": "Phone/1.0"})
@@ -28,8 +28,10 @@ async def test_the_list_shows_each_device_once(
     assert second["current"]
 
 
-async def test_refreshing_is_using(signed_in: httpx.AsyncClient, db: asyncpg.Connection) -> None:
-    await age(db, 60)
+async def test_refresh_updates_the_time_of_last_use(
+    signed_in: httpx.AsyncClient, db: asyncpg.Connection
+) -> None:
+    await advance_time(db, 60)
     (before,) = (await signed_in.get(SESSIONS)).json()
     await signed_in.post("/api/v1/auth/refresh")
     (after,) = (await signed_in.get(SESSIONS)).json()
@@ -38,21 +40,21 @@ async def test_refreshing_is_using(signed_in: httpx.AsyncClient, db: asyncpg.Con
     assert after["expires_at"] == before["expires_at"]
 
 
-async def test_a_session_that_idled_out_is_not_listed(
+async def test_session_that_expired_without_use_is_not_listed(
     app: FastAPI,
     signed_in: httpx.AsyncClient,
     make_client: ClientFactory,
     ada: PublicUser,
     db: asyncpg.Connection,
 ) -> None:
-    await age(db, 14 * 24 * 3600)
+    await advance_time(db, 14 * 24 * 3600)
     phone = make_client(app)
     await log_in(phone, ada.email)
 
     assert len((await phone.get(SESSIONS)).json()) == 1
 
 
-async def test_one_session_can_be_ended(
+async def test_user_can_revoke_one_session(
     app: FastAPI, signed_in: httpx.AsyncClient, make_client: ClientFactory, ada: PublicUser
 ) -> None:
     phone = make_client(app)
@@ -66,7 +68,7 @@ async def test_one_session_can_be_ended(
     assert (await signed_in.delete(f"{SESSIONS}/{other['id']}")).status_code == 404
 
 
-async def test_someone_elses_session_is_not_found(
+async def test_session_of_another_user_is_not_found(
     app: FastAPI, signed_in: httpx.AsyncClient, make_client: ClientFactory
 ) -> None:
     await add_user(app, "bob@example.com")
@@ -81,7 +83,7 @@ async def test_someone_elses_session_is_not_found(
     assert (await bob.get(ME)).status_code == 200
 
 
-async def test_what_is_no_id_is_invalid_and_not_echoed(signed_in: httpx.AsyncClient) -> None:
+async def test_invalid_session_id_is_rejected_and_not_echoed(signed_in: httpx.AsyncClient) -> None:
     response = await signed_in.delete(f"{SESSIONS}/zzz")
 
     assert response.status_code == 422
@@ -90,7 +92,7 @@ async def test_what_is_no_id_is_invalid_and_not_echoed(signed_in: httpx.AsyncCli
     ]
 
 
-async def test_all_others_can_be_ended_at_once(
+async def test_user_can_revoke_all_other_sessions(
     app: FastAPI, signed_in: httpx.AsyncClient, make_client: ClientFactory, ada: PublicUser
 ) -> None:
     others = [make_client(app) for _ in range(3)]
@@ -115,16 +117,16 @@ async def test_logins_delete_sessions_that_were_revoked_long_ago(
     for _ in range(4):
         await log_in(signed_in, ada.email)  # revokes the session before
     assert await db.fetchval(count) == 5
-    await age(db, 15 * 60)
+    await advance_time(db, 15 * 60)
     await log_in(signed_in, ada.email)
-    # An access token of theirs might still be valid by a clock that is behind.
+    # An access token of theirs might still be valid if a clock is behind.
     assert await db.fetchval(count) == 6
-    await age(db, 60)
+    await advance_time(db, 60)
     other = await add_user(app, "bob@example.com")
     await log_in(make_client(app), other.email)
     assert await db.fetchval(count) == 7
     await log_in(signed_in, ada.email)
 
-    # Of Ada's, the one of this login and the two before it, and Bob's.
+    # The sessions of Ada's last three logins and Bob's session.
     assert await db.fetchval(count) == 4
     assert await db.fetchval("SELECT count(*) FROM refresh_tokens") == 4

@@ -14,19 +14,19 @@ USERS = "/api/v1/users"
 async def open_client(
     make_app: AppFactory, make_client: ClientFactory
 ) -> AsyncIterator[httpx.AsyncClient]:
-    """Return a client of an application that lets everyone sign up."""
+    """Return a client of an application on which anyone can sign up."""
     async with make_app(signup_enabled=True) as app:
         yield make_client(app)
 
 
-async def test_sign_up_is_off_unless_asked_for(client: httpx.AsyncClient) -> None:
+async def test_sign_up_is_disabled_by_default(client: httpx.AsyncClient) -> None:
     response = await client.post(USERS, json={"email": "ada@example.com", "password": PASSWORD})
 
     assert response.status_code == 403
     assert response.json()["type"] == "/problems/signup-disabled"
 
 
-async def test_who_signed_up_can_sign_in(open_client: httpx.AsyncClient) -> None:
+async def test_new_user_can_sign_in(open_client: httpx.AsyncClient) -> None:
     response = await open_client.post(
         USERS, json={"email": " Ada@Example.com", "password": PASSWORD}
     )
@@ -37,7 +37,7 @@ async def test_who_signed_up_can_sign_in(open_client: httpx.AsyncClient) -> None
     assert (await log_in(open_client, "ada@example.com")).status_code == 200
 
 
-async def test_an_email_is_taken_once_in_every_spelling(open_client: httpx.AsyncClient) -> None:
+async def test_email_is_unique_across_all_spellings(open_client: httpx.AsyncClient) -> None:
     spellings = ["é@example.com", "É@example.com", "e\u0301@example.com", " é@EXAMPLE.com "]
     requests = [{"email": email, "password": PASSWORD} for email in spellings]
     responses = await asyncio.gather(*(open_client.post(USERS, json=body) for body in requests))
@@ -58,7 +58,7 @@ async def test_an_email_is_taken_once_in_every_spelling(open_client: httpx.Async
         "nul \0 inside the password",
     ],
 )
-async def test_a_weak_password_is_refused_without_repeating_it(
+async def test_weak_password_is_rejected_and_not_echoed(
     open_client: httpx.AsyncClient, password: str
 ) -> None:
     response = await open_client.post(
@@ -69,7 +69,7 @@ async def test_a_weak_password_is_refused_without_repeating_it(
     assert password not in response.text
 
 
-async def test_the_projects_own_name_is_no_password(
+async def test_project_name_is_rejected_as_a_password(
     make_app: AppFactory, make_client: ClientFactory
 ) -> None:
     async with make_app(signup_enabled=True, password_min_length=8) as app:
@@ -94,7 +94,7 @@ async def test_the_projects_own_name_is_no_password(
         b"",
     ],
 )
-async def test_nonsense_is_invalid_and_never_echoed(
+async def test_invalid_body_is_rejected_and_not_echoed(
     open_client: httpx.AsyncClient, body: bytes
 ) -> None:
     headers = {"content-type": "application/json"}
@@ -105,7 +105,7 @@ async def test_nonsense_is_invalid_and_never_echoed(
     assert response.headers["content-type"] == "application/problem+json"
 
 
-async def test_another_media_type_is_unsupported(open_client: httpx.AsyncClient) -> None:
+async def test_other_media_types_are_rejected(open_client: httpx.AsyncClient) -> None:
     response = await open_client.post(USERS, content=b"x", headers={"content-type": "text/plain"})
 
     assert response.status_code == 415

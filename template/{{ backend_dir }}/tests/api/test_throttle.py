@@ -14,7 +14,7 @@ from tests.conftest import (
     AppFactory,
     ClientFactory,
     add_user,
-    age,
+    advance_time,
     log_in,
 )
 
@@ -27,7 +27,7 @@ async def guess(client: httpx.AsyncClient, email: str, times: int) -> list[int]:
 
 
 @pytest.mark.parametrize("email", ["ada@example.com", "nobody@example.com", "no address"])
-async def test_the_sixth_guess_from_one_address_is_turned_away(
+async def test_sixth_guess_from_one_address_is_rejected(
     client: httpx.AsyncClient, ada: PublicUser, email: str
 ) -> None:
     assert await guess(client, email, 5) == [401] * 5
@@ -38,7 +38,7 @@ async def test_the_sixth_guess_from_one_address_is_turned_away(
     assert QUARTER_HOUR - 5 <= int(response.headers["retry-after"]) <= QUARTER_HOUR
 
 
-async def test_of_fifty_guesses_at_once_five_are_hashed(
+async def test_only_five_of_fifty_concurrent_guesses_are_hashed(
     app: FastAPI, client: httpx.AsyncClient, ada: PublicUser
 ) -> None:
     verify = app.state.hasher.verify
@@ -57,16 +57,16 @@ async def test_of_fifty_guesses_at_once_five_are_hashed(
     assert len(hashed) == 5
 
 
-async def test_the_owner_is_back_after_the_window(
+async def test_user_can_sign_in_after_the_rate_limit_period(
     client: httpx.AsyncClient, ada: PublicUser, db: asyncpg.Connection
 ) -> None:
     await guess(client, ada.email, 6)
-    await age(db, QUARTER_HOUR)
+    await advance_time(db, QUARTER_HOUR)
 
     assert (await log_in(client, ada.email)).status_code == 200
 
 
-async def test_the_owner_gets_in_from_another_address(
+async def test_user_can_sign_in_from_another_address(
     app: FastAPI, client: httpx.AsyncClient, make_client: ClientFactory, ada: PublicUser
 ) -> None:
     await guess(client, ada.email, 6)
@@ -75,7 +75,7 @@ async def test_the_owner_gets_in_from_another_address(
     assert (await log_in(elsewhere, ada.email)).status_code == 200
 
 
-async def test_attempts_that_are_turned_away_do_not_use_up_the_emails_own_limit(
+async def test_rejected_attempts_do_not_count_for_the_limit_of_the_email(
     app: FastAPI, client: httpx.AsyncClient, make_client: ClientFactory, ada: PublicUser
 ) -> None:
     await asyncio.gather(*(log_in(client, ada.email, WRONG) for _ in range(120)))
@@ -84,7 +84,7 @@ async def test_attempts_that_are_turned_away_do_not_use_up_the_emails_own_limit(
     assert (await log_in(elsewhere, ada.email)).status_code == 200
 
 
-async def test_an_email_has_a_limit_over_all_addresses(
+async def test_email_has_a_limit_across_all_addresses(
     app: FastAPI, make_client: ClientFactory, ada: PublicUser
 ) -> None:
     for number in range(20):
@@ -95,7 +95,7 @@ async def test_an_email_has_a_limit_over_all_addresses(
     assert (await log_in(fresh, ada.email)).status_code == 429
 
 
-async def test_an_address_has_a_limit_over_all_emails(
+async def test_address_has_a_limit_across_all_emails(
     app: FastAPI, make_client: ClientFactory, ada: PublicUser
 ) -> None:
     client = make_client(app, address=("2001:db8::1", 1))
@@ -126,7 +126,7 @@ async def test_one_customer_cannot_use_a_new_network_for_each_guess(
     assert statuses == [[401]] * 200 + [[429]] * 5
 
 
-async def test_ipv4_in_ipv6_is_the_same_client(
+async def test_ipv4_mapped_ipv6_address_is_the_same_client(
     app: FastAPI, make_client: ClientFactory, ada: PublicUser
 ) -> None:
     await guess(make_client(app, address=("192.0.2.9", 1)), ada.email, 5)
@@ -135,7 +135,7 @@ async def test_ipv4_in_ipv6_is_the_same_client(
     assert (await log_in(mapped, ada.email)).status_code == 429
 
 
-async def test_a_client_without_an_address_is_counted_too(
+async def test_client_without_an_address_is_rate_limited(
     app: FastAPI, make_client: ClientFactory, ada: PublicUser
 ) -> None:
     assert await guess(make_client(app, address=("", 0)), ada.email, 6) == [401] * 5 + [429]
@@ -173,7 +173,7 @@ async def test_successful_password_changes_are_limited(
     assert statuses == [204] * 2 + [429] * 2
 
 
-async def test_client_over_its_limit_waits_for_no_lock(
+async def test_client_over_its_limit_does_not_wait_for_a_lock(
     client: httpx.AsyncClient, ada: PublicUser, db: asyncpg.Connection
 ) -> None:
     await guess(client, ada.email, 5)
@@ -182,7 +182,7 @@ async def test_client_over_its_limit_waits_for_no_lock(
         assert await guess(client, ada.email, 3) == [429] * 3
 
 
-async def test_requests_that_wait_for_a_lock_leave_connections_for_the_others(
+async def test_requests_that_wait_for_a_lock_do_not_exhaust_the_pool(
     make_app: AppFactory, make_client: ClientFactory, db: asyncpg.Connection
 ) -> None:
     async with make_app(database_pool_size=2, database_max_overflow=1) as app:
@@ -204,7 +204,7 @@ async def test_requests_that_wait_for_a_lock_leave_connections_for_the_others(
     assert statuses == {200, 204}
 
 
-async def test_what_was_typed_is_not_stored(
+async def test_typed_text_is_not_stored(
     client: httpx.AsyncClient, ada: PublicUser, db: asyncpg.Connection
 ) -> None:
     await guess(client, "my-password-by-mistake", 1)
@@ -215,7 +215,7 @@ async def test_what_was_typed_is_not_stored(
     assert all(len(row["key"]) == 32 for row in rows)
 
 
-async def test_a_limit_holds_while_the_secret_is_changed(
+async def test_rate_limit_holds_during_a_secret_rotation(
     make_app: AppFactory, make_client: ClientFactory
 ) -> None:
     old, new = "the-old-secret-0123456789-abcdefghijkl", "the-new-secret-9876543210-zyxwvutsrqpo"
@@ -230,13 +230,13 @@ async def test_a_limit_holds_while_the_secret_is_changed(
         async with make_app(**phase) as app:
             statuses += await guess(make_client(app), "ada@example.com", guesses)
 
-    # The last one shares no secret with the first two guesses, and three of five are left.
+    # The last phase shares no secret with the first, so only three of the earlier guesses count.
     assert statuses == [401] * 6
     async with make_app(**phases[2]) as app:
         assert await guess(make_client(app), "ada@example.com", 1) == [429]
 
 
-async def test_throttling_can_be_turned_off(
+async def test_rate_limits_can_be_disabled(
     make_app: AppFactory, make_client: ClientFactory
 ) -> None:
     async with make_app(login_throttle_enabled=False) as app:
@@ -255,7 +255,7 @@ async def test_sign_up_is_limited_by_address(
     assert statuses == [409] * 50 + [429]
 
 
-async def test_accounts_of_one_address_are_limited(
+async def test_new_accounts_per_address_are_limited(
     make_app: AppFactory, make_client: ClientFactory
 ) -> None:
     async with make_app(signup_enabled=True) as app:
@@ -275,28 +275,28 @@ async def test_guesses_at_the_current_password_are_limited(signed_in: httpx.Asyn
     assert statuses == [422] * 5 + [429]
 
 
-async def test_a_made_up_forwarded_address_does_not_get_around_it(
+async def test_forged_forwarded_address_does_not_bypass_the_limit(
     app: FastAPI, make_client: ClientFactory, ada: PublicUser, caplog: pytest.LogCaptureFixture
 ) -> None:
-    # As Uvicorn wraps the application, with the proxies of FORWARDED_ALLOW_IPS.
+    # Uvicorn wraps the application like this, with the proxies of FORWARDED_ALLOW_IPS.
     served = ProxyHeadersMiddleware(app, ["127.0.0.1"])  # type: ignore[arg-type]  # ASGI twice
-    stranger = make_client(served, address=("192.0.2.1", 1))
+    attacker = make_client(served, address=("192.0.2.1", 1))
     statuses = []
     for number in range(6):
         forged = {"x-forwarded-for": f"203.0.113.{number}"}
-        statuses.append((await log_in(stranger, ada.email, WRONG, headers=forged)).status_code)
+        statuses.append((await log_in(attacker, ada.email, WRONG, headers=forged)).status_code)
 
     assert statuses == [401] * 5 + [429]
     assert caplog.text.count("untrusted_proxy") == 1
     assert "FORWARDED_ALLOW_IPS" in caplog.text
 
 
-async def test_a_trusted_proxy_tells_its_clients_apart(
+async def test_clients_behind_a_trusted_proxy_have_separate_limits(
     app: FastAPI, make_client: ClientFactory, ada: PublicUser, caplog: pytest.LogCaptureFixture
 ) -> None:
     served = ProxyHeadersMiddleware(app, ["127.0.0.1"])  # type: ignore[arg-type]  # ASGI twice
     proxy = make_client(served, address=("127.0.0.1", 1))
-    # The rightmost is what the proxy saw; what stands left of it, the client wrote.
+    # The proxy adds the last address. The client can write anything before it.
     attacker = {"x-forwarded-for": "198.51.100.1, 203.0.113.5"}
     for _ in range(5):
         await log_in(proxy, ada.email, WRONG, headers=attacker)

@@ -1,4 +1,4 @@
-"""The commands, run in this process."""
+"""The commands, executed in this process."""
 
 import asyncio
 import io
@@ -21,7 +21,7 @@ from tests.postgres import database_url
 def environment(
     test_database: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> pytest.MonkeyPatch:
-    """Return the environment of a deployment, on the database of the tests."""
+    """Return the environment of a deployment that uses the test database."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ENVIRONMENT", "test")
     monkeypatch.setenv("DATABASE_URL", test_database)
@@ -31,7 +31,7 @@ def environment(
 
 @pytest.fixture
 def empty(test_database: str) -> None:
-    """No users."""
+    """Delete all users."""
 
     async def delete() -> None:
         connection = await asyncpg.connect(test_database)
@@ -46,7 +46,7 @@ def create_user(monkeypatch: pytest.MonkeyPatch, email: str, password: str) -> i
     return main(["create-user", email, "--password-stdin"])
 
 
-def test_without_a_command_the_list_of_commands_is_shown(
+def test_app_without_a_command_lists_the_commands(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with pytest.raises(SystemExit) as ended:
@@ -64,7 +64,7 @@ def test_migrate_can_be_repeated(environment: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("empty")
-def test_create_user_creates_one_once(
+def test_create_user_creates_a_user_only_once(
     environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert create_user(environment, " Ada@Example.com", PASSWORD) == 0
@@ -74,7 +74,7 @@ def test_create_user_creates_one_once(
 
 
 @pytest.mark.parametrize(
-    ("email", "password", "says"),
+    ("email", "password", "message"),
     [
         ("no address", PASSWORD, "not an email address"),
         ("bob@example.com", "short", "at least 15 characters"),
@@ -84,19 +84,19 @@ def test_create_user_creates_one_once(
         ("bob@example.com", "long" * 300, "1024 characters at most"),
     ],
 )
-def test_create_user_explains_what_it_does_not_take(
+def test_create_user_explains_why_it_rejects_a_value(
     environment: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     email: str,
     password: str,
-    says: str,
+    message: str,
 ) -> None:
     assert create_user(environment, email, password) == 1
-    assert says in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("empty")
-def test_create_user_asks_twice(
+def test_create_user_asks_for_the_password_twice(
     environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     answers = iter([PASSWORD, "another", PASSWORD, PASSWORD])
@@ -110,7 +110,7 @@ def test_create_user_asks_twice(
 
 
 @pytest.mark.parametrize("command", ["create-user", "set-password"])
-def test_a_password_that_is_not_entered_is_one_line(
+def test_password_that_is_not_entered_prints_one_line(
     environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
     def end(_: str) -> str:
@@ -123,28 +123,28 @@ def test_a_password_that_is_not_entered_is_one_line(
 
 
 @pytest.mark.parametrize(
-    ("stdin", "says"),
+    ("stdin", "message"),
     [
-        (None, "at least 15 characters"),  # a closed one
+        (None, "at least 15 characters"),  # closed
         (io.TextIOWrapper(io.BytesIO(b"\xff" * 20), encoding="utf-8"), "is not UTF-8 text"),
     ],
     ids=["closed", "bytes"],
 )
-def test_standard_input_without_a_password_is_one_line(
+def test_standard_input_without_a_password_prints_one_line(
     environment: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     stdin: io.TextIOWrapper | None,
-    says: str,
+    message: str,
 ) -> None:
     environment.setattr("sys.stdin", stdin)
 
     assert main(["create-user", "ada@example.com", "--password-stdin"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert says in line
+    assert message in line
 
 
 def sign_in_once(test_database: str, email: str) -> str:
-    """Sign a user in, and give their refresh token."""
+    """Sign a user in, and return their refresh token."""
     settings = ExplicitSettings(
         environment="test", database_url=test_database, jwt_secret=SECRET, cors_origins=ORIGIN
     )
@@ -161,7 +161,7 @@ def sign_in_once(test_database: str, email: str) -> str:
 
 
 def query(test_database: str, sql: str) -> object:
-    """Ask the database for one value."""
+    """Return one value from the database."""
 
     async def fetch() -> object:
         connection = await asyncpg.connect(test_database)
@@ -173,7 +173,7 @@ def query(test_database: str, sql: str) -> object:
     return asyncio.run(fetch())
 
 
-ALIVE = "SELECT count(*) FROM sessions WHERE revoked_at IS NULL"
+ACTIVE_SESSIONS = "SELECT count(*) FROM sessions WHERE revoked_at IS NULL"
 
 
 @pytest.mark.usefixtures("empty")
@@ -187,17 +187,17 @@ ALIVE = "SELECT count(*) FROM sessions WHERE revoked_at IS NULL"
     ],
     ids=" ".join,
 )
-def test_commands_that_end_sessions_do(
+def test_commands_revoke_sessions(
     environment: pytest.MonkeyPatch, test_database: str, command: list[str]
 ) -> None:
     create_user(environment, "ada@example.com", PASSWORD)
     sign_in_once(test_database, "ada@example.com")
-    assert query(test_database, ALIVE) == 1
+    assert query(test_database, ACTIVE_SESSIONS) == 1
 
     environment.setattr("sys.stdin", io.StringIO("another long passphrase\n"))
     assert main(command) == 0
 
-    assert query(test_database, ALIVE) == 0
+    assert query(test_database, ACTIVE_SESSIONS) == 0
     tokens = "SELECT count(*) FROM refresh_tokens WHERE revoked_at IS NULL"
     assert query(test_database, tokens) == 0
     active = query(test_database, "SELECT is_active FROM users")
@@ -205,7 +205,7 @@ def test_commands_that_end_sessions_do(
 
 
 @pytest.mark.usefixtures("empty")
-def test_end_sessions_ends_those_that_a_clock_put_back_has_in_the_future(
+def test_end_sessions_revokes_sessions_with_a_future_creation_time(
     environment: pytest.MonkeyPatch, test_database: str
 ) -> None:
     create_user(environment, "ada@example.com", PASSWORD)
@@ -213,7 +213,7 @@ def test_end_sessions_ends_those_that_a_clock_put_back_has_in_the_future(
     query(test_database, "UPDATE sessions SET created_at = created_at + make_interval(hours => 1)")
 
     assert main(["end-sessions", "--all"]) == 0
-    assert query(test_database, ALIVE) == 0
+    assert query(test_database, ACTIVE_SESSIONS) == 0
 
 
 @pytest.mark.usefixtures("empty")
@@ -239,7 +239,7 @@ def test_end_sessions_ends_those_that_a_clock_put_back_has_in_the_future(
     ],
     ids=["set-password", "deactivate-user", "end-sessions", "end-sessions --all"],
 )
-def test_commands_that_end_sessions_log_it_beside_what_they_print(
+def test_commands_that_revoke_sessions_also_log_it(
     environment: pytest.MonkeyPatch,
     test_database: str,
     capsys: pytest.CaptureFixture[str],
@@ -264,7 +264,7 @@ def test_commands_that_end_sessions_log_it_beside_what_they_print(
 
 
 @pytest.mark.usefixtures("empty")
-def test_the_new_password_of_set_password_signs_in(
+def test_user_can_sign_in_with_the_password_of_set_password(
     environment: pytest.MonkeyPatch, test_database: str
 ) -> None:
     create_user(environment, "ada@example.com", "the first long passphrase")
@@ -276,7 +276,7 @@ def test_the_new_password_of_set_password_signs_in(
 
 @pytest.mark.usefixtures("empty")
 @pytest.mark.parametrize("command", ["set-password", "deactivate-user", "end-sessions"])
-def test_an_unknown_user_is_named_as_such(
+def test_commands_report_an_unknown_user(
     environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
     environment.setattr("getpass.getpass", lambda _: PASSWORD)
@@ -286,20 +286,20 @@ def test_an_unknown_user_is_named_as_such(
 
 
 @pytest.mark.parametrize(
-    ("variable", "env", "says"),
+    ("variable", "env", "message"),
     [
         ("production", None, "ENVIRONMENT is production"),
         ("staging", "ENVIRONMENT=local", "ENVIRONMENT is staging"),
         ("", "ENVIRONMENT=production", "ENVIRONMENT is production"),
-        ("", "LOG_LEVEL=INFO", "ENVIRONMENT is production"),  # that is what forgetting it means
+        ("", "LOG_LEVEL=INFO", "ENVIRONMENT is production"),  # the default
     ],
 )
-def test_dev_leaves_deployments_alone(
+def test_dev_changes_nothing_in_a_deployment(
     environment: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     variable: str,
     env: str | None,
-    says: str,
+    message: str,
 ) -> None:
     environment.setenv("ENVIRONMENT", variable)
     environment.setattr("signal.signal", lambda *_: None)
@@ -310,11 +310,11 @@ def test_dev_leaves_deployments_alone(
     assert main(["dev"]) == 2
     assert [path.read_text() for path in Path().iterdir()] == before
     error = capsys.readouterr().err
-    assert error.startswith(says)
+    assert error.startswith(message)
     assert error.count("\n") == 1
 
 
-def test_end_sessions_asks_whose(environment: pytest.MonkeyPatch) -> None:
+def test_end_sessions_requires_either_an_email_or_all(environment: pytest.MonkeyPatch) -> None:
     for arguments in ([], ["ada@example.com", "--all"]):
         with pytest.raises(SystemExit) as ended:
             main(["end-sessions", *arguments])
@@ -322,16 +322,16 @@ def test_end_sessions_asks_whose(environment: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("empty")
-def test_purge_deletes_what_is_over_and_nothing_else(
+def test_purge_deletes_expired_rows_only(
     environment: pytest.MonkeyPatch, test_database: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     create_user(environment, "ada@example.com", PASSWORD)
     for _ in range(2):
         sign_in_once(test_database, "ada@example.com")
-    over = "now() - make_interval(secs => 1)"
-    query(test_database, f"UPDATE sessions SET expires_at = {over} WHERE id = "  # noqa: S608
+    expired = "now() - make_interval(secs => 1)"
+    query(test_database, f"UPDATE sessions SET expires_at = {expired} WHERE id = "  # noqa: S608
           "(SELECT id FROM sessions LIMIT 1)")  # fmt: skip
-    query(test_database, f"UPDATE attempt_counts SET window_ends_at = {over}")  # noqa: S608
+    query(test_database, f"UPDATE attempt_counts SET window_ends_at = {expired}")  # noqa: S608
     capsys.readouterr()
 
     assert main(["purge"]) == 0
@@ -346,7 +346,7 @@ def test_purge_deletes_what_is_over_and_nothing_else(
     )
 
 
-def test_a_database_that_was_never_migrated_is_one_line(
+def test_database_without_migrations_prints_one_line(
     environment: pytest.MonkeyPatch, worker_id: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     environment.setenv("DATABASE_URL", database_url(f"{worker_id}_empty"))
@@ -356,7 +356,7 @@ def test_a_database_that_was_never_migrated_is_one_line(
     assert capsys.readouterr().err == message
 
 
-def test_doctor_finds_nothing_wrong(
+def test_doctor_reports_no_problems(
     environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["doctor"]) == 0
@@ -365,7 +365,7 @@ def test_doctor_finds_nothing_wrong(
 
 
 @pytest.mark.parametrize(
-    ("variable", "value", "says"),
+    ("variable", "value", "message"),
     [
         ("JWT_SECRET", "short", "wrong  settings: JWT_SECRET is shorter"),
         (
@@ -381,22 +381,22 @@ def test_doctor_finds_nothing_wrong(
         ),
     ],
 )
-def test_doctor_names_what_is_wrong(
+def test_doctor_reports_wrong_settings(
     environment: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     variable: str,
     value: str,
-    says: str,
+    message: str,
 ) -> None:
     environment.setenv(variable, value)
 
     assert main(["doctor"]) == 1
     out = capsys.readouterr().out
-    assert says in out
+    assert message in out
     assert "hunter2" not in out
 
 
-def test_doctor_connects_where_migrations_do(
+def test_doctor_also_checks_the_migration_database(
     environment: pytest.MonkeyPatch, test_database: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     other = f"{test_database}{'&' if '?' in test_database else '?'}application_name=migrate"
@@ -418,7 +418,7 @@ def test_doctor_connects_where_migrations_do(
         ("local", "", "ok     proxy trust: only 127.0.0.1 may name clients\n"),
     ],
 )
-def test_doctor_reminds_of_the_proxy_in_front(
+def test_doctor_reports_which_proxies_are_trusted(
     environment: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     name: str,
@@ -432,7 +432,7 @@ def test_doctor_reminds_of_the_proxy_in_front(
     assert line in capsys.readouterr().out
 
 
-def test_doctor_notices_a_database_that_is_behind(
+def test_doctor_reports_a_database_that_is_behind(
     environment: pytest.MonkeyPatch,
     test_database: str,
     worker_id: str,
@@ -444,7 +444,7 @@ def test_doctor_notices_a_database_that_is_behind(
     assert "wrong  migrations: behind this code" in capsys.readouterr().out
 
 
-def test_doctor_tells_what_it_made_of_the_url_and_notices_a_broken_passlib(
+def test_doctor_reports_the_applied_sslmode_and_a_broken_passlib(
     environment: pytest.MonkeyPatch, test_database: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(*_: object) -> bool:
@@ -459,7 +459,7 @@ def test_doctor_tells_what_it_made_of_the_url_and_notices_a_broken_passlib(
     assert "using sslmode=verify-full" in out
 
 
-def test_an_interrupted_command_ends_quietly(
+def test_interrupted_command_prints_one_line(
     environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def interrupt(_: str) -> str:
@@ -471,7 +471,7 @@ def test_an_interrupted_command_ends_quietly(
     assert capsys.readouterr().err == "\nInterrupted.\n"
 
 
-def test_a_database_that_is_away_is_one_line(
+def test_unavailable_database_is_reported_without_the_password(
     environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     environment.setenv("DATABASE_URL", "postgresql://user:hunter2@127.0.0.1:1/none")

@@ -21,7 +21,7 @@ ADA = (
 
 @pytest.fixture(scope="module")
 def local_database(worker_id: str) -> str:
-    """Return a migrated database that `reset` may delete: its URL."""
+    """Return the URL of a migrated database that `reset` may delete."""
     url = database_url(f"{worker_id}_local")
     migrate(settings_for(url))
     return url
@@ -29,7 +29,7 @@ def local_database(worker_id: str) -> str:
 
 @pytest.fixture
 def local(local_database: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
-    """Return the URL of a database with one user, and set a developer's environment."""
+    """Set the environment of a developer, and return the URL of a database with one user."""
     values = {"ENVIRONMENT": "local", "DATABASE_URL": local_database, "JWT_SECRET": SECRET}
     monkeypatch.chdir(tmp_path)
     for name, value in values.items():
@@ -39,7 +39,7 @@ def local(local_database: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     return local_database
 
 
-def test_the_shell_has_settings_models_and_a_session(
+def test_shell_provides_settings_models_and_a_session(
     local: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lines = [
@@ -69,7 +69,7 @@ def test_the_shell_has_settings_models_and_a_session(
     assert query(local, "SELECT count(*) FROM users") == 0
 
 
-def test_a_database_that_is_away_is_one_line_in_the_shell(
+def test_shell_reports_an_unavailable_database_without_a_traceback(
     local: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://u:hunter2@127.0.0.1:1/none")
@@ -82,7 +82,7 @@ def test_a_database_that_is_away_is_one_line_in_the_shell(
     assert "Traceback" not in error
 
 
-def test_psql_opens_on_the_database_and_its_exit_code_is_kept(
+def test_psql_connects_to_the_database_and_keeps_its_exit_code(
     local: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     capfd.readouterr()
@@ -91,7 +91,7 @@ def test_psql_opens_on_the_database_and_its_exit_code_is_kept(
     assert main(["psql", "-c", "no statement"]) == 1
 
 
-def test_psql_gets_arguments_as_they_are_and_the_password_where_nobody_sees_it(
+def test_psql_gets_its_arguments_and_the_password_in_the_environment(
     local: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     program = tmp_path / "psql"
@@ -123,7 +123,7 @@ def test_psql_gets_arguments_as_they_are_and_the_password_where_nobody_sees_it(
         ),
     ],
 )
-def test_a_url_loses_its_password_for_the_command_line(
+def test_password_is_removed_from_the_url_for_the_command_line(
     url: str, shown: str, password: str | None
 ) -> None:
     assert split_password(url) == (shown, password)
@@ -139,7 +139,7 @@ def test_reset_empties_the_database_and_migrates_it(
 
 
 @pytest.mark.parametrize("answer", ["y", "YES", "n", "", None])
-def test_reset_asks_first(
+def test_reset_asks_for_confirmation(
     local: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], answer: str
 ) -> None:
     terminal = io.StringIO("" if answer is None else f"{answer}\n")
@@ -155,7 +155,7 @@ def test_reset_asks_first(
     assert query(local, "SELECT count(*) FROM users") == (0 if resets else 1)
 
 
-def test_reset_without_a_terminal_says_how_to_confirm(
+def test_reset_without_a_terminal_explains_how_to_confirm(
     local: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO())
@@ -168,7 +168,7 @@ def test_reset_without_a_terminal_says_how_to_confirm(
 
 
 @pytest.mark.parametrize("environment", ["production", "staging", "test", ""])
-def test_reset_leaves_deployments_alone(
+def test_reset_changes_nothing_in_a_deployment(
     local: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -182,7 +182,7 @@ def test_reset_leaves_deployments_alone(
 
 
 @pytest.mark.parametrize(
-    ("url", "says"),
+    ("url", "message"),
     [
         ("postgresql://u:p@db.example.com/app", "The database is on db.example.com"),
         ("postgresql://u:p@db.example.com:5432/app?host=/tmp", "is on db.example.com:5432"),
@@ -194,17 +194,17 @@ def test_reset_leaves_deployments_alone(
         ("postgresql://u:p@localhost/one?dbname=two", "does not name a database"),
     ],
 )
-def test_reset_leaves_other_machines_and_the_servers_own_databases_alone(
+def test_reset_rejects_remote_and_maintenance_databases(
     local: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     url: str,
-    says: str,
+    message: str,
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", url)
 
     assert main(["reset", "--yes"]) == 1
-    assert says in capsys.readouterr().err.splitlines()[-1]
+    assert message in capsys.readouterr().err.splitlines()[-1]
 
 
 @pytest.mark.parametrize(
@@ -219,7 +219,7 @@ def test_reset_leaves_other_machines_and_the_servers_own_databases_alone(
         "postgresql:///?dbname=app",
     ],
 )
-def test_reset_takes_the_databases_that_a_developer_has(
+def test_reset_accepts_the_databases_of_a_developer(
     monkeypatch: pytest.MonkeyPatch, url: str
 ) -> None:
     monkeypatch.delenv("PGHOST", raising=False)
@@ -229,7 +229,7 @@ def test_reset_takes_the_databases_that_a_developer_has(
         assert local_database_name(url) == "app"
 
 
-def test_reset_of_a_database_that_is_away_is_one_line(
+def test_reset_of_an_unavailable_database_prints_one_line(
     local: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://u:hunter2@127.0.0.1:1/app")

@@ -15,11 +15,11 @@ from app.core.database_url import parse_database_url
         " postgresql://u:p@host/db\n",
     ],
 )
-def test_every_scheme_of_the_hosts_is_understood(url: str) -> None:
+def test_url_schemes_of_hosting_platforms_are_accepted(url: str) -> None:
     assert parse_database_url(url).dsn == "postgresql://u:p@host/db"
 
 
-def test_libpqs_parameters_go_on_to_the_driver() -> None:
+def test_libpq_parameters_are_passed_to_the_driver() -> None:
     query = "application_name=app&options=endpoint%3Dep-1&target_session_attrs=read-write"
     address = parse_database_url(f"postgresql://u:p@one:5432,two:5433/db?{query}&sslmode=require")
 
@@ -28,14 +28,14 @@ def test_libpqs_parameters_go_on_to_the_driver() -> None:
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("7", 7.0), ("0", None), ("", None)])
-def test_connect_timeout_is_taken_out(text: str, seconds: float | None) -> None:
+def test_connect_timeout_is_removed_from_the_url(text: str, seconds: float | None) -> None:
     address = parse_database_url(f"postgresql://host/db?connect_timeout={text}")
 
     assert address.connect_timeout == seconds
     assert address.dsn == "postgresql://host/db"
 
 
-def test_verify_full_uses_the_systems_authorities() -> None:
+def test_verify_full_checks_the_certificate_and_the_host_name() -> None:
     tls = parse_database_url("postgresql://host/db?sslmode=verify-full").tls
 
     assert tls is not None
@@ -43,11 +43,11 @@ def test_verify_full_uses_the_systems_authorities() -> None:
     assert tls.verify_mode is ssl.CERT_REQUIRED
 
 
-def test_verify_ca_does_not_look_at_the_host_name() -> None:
+def test_verify_ca_does_not_check_the_host_name() -> None:
     tls = parse_database_url("postgresql://host/db?sslmode=verify-ca&sslrootcert=system").tls
 
     assert tls is not None
-    assert tls.check_hostname  # "system" allows nothing weaker than verify-full
+    assert tls.check_hostname  # with "system", nothing weaker than verify-full is possible
     tls = parse_database_url("postgresql://host/db?sslmode=verify-ca").tls
     assert tls is not None
     assert not tls.check_hostname
@@ -64,7 +64,7 @@ def test_channel_binding_is_replaced_by_a_verified_certificate() -> None:
     assert address.note is not None
 
 
-def test_channel_binding_that_is_only_preferred_is_dropped() -> None:
+def test_preferred_channel_binding_is_ignored() -> None:
     address = parse_database_url("postgresql://host/db?channel_binding=prefer")
 
     assert (address.tls, address.note) == (None, None)
@@ -79,14 +79,14 @@ def test_channel_binding_that_is_only_preferred_is_dropped() -> None:
         ("postgresql://ep-1-pooler.neon.tech/db", False, False),
     ],
 )
-def test_a_pooler_is_told_by_its_name_or_by_the_setting(
+def test_pooler_is_detected_by_its_host_name_or_the_setting(
     url: str, pooler: bool | None, pooled: bool
 ) -> None:
     assert parse_database_url(url, pooler=pooler).pooled is pooled
 
 
 @pytest.mark.parametrize(
-    ("url", "says"),
+    ("url", "message"),
     [
         ("", "must begin with"),
         ("localhost/db", "must begin with"),
@@ -101,13 +101,13 @@ def test_a_pooler_is_told_by_its_name_or_by_the_setting(
         ("postgresql://host/db?sslmode=verify-full&sslcert=/nowhere", "can't be read"),
     ],
 )
-def test_what_can_not_be_used_is_explained_without_secrets(url: str, says: str) -> None:
-    with pytest.raises(ValueError, match=says) as caught:
+def test_invalid_url_is_explained_without_secrets(url: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
         parse_database_url(url)
     assert "s3cret" not in str(caught.value)
 
 
-def test_a_file_of_authorities_is_read(tmp_path: Path) -> None:
+def test_file_of_certificate_authorities_is_loaded(tmp_path: Path) -> None:
     paths = ssl.get_default_verify_paths()
     bundle = tmp_path / "root.crt"
     bundle.write_bytes(Path(paths.cafile or "/etc/ssl/certs/ca-certificates.crt").read_bytes())
@@ -129,6 +129,6 @@ def test_a_file_of_authorities_is_read(tmp_path: Path) -> None:
         ("postgresql://u:123/hunter2@db.example.com/x", "DATABASE_URL (u)"),
     ],
 )
-def test_errors_name_the_setting_and_the_host_and_no_secret(url: str, place: str) -> None:
+def test_errors_name_the_setting_and_the_host_without_secrets(url: str, place: str) -> None:
     assert parse_database_url(url).place == place
     assert parse_database_url(url, setting="OTHER").place == place.replace("DATABASE_URL", "OTHER")

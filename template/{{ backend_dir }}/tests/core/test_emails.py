@@ -13,7 +13,7 @@ from app.core.emails import normalize_email
         ("ada+tag@sub.example.co.uk", "ada+tag@sub.example.co.uk"),
     ],
 )
-def test_an_address_has_one_form(text: str, email: str) -> None:
+def test_email_is_normalized_to_one_form(text: str, email: str) -> None:
     assert normalize_email(text) == email
     assert normalize_email(email) == email
 
@@ -42,6 +42,6 @@ def test_an_address_has_one_form(text: str, email: str) -> None:
         "ada\U000e0041@example.com",  # tag
     ],
 )
-def test_what_can_not_be_an_address_is_refused(text: str) -> None:
+def test_invalid_email_is_rejected(text: str) -> None:
     with pytest.raises(ValueError, match="is not an email address"):
         normalize_email(text)

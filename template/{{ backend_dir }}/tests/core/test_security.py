@@ -21,7 +21,7 @@ from app.core.tokens import derive_successor, generate_refresh_token, hash_refre
 
 @pytest.fixture
 async def hasher() -> AsyncIterator[PasswordHasher]:
-    """Return a hasher at the lowest cost."""
+    """Return a hasher with the lowest cost."""
     hasher = PasswordHasher(4)
     yield hasher
     hasher.close()
@@ -42,12 +42,12 @@ async def test_a_hash_of_lower_cost_is_replaced(hasher: PasswordHasher) -> None:
     assert "r=5" in replacement
 
 
-async def test_nobodys_password_is_never_right(hasher: PasswordHasher) -> None:
+async def test_password_of_an_unknown_user_is_never_correct(hasher: PasswordHasher) -> None:
     assert await hasher.verify("anything", None) == (False, None)
 
 
 class Gate:
-    """Stands in the way of every hash until it is opened."""
+    """Blocks all hashes until it is opened."""
 
     def __init__(self, hasher: PasswordHasher) -> None:
         self.opened = threading.Event()
@@ -63,7 +63,7 @@ class Gate:
 async def start(
     hasher: PasswordHasher, count: int, requester: Requester = ANYONE, name: str = "x"
 ) -> list[asyncio.Task[object]]:
-    """Begin to verify passwords; each has taken its place, or was refused, on return."""
+    """Begin to verify passwords. On return, each one waits for its turn or was rejected."""
     tasks = [
         asyncio.create_task(hasher.verify(name, None, requester), name=name) for _ in range(count)
     ]
@@ -72,12 +72,12 @@ async def start(
     return tasks  # type: ignore[return-value]  # a task's type is invariant
 
 
-def refused(tasks: list[asyncio.Task[object]]) -> int:
-    """Return how many of them were refused."""
+def count_rejected(tasks: list[asyncio.Task[object]]) -> int:
+    """Return how many of the tasks were rejected."""
     return sum(task.done() for task in tasks)
 
 
-async def test_no_more_hashes_wait_than_there_are_places(hasher: PasswordHasher) -> None:
+async def test_number_of_waiting_hashes_is_limited(hasher: PasswordHasher) -> None:
     gate = Gate(hasher)
     tasks = await start(hasher, 100)
     known = await start(hasher, 100, Requester(is_known=True))
@@ -85,41 +85,41 @@ async def test_no_more_hashes_wait_than_there_are_places(hasher: PasswordHasher)
     results = await asyncio.gather(*tasks, *known, return_exceptions=True)
 
     threads = hasher._threads
-    assert refused(tasks) == 100
+    assert count_rejected(tasks) == 100
     assert results.count((False, None)) == threads + MAX_WAITING
-    # Some places are kept for known devices.
+    # Some places are reserved for known devices.
     assert results[:100].count((False, None)) == threads + MAX_WAITING - RESERVED
     assert {type(it) for it in results} == {tuple, HashingUnavailable}
 
 
-async def test_one_client_does_not_take_all_places(hasher: PasswordHasher) -> None:
+async def test_one_client_cannot_take_all_places(hasher: PasswordHasher) -> None:
     gate = Gate(hasher)
     one = await start(hasher, 20, Requester(frozenset({"192.0.2.1", "account a"})))
     same_account = await start(hasher, 20, Requester(frozenset({"192.0.2.2", "account a"})))
     another = await start(hasher, 1, Requester(frozenset({"192.0.2.3", "account b"})))
 
-    assert refused(one) == 20 - MAX_PER_CLIENT
-    assert refused(same_account) == 20
-    assert refused(another) == 0
+    assert count_rejected(one) == 20 - MAX_PER_CLIENT
+    assert count_rejected(same_account) == 20
+    assert count_rejected(another) == 0
     gate.opened.set()
     await asyncio.gather(*one, *same_account, *another, return_exceptions=True)
-    # The places are free again.
+    # The places are available again.
     assert await hasher.verify("x", None, Requester(frozenset({"account a"}))) == (False, None)
     assert not hasher._pending_by_key
 
 
-async def test_known_device_is_ahead_of_those_that_wait(hasher: PasswordHasher) -> None:
+async def test_known_device_is_hashed_before_waiting_requests(hasher: PasswordHasher) -> None:
     gate = Gate(hasher)
     tasks = await start(hasher, 20, name="unknown")
     tasks += await start(hasher, 1, Requester(is_known=True), name="known")
     gate.opened.set()
     await asyncio.gather(*tasks)
 
-    # Ahead of it are the hashes in progress, and as many that were next.
+    # Only the hashes in progress, and as many that were next, come before it.
     assert gate.order.index("known") <= 2 * hasher._threads
 
 
-def test_a_broken_installation_ends_the_start_with_one_line(
+def test_broken_passlib_stops_the_start_with_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(*_: object) -> bool:
@@ -137,19 +137,19 @@ def test_a_broken_installation_ends_the_start_with_one_line(
         assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_refresh_tokens_are_opaque_and_all_different() -> None:
+def test_refresh_tokens_are_opaque_and_unique() -> None:
     tokens = {generate_refresh_token() for _ in range(1000)}
 
     assert len(tokens) == 1000
     assert all(len(token) == 43 and "." not in token for token in tokens)
 
 
-def test_the_same_parent_and_nonce_make_the_same_child() -> None:
-    parent, nonce = generate_refresh_token(), b"n" * 32
-    child = derive_successor(parent, nonce)
+def test_same_predecessor_and_nonce_derive_the_same_successor() -> None:
+    predecessor, nonce = generate_refresh_token(), b"n" * 32
+    successor = derive_successor(predecessor, nonce)
 
-    assert len(child) == 43
-    assert child == derive_successor(parent, nonce)
-    assert child != derive_successor(parent, b"m" * 32)
-    assert child != derive_successor(generate_refresh_token(), nonce)
-    assert len(hash_refresh_token(child)) == 32
+    assert len(successor) == 43
+    assert successor == derive_successor(predecessor, nonce)
+    assert successor != derive_successor(predecessor, b"m" * 32)
+    assert successor != derive_successor(generate_refresh_token(), nonce)
+    assert len(hash_refresh_token(successor)) == 32

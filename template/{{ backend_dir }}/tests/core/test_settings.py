@@ -15,7 +15,7 @@ GOOD = {
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
-    """Return an environment with the two required variables, and no `.env`."""
+    """Return an environment with only the two required variables, and without `.env`."""
     for field in Settings.model_fields:
         monkeypatch.delenv(field.upper(), raising=False)
     for name, value in GOOD.items():
@@ -25,13 +25,13 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.Monke
 
 
 def problems() -> tuple[str, ...]:
-    """Load settings that are wrong, and give what is said about them."""
+    """Load invalid settings, and return the lines of the error message."""
     with pytest.raises(ConfigurationError) as caught:
         load_settings()
     return tuple(str(caught.value).splitlines())
 
 
-def test_two_variables_are_enough_and_make_a_strict_production() -> None:
+def test_two_variables_are_required_and_the_defaults_are_secure() -> None:
     settings = load_settings()
 
     assert settings.environment == "production"
@@ -42,7 +42,7 @@ def test_two_variables_are_enough_and_make_a_strict_production() -> None:
     assert settings.migration_database.dsn == settings.database.dsn
 
 
-def test_every_problem_is_told_at_once_in_a_line_of_its_own(
+def test_all_problems_are_reported_at_once_on_separate_lines(
     environment: pytest.MonkeyPatch,
 ) -> None:
     wrong = {
@@ -66,7 +66,7 @@ def test_every_problem_is_told_at_once_in_a_line_of_its_own(
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "says"),
+    ("name", "value", "message"),
     [
         ("ENVIRONMENT", "prod", "'local', 'test', 'staging' or 'production'"),
         ("DATABASE_URL", "mysql://user:hunter2@host/name", "must begin with postgresql://"),
@@ -96,18 +96,18 @@ def test_every_problem_is_told_at_once_in_a_line_of_its_own(
         ("PASSWORD_MIN_LENGTH", "7", "greater than or equal to 8"),
     ],
 )
-def test_a_wrong_value_is_named_explained_and_never_shown(
-    environment: pytest.MonkeyPatch, name: str, value: str, says: str
+def test_invalid_value_is_explained_and_not_shown(
+    environment: pytest.MonkeyPatch, name: str, value: str, message: str
 ) -> None:
     environment.setenv(name, value)
     (line,) = problems()
 
     assert line.startswith(f"{name} ")
-    assert says in line
+    assert message in line
     assert "hunter2" not in line
 
 
-def test_samesite_none_demands_secure(environment: pytest.MonkeyPatch) -> None:
+def test_samesite_none_requires_secure_cookies(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("ENVIRONMENT", "local")
     environment.setenv("COOKIE_SECURE", "false")
     environment.setenv("COOKIE_SAMESITE", "none")
@@ -116,7 +116,9 @@ def test_samesite_none_demands_secure(environment: pytest.MonkeyPatch) -> None:
     assert line.startswith("COOKIE_SAMESITE none demands COOKIE_SECURE=true")
 
 
-def test_lists_are_comma_separated_and_origins_normalised(environment: pytest.MonkeyPatch) -> None:
+def test_lists_are_comma_separated_and_origins_are_normalized(
+    environment: pytest.MonkeyPatch,
+) -> None:
     environment.setenv(
         "CORS_ORIGINS", "HTTPS://App.Example.com:443/, http://localhost:5173 ,http://[::1]:80,"
     )
@@ -138,9 +140,9 @@ def test_every_proxy_may_be_trusted_outside_production(environment: pytest.Monke
     assert load_settings().forwarded_allow_ips == ("*",)
 
 
-def test_dotenv_counts_less_than_the_environment_and_may_hold_other_lines() -> None:
+def test_environment_overrides_dotenv_and_other_lines_are_ignored() -> None:
     Path(".env").write_text("JWT_SECRET=\nPORT=1234\nSIGNUP_ENABLED=true\nVITE_URL=x\n")
-    os.environ["PORT"] = "4321"  # taken back by the fixture
+    os.environ["PORT"] = "4321"
 
     settings = load_settings()
 
@@ -149,20 +151,20 @@ def test_dotenv_counts_less_than_the_environment_and_may_hold_other_lines() -> N
     assert settings.jwt_secret.get_secret_value() == GOOD["JWT_SECRET"]
 
 
-def test_a_dotenv_that_is_no_text_is_a_problem_and_no_traceback() -> None:
+def test_dotenv_that_is_not_utf8_text_is_reported() -> None:
     Path(".env").write_bytes(b"\xff\xfe")
 
     assert problems() == (".env is not UTF-8 text; save it as UTF-8",)
 
 
-def test_settings_show_no_secret() -> None:
+def test_settings_repr_shows_no_secret() -> None:
     shown = repr(load_settings())
 
     assert "pass@" not in shown
     assert GOOD["JWT_SECRET"] not in shown
 
 
-def test_what_differs_from_the_letter_of_the_url_is_logged(
+def test_replaced_url_parameter_is_logged(
     environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     environment.setenv("DATABASE_URL", "postgresql://host/name?channel_binding=require")

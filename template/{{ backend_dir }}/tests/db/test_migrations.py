@@ -13,12 +13,12 @@ from tests.postgres import database_url
 
 @pytest.fixture
 def alembic(worker_id: str, monkeypatch: pytest.MonkeyPatch) -> Config:
-    """Alembic on an empty database of its own, wherever the environment would lead."""
+    """Return the configuration of Alembic for an empty database, despite the environment."""
     monkeypatch.setenv("MIGRATION_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
     return alembic_config(settings_for(database_url(f"{worker_id}_migrations")))
 
 
-def test_the_migrations_lead_to_the_models_and_back(alembic: Config) -> None:
+def test_migrations_match_the_models_and_can_be_reverted(alembic: Config) -> None:
     command.upgrade(alembic, "head")
     command.check(alembic)
     command.downgrade(alembic, "base")
@@ -30,7 +30,7 @@ def test_there_is_one_head() -> None:
     assert len(Revisions.load().heads) == 1
 
 
-def test_migrating_a_newer_database_leaves_it_as_it_is(
+def test_migrate_does_not_change_a_newer_database(
     alembic: Config, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings = alembic.attributes["settings"]
@@ -49,6 +49,6 @@ def test_migrating_a_newer_database_leaves_it_as_it_is(
     assert asyncio.run(fetch("SELECT version_num FROM alembic_version")) == "newer"
 
 
-def test_sql_scripts_are_refused(alembic: Config) -> None:
+def test_sql_script_mode_is_rejected(alembic: Config) -> None:
     with pytest.raises(CommandError, match="--sql"):
         command.upgrade(alembic, "head", sql=True)

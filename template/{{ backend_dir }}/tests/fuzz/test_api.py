@@ -1,7 +1,6 @@
-"""Fuzzing: requests made from the OpenAPI document, sent to a `serve` process.
+"""Fuzzing: requests that are generated from the OpenAPI document, sent to a `serve` process.
 
-Whatever is sent, no answer is a 5xx, none has a status that the document does not name, and all
-conform to it.
+No request causes a 5xx, and all responses have a status and a body that the document describes.
 """
 
 import asyncio
@@ -42,14 +41,14 @@ CHECKS = [
 
 @pytest.fixture(scope="session")
 def url(test_database: str) -> Iterator[str]:
-    """Return a `serve` process where anyone may sign up, and one has: its URL."""
+    """Return the URL of a `serve` process with a user, on which anyone can sign up."""
     asyncio.run(add_ada(test_database))
     with serving(test_database, LOGIN_THROTTLE_ENABLED="false", SIGNUP_ENABLED="true") as url:
         yield url
 
 
 async def add_ada(test_database: str) -> None:
-    """Create the user that signs in."""
+    """Create the user who signs in."""
     database = Database.from_settings(
         ExplicitSettings(environment="test", database_url=test_database, jwt_secret=SECRET)
     )
@@ -68,16 +67,16 @@ def schema(url: str) -> OpenApiSchema:
 
 
 def operations() -> list[tuple[str, str]]:
-    """Return method and path of every call."""
+    """Return the method and path of every endpoint."""
     app = create_app(
         ExplicitSettings(database_url="postgresql://localhost/none", jwt_secret=SECRET)
     )
     return [(method, path) for path, item in app.openapi()["paths"].items() for method in item]
 
 
-@pytest.mark.parametrize("signed_in", [False, True], ids=["stranger", "signed in"])
+@pytest.mark.parametrize("signed_in", [False, True], ids=["signed out", "signed in"])
 @pytest.mark.parametrize(("method", "path"), operations())
-def test_every_answer_is_documented(
+def test_every_response_is_documented(
     schema: OpenApiSchema, url: str, method: str, path: str, signed_in: bool
 ) -> None:
     cookies = sign_in(url) if signed_in else {}
@@ -91,6 +90,6 @@ def test_every_answer_is_documented(
 
 
 def sign_in(url: str) -> dict[str, str]:
-    """Return the cookies of a fresh session."""
+    """Return the cookies of a new session."""
     form = {"username": "fuzz@example.com", "password": PASSWORD}
     return dict(httpx.post(f"{url}/api/v1/auth/login", data=form).cookies)

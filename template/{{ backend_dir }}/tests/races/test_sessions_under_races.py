@@ -1,6 +1,6 @@
-"""Races, forty rounds each, on enough connections that the calls really overlap.
+"""Race conditions: forty rounds each, with enough connections for requests to overlap.
 
-Each test goes red when its lock, its re-read or its commit is taken out.
+Each test fails if the lock, the second read or the commit that it covers is removed.
 """
 
 import asyncio
@@ -22,33 +22,33 @@ from tests.conftest import (
     AppFactory,
     ClientFactory,
     add_user,
-    age,
+    advance_time,
     cookie,
     log_in,
     set_cookie,
 )
 
-# Measuring coverage would slow down what has to be fast here.
+# The measurement of coverage would make these tests too slow.
 pytestmark = [pytest.mark.slow, pytest.mark.no_cover]
 
 ROUNDS = int(os.environ.get("RACE_ROUNDS", "40"))
-CALLS = 20
-GRACE = 60  # seconds, the longest: calls at once are in it on a slow machine too
+REQUESTS = 20
+GRACE = 60  # seconds: the maximum, so that concurrent requests are within it on a slow machine too
 LOGOUT = "/api/v1/auth/logout"
 REFRESH = "/api/v1/auth/refresh"
 CHANGE = "/api/v1/users/me/password"
 NEW = "another long passphrase"
 
-LIVING_SESSIONS = "SELECT count(*) FROM sessions WHERE revoked_at IS NULL"
-LIVING_TOKENS = "SELECT count(*) FROM refresh_tokens WHERE revoked_at IS NULL"
+ACTIVE_SESSIONS = "SELECT count(*) FROM sessions WHERE revoked_at IS NULL"
+CURRENT_TOKENS = "SELECT count(*) FROM refresh_tokens WHERE revoked_at IS NULL"
 
 
 @pytest.fixture
 async def app(make_app: AppFactory) -> AsyncIterator[FastAPI]:
-    """Return the application with a connection for each call, and no limit on logins."""
+    """Return the application with a connection for each request and without rate limits."""
     async with make_app(
         login_throttle_enabled=False,
-        database_pool_size=CALLS + 5,
+        database_pool_size=REQUESTS + 5,
         database_timeout_seconds=HANG_SECONDS,
         refresh_grace_seconds=GRACE,
     ) as app:
@@ -58,39 +58,39 @@ async def app(make_app: AppFactory) -> AsyncIterator[FastAPI]:
 
 @pytest.fixture
 def tabs(app: FastAPI, make_client: ClientFactory) -> list[httpx.AsyncClient]:
-    """Clients that can each have cookies of their own."""
-    return [make_client(app) for _ in range(CALLS)]
+    """Return clients that each have their own cookies."""
+    return [make_client(app) for _ in range(REQUESTS)]
 
 
 async def sign_in(tabs: list[httpx.AsyncClient], password: str = PASSWORD) -> None:
-    """Sign the first tab in, and give all the others its cookies."""
+    """Sign in with the first tab, and copy its cookies to all others."""
     tabs[0].cookies.clear()
     assert (await log_in(tabs[0], "ada@example.com", password)).status_code == 200
     for tab in tabs[1:]:
         tab.cookies = httpx.Cookies(tabs[0].cookies)
 
 
-async def test_tabs_that_refresh_at_once_all_get_the_one_new_token(
+async def test_tabs_that_refresh_concurrently_get_the_same_token(
     tabs: list[httpx.AsyncClient], db: asyncpg.Connection
 ) -> None:
     for _ in range(ROUNDS):
         await sign_in(tabs)
         responses = await asyncio.gather(*(tab.post(REFRESH) for tab in tabs))
 
-        assert Counter(response.status_code for response in responses) == {204: CALLS}
+        assert Counter(response.status_code for response in responses) == {204: REQUESTS}
         assert len({cookie(tab, "refresh") for tab in tabs}) == 1
-        assert await db.fetchval(LIVING_TOKENS) == await db.fetchval(LIVING_SESSIONS)
-        await age(db, GRACE)
+        assert await db.fetchval(CURRENT_TOKENS) == await db.fetchval(ACTIVE_SESSIONS)
+        await advance_time(db, GRACE)
         assert (await tabs[-1].post(REFRESH)).status_code == 204
 
 
-async def test_ten_tabs_that_wake_up_over_a_slow_network_keep_the_session(
+async def test_ten_tabs_on_a_slow_network_keep_the_session(
     tabs: list[httpx.AsyncClient], db: asyncpg.Connection
 ) -> None:
     network = random.Random(1)  # noqa: S311  # the same network each time
 
     async def wake(tab: httpx.AsyncClient, browser: list[str]) -> int:
-        """Refresh with what the browser holds by then; it keeps the answer that arrives last."""
+        """Refresh with the browser's newest cookie, and let the browser store the result."""
         await asyncio.sleep(network.uniform(0, 0.3))
         set_cookie(tab, "refresh", browser[-1])
         await asyncio.sleep(network.uniform(0.02, 0.3))
@@ -102,28 +102,28 @@ async def test_ten_tabs_that_wake_up_over_a_slow_network_keep_the_session(
     await sign_in(tabs)
     browser = [cookie(tabs[0], "refresh")]
     for _ in range(10):
-        await age(db, GRACE)
+        await advance_time(db, GRACE)
         statuses = await asyncio.gather(*(wake(tab, browser) for tab in tabs[:10]))
         assert set(statuses) == {204}
     assert len(set(browser)) == 11
 
 
-async def test_a_logout_beside_refreshes_leaves_nothing_alive(
+async def test_logout_during_refreshes_leaves_nothing_active(
     tabs: list[httpx.AsyncClient], db: asyncpg.Connection
 ) -> None:
     for number in range(ROUNDS):
         await sign_in(tabs)
-        logout = number % CALLS
+        logout = number % REQUESTS
         responses = await asyncio.gather(
             *(tab.post(LOGOUT if n == logout else REFRESH) for n, tab in enumerate(tabs))
         )
 
         assert {response.status_code for response in responses} <= {204, 401}
-        assert await db.fetchval(LIVING_SESSIONS) == 0
-        assert await db.fetchval(LIVING_TOKENS) == 0
+        assert await db.fetchval(ACTIVE_SESSIONS) == 0
+        assert await db.fetchval(CURRENT_TOKENS) == 0
 
 
-async def test_logins_beside_a_password_change_leave_no_session_on_the_old_password(
+async def test_password_change_revokes_concurrent_logins_with_the_old_one(
     tabs: list[httpx.AsyncClient], db: asyncpg.Connection
 ) -> None:
     old, new = PASSWORD, NEW
@@ -140,33 +140,33 @@ async def test_logins_beside_a_password_change_leave_no_session_on_the_old_passw
 
         assert changed.status_code == 204
         assert {response.status_code for response in logins} <= {200, 401}
-        assert await db.fetchval(LIVING_SESSIONS) == 1
+        assert await db.fetchval(ACTIVE_SESSIONS) == 1
         assert (await tabs[0].get("/api/v1/users/me")).status_code == 200
         tabs[0].cookies.clear()
         old, new = new, old
 
 
-async def test_of_password_changes_at_once_one_wins(
+async def test_only_one_of_five_concurrent_password_changes_succeeds(
     tabs: list[httpx.AsyncClient], db: asyncpg.Connection
 ) -> None:
     current = PASSWORD
     for number in range(ROUNDS):
         await sign_in(tabs, password=current)
-        wanted = [f"passphrase {number} of tab {tab}" for tab in range(5)]
+        new_passwords = [f"passphrase {number} of tab {tab}" for tab in range(5)]
         responses = await asyncio.gather(
             *(
                 tab.put(CHANGE, json={"current_password": current, "new_password": new})
-                for tab, new in zip(tabs, wanted, strict=False)
+                for tab, new in zip(tabs, new_passwords, strict=False)
             )
         )
 
         statuses = [response.status_code for response in responses]
         assert sorted(statuses) == [204, 401, 401, 401, 401]
-        assert await db.fetchval(LIVING_SESSIONS) == 1
-        current = wanted[statuses.index(204)]
+        assert await db.fetchval(ACTIVE_SESSIONS) == 1
+        current = new_passwords[statuses.index(204)]
 
 
-async def test_logins_beside_a_deactivation_leave_nothing_alive(
+async def test_logins_during_a_deactivation_leave_no_active_session(
     app: FastAPI, tabs: list[httpx.AsyncClient], db: asyncpg.Connection
 ) -> None:
     for _ in range(ROUNDS):
@@ -180,10 +180,10 @@ async def test_logins_beside_a_deactivation_leave_nothing_alive(
             tab.cookies.clear()
         await asyncio.gather(deactivate(), *(log_in(tab, "ada@example.com") for tab in tabs[:10]))
 
-        assert await db.fetchval(LIVING_SESSIONS) == 0
+        assert await db.fetchval(ACTIVE_SESSIONS) == 0
 
 
-async def test_signing_in_crosswise_never_waits_in_a_circle(
+async def test_concurrent_logins_with_swapped_users_do_not_deadlock(
     app: FastAPI, tabs: list[httpx.AsyncClient]
 ) -> None:
     await add_user(app, "bob@example.com")
@@ -196,31 +196,31 @@ async def test_signing_in_crosswise_never_waits_in_a_circle(
             assert {response.status_code for response in responses} == {200}
 
 
-async def test_a_stolen_token_beside_refreshes_ends_the_session_once(
+async def test_reuse_during_refreshes_revokes_the_session(
     tabs: list[httpx.AsyncClient], db: asyncpg.Connection
 ) -> None:
     for _ in range(ROUNDS):
         await sign_in(tabs)
-        stolen = cookie(tabs[0], "refresh")
+        rotated = cookie(tabs[0], "refresh")
         await tabs[0].post(REFRESH)
-        await age(db, GRACE)
+        await advance_time(db, GRACE)
         for number, tab in enumerate(tabs[1:]):
-            set_cookie(tab, "refresh", stolen if number % 2 else cookie(tabs[0], "refresh"))
+            set_cookie(tab, "refresh", rotated if number % 2 else cookie(tabs[0], "refresh"))
         responses = await asyncio.gather(*(tab.post(REFRESH) for tab in tabs[1:]))
 
         assert {response.status_code for response in responses} <= {204, 401}
-        assert await db.fetchval(LIVING_SESSIONS) == 0
-        assert await db.fetchval(LIVING_TOKENS) == 0
+        assert await db.fetchval(ACTIVE_SESSIONS) == 0
+        assert await db.fetchval(CURRENT_TOKENS) == 0
 
 
-async def test_logins_at_once_keep_the_limit_of_sessions(
+async def test_concurrent_logins_respect_the_session_limit(
     app: FastAPI, make_client: ClientFactory, db: asyncpg.Connection
 ) -> None:
     for _ in range(3):
-        clients = [make_client(app) for _ in range(CALLS)]
+        clients = [make_client(app) for _ in range(REQUESTS)]
         responses = await asyncio.gather(*(log_in(c, "ada@example.com") for c in clients))
         assert {response.status_code for response in responses} == {200}
-        assert await db.fetchval(LIVING_SESSIONS) == 20
+        assert await db.fetchval(ACTIVE_SESSIONS) == 20
 
 
 async def test_sessions_of_different_users_do_not_wait_for_each_other(
@@ -230,5 +230,5 @@ async def test_sessions_of_different_users_do_not_wait_for_each_other(
     await log_in(tabs[0], "bob@example.com")
     async with db.transaction():
         await db.execute("SELECT id FROM users WHERE email = 'ada@example.com' FOR NO KEY UPDATE")
-        # A refresh that waits for the lock gets 503 at the end of the database's timeout.
+        # If the refresh waited for the lock, it would get 503 after the database timeout.
         assert (await tabs[0].post(REFRESH)).status_code == 204

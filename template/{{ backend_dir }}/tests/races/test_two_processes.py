@@ -1,4 +1,4 @@
-"""The same promises over two `serve` processes on one database, and at the real cost of a hash."""
+"""Two `serve` processes on one database, and password hashes with the cost of production."""
 
 import asyncio
 import os
@@ -26,24 +26,24 @@ from tests.conftest import (
 )
 from tests.processes import serving
 
-# Measuring coverage would slow down what has to be fast here.
+# The measurement of coverage would make these tests too slow.
 pytestmark = [pytest.mark.slow, pytest.mark.no_cover]
 
 OTHER_SECRET = "another-secret-of-the-three-deploys-0123"
 ME, REFRESH = "/api/v1/users/me", "/api/v1/auth/refresh"
 ROUNDS = int(os.environ.get("RACE_ROUNDS", "40"))
-CALLS = 20
+REQUESTS = 20
 
 
 @pytest.fixture
 def replicas(test_database: str, db: asyncpg.Connection) -> Iterator[list[str]]:
-    """Two `serve` processes in the middle of a change of secrets: their URLs."""
+    """Return the URLs of two `serve` processes during a secret rotation."""
     with ExitStack() as stack:
         yield [
             stack.enter_context(
                 serving(
                     test_database,
-                    DATABASE_POOL_SIZE=str(CALLS),
+                    DATABASE_POOL_SIZE=str(REQUESTS),
                     JWT_SECRET=secret,
                     JWT_PREVIOUS_SECRETS=previous,
                     REFRESH_GRACE_SECONDS="60",
@@ -55,7 +55,7 @@ def replicas(test_database: str, db: asyncpg.Connection) -> Iterator[list[str]]:
 
 @pytest.fixture
 async def ada(make_app: AppFactory, db: asyncpg.Connection) -> None:
-    """Return a user whose password was hashed at the real cost."""
+    """Create a user whose password was hashed with the cost of production."""
     hasher = PasswordHasher(12)
     async with make_app() as app, app.state.database.sessions() as session, session.begin():
         password_hash = await hasher.hash(PASSWORD)
@@ -65,15 +65,17 @@ async def ada(make_app: AppFactory, db: asyncpg.Connection) -> None:
 
 @pytest.fixture
 async def browsers(replicas: list[str]) -> AsyncIterator[list[httpx.AsyncClient]]:
-    """Tabs of one browser, every other one at the other replica."""
-    tabs = [httpx.AsyncClient(base_url=replicas[n % 2], timeout=HANG_SECONDS) for n in range(CALLS)]
+    """Return the tabs of one browser, which alternate between the two replicas."""
+    tabs = [
+        httpx.AsyncClient(base_url=replicas[n % 2], timeout=HANG_SECONDS) for n in range(REQUESTS)
+    ]
     yield tabs
     for tab in tabs:
         await tab.aclose()
 
 
 @pytest.mark.usefixtures("ada")
-async def test_tabs_at_two_replicas_get_the_same_new_token(
+async def test_tabs_on_two_replicas_get_the_same_token(
     browsers: list[httpx.AsyncClient], db: asyncpg.Connection
 ) -> None:
     for _ in range(ROUNDS):
@@ -83,38 +85,38 @@ async def test_tabs_at_two_replicas_get_the_same_new_token(
             tab.cookies = httpx.Cookies(browsers[0].cookies)
         responses = await asyncio.gather(*(tab.post(REFRESH) for tab in browsers))
 
-        assert Counter(response.status_code for response in responses) == {204: CALLS}
+        assert Counter(response.status_code for response in responses) == {204: REQUESTS}
         assert len({cookie(tab, "refresh") for tab in browsers}) == 1
-        # The access token of one replica counts at the other, whichever secret signed it.
+        # Each replica accepts access tokens of the other, whichever secret signed them.
         assert (await browsers[1].get(ME)).status_code == 200
-    alive = "SELECT count(*) FROM refresh_tokens WHERE revoked_at IS NULL"
-    assert await db.fetchval(alive) <= 20
+    current = "SELECT count(*) FROM refresh_tokens WHERE revoked_at IS NULL"
+    assert await db.fetchval(current) <= 20
 
 
 @pytest.mark.usefixtures("ada")
-async def test_guesses_at_two_replicas_share_one_limit(browsers: list[httpx.AsyncClient]) -> None:
+async def test_guesses_on_two_replicas_share_one_limit(browsers: list[httpx.AsyncClient]) -> None:
     responses = await asyncio.gather(
         *(log_in(tab, "ada@example.com", "a wrong passphrase") for tab in browsers)
     )
 
     statuses = Counter(response.status_code for response in responses)
-    assert statuses == {401: 5, 429: CALLS - 5}
+    assert statuses == {401: 5, 429: REQUESTS - 5}
 
 
 @pytest.mark.usefixtures("ada")
-async def test_hashing_never_stalls_the_event_loop(
+async def test_hashing_does_not_block_the_event_loop(
     make_app: AppFactory, make_client: ClientFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answered = 0
+    responses = 0
     during_hashes: list[int] = []
 
     async with make_app(environment="staging", login_throttle_enabled=False) as app:
         verify = app.state.hasher._verify
 
         def verify_and_count(password: str, hashed: str | None) -> object:
-            before = answered
+            before = responses
             result = verify(password, hashed)
-            during_hashes.append(answered - before)
+            during_hashes.append(responses - before)
             return result
 
         monkeypatch.setattr(app.state.hasher, "_verify", verify_and_count)
@@ -124,12 +126,12 @@ async def test_hashing_never_stalls_the_event_loop(
         ]
         while not all(login.done() for login in logins):
             assert (await health.get("/health")).status_code == 200
-            answered += 1
-            await asyncio.sleep(0)  # nothing else here lets the logins go on
+            responses += 1
+            await asyncio.sleep(0)  # nothing else in this loop lets the logins continue
         assert {(await login).status_code for login in logins} == {200}
 
-    # Both compute, and so a busy machine slows down both: more than four answers per hash say that
-    # an answer takes less than a quarter of the time of a hash.
+    # A busy machine slows down hashes and responses alike. More than four responses per hash mean
+    # that a response takes less than a quarter of the time of a hash.
     assert len(during_hashes) == 8
     assert min(during_hashes) > 4, during_hashes
 
@@ -141,9 +143,9 @@ async def test_an_unknown_user_takes_as_long_as_a_wrong_password(
     async with make_app(environment="staging", login_throttle_enabled=False) as app:
         client = make_client(app)
         seconds: dict[str, list[float]] = {"nobody@example.com": [], "ada@example.com": []}
-        for _ in range(15):  # the unknown one first, from the first request on
+        for _ in range(15):  # the very first request is for the unknown user
             for email, times in seconds.items():
-                # Of the processor, in all threads: what other programs take does not count.
+                # Processor time of all threads, which excludes other programs.
                 start = time.process_time()
                 assert (await log_in(client, email, "a wrong passphrase")).status_code == 401
                 times.append(time.process_time() - start)

@@ -1,4 +1,4 @@
-"""`purge`: what it deletes, what it keeps, and how little it does at a time."""
+"""`purge`: which rows it deletes, which rows it keeps, and the size of its batches."""
 
 from collections.abc import AsyncIterator
 
@@ -9,10 +9,10 @@ from fastapi import FastAPI
 
 from app.services.purging import BATCH, Purged, purge
 from app.services.users import PublicUser
-from tests.conftest import age, cookie, set_cookie
+from tests.conftest import advance_time, cookie, set_cookie
 
 REFRESH = "/api/v1/auth/refresh"
-# Of the settings of the tests: an access token, the clocks' skew, and the grace period.
+# With the settings for tests: lifetime of an access token + clock skew + grace period.
 LAST_USE_SECONDS = 900 + 30 + 10
 
 
@@ -21,16 +21,16 @@ async def run_purge(app: FastAPI) -> Purged:
         return await purge(db, app.state.settings)
 
 
-async def test_a_revoked_session_stays_as_long_as_an_access_token_can_name_it(
+async def test_purge_keeps_revoked_sessions_until_their_access_tokens_expire(
     app: FastAPI, signed_in: httpx.AsyncClient, db: asyncpg.Connection
 ) -> None:
     refresh_token = cookie(signed_in, "refresh")
     await signed_in.post(REFRESH)
     await db.execute("UPDATE sessions SET revoked_at = clock_timestamp()")
 
-    await age(db, LAST_USE_SECONDS - 5)
+    await advance_time(db, LAST_USE_SECONDS - 5)
     assert (await run_purge(app)).sessions == 0
-    await age(db, 5)
+    await advance_time(db, 5)
     purged = await run_purge(app)
     assert (purged.sessions, purged.tokens) == (1, 2)
 
@@ -43,7 +43,7 @@ async def test_a_revoked_session_stays_as_long_as_an_access_token_can_name_it(
 async def add_sessions(
     db: asyncpg.Connection, user: PublicUser, sessions: int, tokens: int
 ) -> None:
-    """Add sessions of a user that have just expired, each with a number of tokens."""
+    """Add sessions of a user that have just expired, each with several tokens."""
     await db.execute(
         "INSERT INTO sessions (user_id, expires_at) "
         "SELECT $1, clock_timestamp() FROM generate_series(1, $2)",
@@ -60,7 +60,7 @@ async def add_sessions(
 
 @pytest.fixture
 async def largest_delete(db: asyncpg.Connection) -> AsyncIterator[None]:
-    """Note in `deletes` how many tokens each statement deletes, by a cascade too."""
+    """Record in `deletes` how many tokens each statement deletes, including by a cascade."""
     await db.execute("""
         CREATE TABLE deletes (tokens int);
         CREATE FUNCTION note_delete() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -79,7 +79,7 @@ async def largest_delete(db: asyncpg.Connection) -> AsyncIterator[None]:
 async def plan(
     request: pytest.FixtureRequest, app: FastAPI, db: asyncpg.Connection
 ) -> AsyncIterator[None]:
-    """Let Postgres join as it likes, or by nested loops, which repeat a subquery for each row."""
+    """Use any query plan, or force nested loops, which repeat a subquery for each row."""
     database = await db.fetchval("SELECT quote_ident(current_database())")
     for method in request.param:
         await db.execute(f"ALTER DATABASE {database} SET enable_{method} = off")
@@ -90,7 +90,7 @@ async def plan(
 
 
 @pytest.mark.parametrize(
-    ("sessions", "tokens"), [(1, 3 * BATCH + 1), (60, 50)], ids=["one busy session", "many"]
+    ("sessions", "tokens"), [(1, 3 * BATCH + 1), (60, 50)], ids=["one session", "many sessions"]
 )
 @pytest.mark.usefixtures("largest_delete", "plan")
 async def test_no_statement_deletes_more_than_a_batch(
@@ -107,7 +107,7 @@ async def test_no_statement_deletes_more_than_a_batch(
 
 
 @pytest.mark.slow
-async def test_any_number_of_tokens_is_purged(
+async def test_purge_deletes_more_rows_than_one_batch(
     app: FastAPI, ada: PublicUser, db: asyncpg.Connection
 ) -> None:
     await add_sessions(db, ada, sessions=BATCH + 200, tokens=100)
@@ -116,7 +116,7 @@ async def test_any_number_of_tokens_is_purged(
 
 
 @pytest.mark.parametrize("table", ["refresh_tokens", "sessions"])
-async def test_what_another_transaction_holds_is_left_for_the_next_time(
+async def test_purge_skips_rows_that_another_transaction_has_locked(
     app: FastAPI, ada: PublicUser, db: asyncpg.Connection, table: str
 ) -> None:
     await add_sessions(db, ada, sessions=3, tokens=2)
