@@ -15,6 +15,7 @@ from app.db import revisions
 from app.db.session import Database
 from tests.conftest import SECRET, AppFactory, ClientFactory, settings_for
 from tests.db.test_tls import tls_in_front
+from tests.postgres import database_url
 
 
 def test_repr_of_the_url_contains_no_secrets() -> None:
@@ -61,8 +62,18 @@ async def test_application_migrates_and_starts_with_any_form_of_the_url(
     assert shown == ["shop", "5MB"]
 
 
-async def test_new_database_has_no_users(app: FastAPI, db: asyncpg.Connection) -> None:
-    assert await db.fetchval("SELECT count(*) FROM users") == 0
+def test_new_database_has_no_users() -> None:
+    url = database_url("new")
+    revisions.migrate(settings_for(url))
+
+    async def count() -> int:
+        connection = await asyncpg.connect(parse_database_url(url).dsn)
+        try:
+            return int(await connection.fetchval("SELECT count(*) FROM users"))
+        finally:
+            await connection.close()
+
+    assert asyncio.run(count()) == 0
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,12 @@ import time
 import uuid
 from typing import Any
 
+import asyncpg
 import httpx
 import jwt
 import pytest
 from fastapi import FastAPI
+from starlette.types import Message, Receive, Scope, Send
 
 from app.core.settings import PROJECT_SLUG
 from tests.conftest import SECRET, AppFactory, ClientFactory, add_user, cookie, log_in, set_cookie
@@ -152,10 +154,20 @@ async def test_previous_secret_verifies_tokens_but_does_not_sign_them(
 
 
 async def test_session_is_committed_before_the_response(
-    app: FastAPI, make_client: ClientFactory
+    app: FastAPI, make_client: ClientFactory, db: asyncpg.Connection
 ) -> None:
     await add_user(app, "ada@example.com")
-    for _ in range(20):
-        client = make_client(app)
-        await log_in(client, "ada@example.com")
-        assert (await client.get(ME)).status_code == 200
+    committed = []
+
+    async def watched(scope: Scope, receive: Receive, send: Send) -> None:
+        async def note_sessions(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                committed.append(await db.fetchval("SELECT count(*) FROM sessions"))
+            await send(message)
+
+        await app(scope, receive, note_sessions)
+
+    await log_in(make_client(watched), "ada@example.com")
+    await log_in(make_client(watched), "ada@example.com")
+
+    assert committed == [1, 2]

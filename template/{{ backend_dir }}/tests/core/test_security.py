@@ -85,7 +85,6 @@ async def test_number_of_waiting_hashes_is_limited(hasher: PasswordHasher) -> No
     results = await asyncio.gather(*tasks, *known, return_exceptions=True)
 
     threads = hasher._threads
-    assert count_rejected(tasks) == 100
     assert results.count((False, None)) == threads + MAX_WAITING
     # Some places are reserved for known devices.
     assert results[:100].count((False, None)) == threads + MAX_WAITING - RESERVED

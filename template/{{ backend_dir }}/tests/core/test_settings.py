@@ -1,4 +1,3 @@
-import os
 from pathlib import Path
 
 import pytest
@@ -61,7 +60,6 @@ def test_all_problems_are_reported_at_once_on_separate_lines(
 
     names = {line.split(" ")[0] for line in lines}
     assert names == set(wrong) - {"ENVIRONMENT"}
-    assert all("\n" not in line for line in lines)
     assert "is missing; make one with" in next(li for li in lines if li.startswith("JWT_SECRET"))
 
 
@@ -140,9 +138,11 @@ def test_every_proxy_may_be_trusted_outside_production(environment: pytest.Monke
     assert load_settings().forwarded_allow_ips == ("*",)
 
 
-def test_environment_overrides_dotenv_and_other_lines_are_ignored() -> None:
+def test_environment_overrides_dotenv_and_other_lines_are_ignored(
+    environment: pytest.MonkeyPatch,
+) -> None:
     Path(".env").write_text("JWT_SECRET=\nPORT=1234\nSIGNUP_ENABLED=true\nVITE_URL=x\n")
-    os.environ["PORT"] = "4321"
+    environment.setenv("PORT", "4321")
 
     settings = load_settings()
 
