@@ -26,6 +26,7 @@ IMPORTED_MODULE: Final = re.compile(rb"from[\s\\]*(?P<name>[^#]+?)[\s\\]*\bimpor
 # The text before a statement that begins its line. After a backslash, it does not begin one.
 LINE_START: Final = re.compile(rb"(?:\A|(?<![\\\r])\r?\n)(?P<indent>[ \t\f]*)\Z")
 DEFINITION: Final = re.compile(rb"(?:async\s+)?(?:def|class)\s+")
+REST_OF_LINE: Final = re.compile(rb"[ \t]*(#[^\r\n]*)?\r?\n")
 COMMENT: Final = re.compile(rb"[ \t]*#[^\r\n]*")
 
 # The comments in an import. The key is the imported name, and whether the comment is on the same
@@ -105,7 +106,15 @@ class _Rewriter(ast.NodeVisitor):
             bound = self._binding(self._module, alias.name) if own else alias.asname
             new = name if bound == name != alias.asname else f"{name} as {bound}"
             groups.setdefault(new_origin, {})[alias] = new
-        if len(groups) > 1:
+        # What moves into this module is defined in it by the new template.
+        own = self._new_module(self._module.name)
+        moved_here = own in groups and origin != self._module.name
+        if moved_here:
+            del groups[own]
+        if not groups:
+            self._remove_statement(node)
+            return
+        if moved_here or len(groups) > 1:
             self._split_import(node, groups)
             return
         for new_origin, names in groups.items():
@@ -155,6 +164,14 @@ class _Rewriter(ast.NodeVisitor):
         behind = COMMENT.match(self._text, end)
         separator = f"{behind[0].decode() if behind else ''}{newline}" if begins_line else "; "
         self._edits[start, end] = separator.join(statements)
+
+    def _remove_statement(self, node: ast.stmt) -> None:
+        """Remove a statement, and its line if there is nothing else on it."""
+        start, end = self._offset(node.lineno, node.col_offset), self._end(node)
+        rest = REST_OF_LINE.match(self._text, end)
+        if rest and LINE_START.search(self._text[:start]):
+            start, end = self._offset(node.lineno, 0), rest.end()
+        self._edits[start, end] = ""
 
     # Definitions
 

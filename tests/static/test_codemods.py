@@ -492,6 +492,22 @@ def test_module_is_moved_with_the_project_s_edits(tmp_path: Path) -> None:
     assert (tmp_path / "app/models/user_session.py").read_text(encoding="utf-8") == SESSION
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("from app.models.session import LIMIT  # noqa\nx = 1\n", "x = 1\n"),
+        (
+            "from app.models.session import LIMIT, find\n",
+            "from app.models.session import find\n",
+        ),
+    ],
+    ids=["alone", "with others"],
+)
+def test_module_does_not_import_what_moves_into_it(tmp_path: Path, before: str, after: str) -> None:
+    table = {"names": {"app.models.session.LIMIT": "app.own.LIMIT"}}
+    assert renamed(tmp_path, table, before) == after
+
+
 def test_module_becomes_a_package(tmp_path: Path) -> None:
     names = {
         "app.models.session": "app.models.session.records",

@@ -6,7 +6,6 @@ import asyncpg
 import httpx
 import pytest
 import trustme
-from fastapi import FastAPI
 from sqlalchemy import text
 
 from app.core.database_url import parse_database_url
