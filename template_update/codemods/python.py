@@ -107,10 +107,10 @@ class _Rewriter(ast.NodeVisitor):
             new = name if bound == name != alias.asname else f"{name} as {bound}"
             groups.setdefault(new_origin, {})[alias] = new
         # What moves into this module is defined in it by the new template.
-        own = self._new_module(self._module.name)
-        moved_here = own in groups and origin != self._module.name
+        here = self._new_module(self._module.name)
+        moved_here = here in groups and origin != self._module.name
         if moved_here:
-            del groups[own]
+            del groups[here]
         if not groups:
             self._remove_statement(node)
             return
