@@ -153,7 +153,7 @@ def test_preview_reports_everything_and_changes_nothing(project_from: ProjectFro
         text = file.read_text(encoding="utf-8")
         file.write_text(text.replace("app.core.logging", "app.core.logs"), encoding="utf-8")
     (project / "app/own.py").write_text("from app.services.sessions.grant import add_token\n")
-    replace(project / "app/db/session.py", r"\A.*\n", '"""Ours."""\n')
+    replace(project / "app/db/base.py", r"\A.*\n", '"""Ours."""\n')
     commit(project, "Our work")
     before = state(project)
     output = template_update(project, "--preview", TO, "--report=../report.md", exit_code=0)
