@@ -45,6 +45,11 @@ class Names:
             for file, tree in self._trees.items()
             if (module := self._package.module(file)) is not None
         }
+        for file in _python_files(backend):
+            module = self._package.module(file)
+            if module is not None:
+                # Nobody knows what a file defines that does not parse, such as one in conflict.
+                self._modules.setdefault(module, set(WILDCARDS))
         for module in list(self._modules):
             parent, _, name = module.rpartition(".")
             if parent:
@@ -161,14 +166,19 @@ def _members(folder: Path) -> dict[str, set[str]]:
 
 def _parsed(folder: Path) -> Iterator[tuple[str, ast.Module]]:
     """Yield the path and the syntax tree of each Python file below a folder that parses."""
-    for file in sorted(folder.rglob("*.py")):
-        relative = file.relative_to(folder)
-        if any(part.startswith(".") for part in relative.parts):
-            continue
+    for file in _python_files(folder):
         try:
-            yield relative.as_posix(), ast.parse(file.read_bytes())
+            yield file, ast.parse((folder / file).read_bytes())
         except (SyntaxError, ValueError):
             continue
+
+
+def _python_files(folder: Path) -> Iterator[str]:
+    """Yield the path of each Python file below a folder, except those in hidden folders."""
+    for file in sorted(folder.rglob("*.py")):
+        relative = file.relative_to(folder)
+        if not any(part.startswith(".") for part in relative.parts):
+            yield relative.as_posix()
 
 
 def _defined(tree: ast.Module) -> set[str]:

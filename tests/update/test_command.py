@@ -171,6 +171,17 @@ def test_preview_reports_everything_and_changes_nothing(project_from: ProjectFro
 # Conflicts
 
 
+def test_names_of_a_module_in_conflict_are_not_reported_as_missing(
+    project_from: ProjectFrom,
+) -> None:
+    project = project_from("v0.1.0", ANSWERS)
+    replace(project / "app/db/session.py", r"\A.*\n", '"""Ours."""\n')
+    commit(project, "Our work")
+    output = template_update(project, "--preview", TO, exit_code=3)
+    assert "- `app/db/session.py`" in output.partition("## Conflicts")[2]
+    assert "app.db.session.Database`" not in output
+
+
 def test_conflict_is_left_to_resolve_in_a_second_work_tree(disagreeing: Path) -> None:
     before = files(disagreeing)
     output = template_update(disagreeing, TO, exit_code=3)
