@@ -60,7 +60,7 @@ def measure(stage: Stage, rounds: int, seconds: float) -> list[Figure]:
 
     me = "`GET /api/v1/users/me`, as a share of"
     return [
-        figure(f"{me} a bare FastAPI handler on raw asyncpg", "me", "me, FastAPI", 0.6),
+        figure(f"{me} a bare FastAPI handler on raw asyncpg", "me", "me, FastAPI", 0.45),
         figure(f"{me} that handler, without the pool's reset", "me", "me, FastAPI without reset"),
         figure(f"{me} bare ASGI on raw asyncpg", "me", "me, ASGI"),
         figure("`GET /health`, as a share of bare FastAPI", "health", "health, FastAPI", 0.8),
@@ -68,6 +68,6 @@ def measure(stage: Stage, rounds: int, seconds: float) -> list[Figure]:
             "`POST /auth/refresh`, as a share of the same statements by hand on asyncpg",
             "refresh",
             "refresh, FastAPI",
-            0.5,
+            0.3,
         ),
     ]
