@@ -1,6 +1,5 @@
 """Installation of package managers for projects that tests install."""
 
-import os
 import re
 import sys
 from pathlib import Path
@@ -41,5 +40,6 @@ def install(folder: Path, python: Path, *packages: str) -> Path:
 
 def install_into(folder: Path, *packages: str) -> None:
     """Install packages into an existing environment."""
-    environment = os.environ | {"VIRTUAL_ENV": str(folder)}
-    run([sys.executable, "-m", "uv", "pip", "install", "--quiet", *packages], ROOT, environment)
+    # Not by VIRTUAL_ENV: uv prefers the environment of the Python that starts it.
+    uv = [sys.executable, "-m", "uv"]
+    run([*uv, "pip", "install", "--quiet", "--python", folder, *packages], ROOT)
