@@ -25,11 +25,23 @@ async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
     writer.close()
 
 
+async def forward(url: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Connect a client with the Postgres of a URL, until both have closed."""
+    parts, query = urlsplit(url), parse_qs(urlsplit(url).query)
+    if "host" in query:
+        socket = f"{query['host'][0]}/.s.PGSQL.{query['port'][0]}"
+        upstream = await asyncio.open_unix_connection(socket)
+    else:
+        upstream = await asyncio.open_connection(parts.hostname, parts.port)
+    await asyncio.gather(
+        pipe(reader, upstream[1]), pipe(upstream[0], writer), return_exceptions=True
+    )
+
+
 @asynccontextmanager
 async def tls_in_front(url: str, certificate: trustme.LeafCert) -> AsyncIterator[str]:
     """Add TLS to the Postgres of the tests, and yield the URL. It behaves like built-in TLS."""
     parts = urlsplit(url)
-    query = parse_qs(parts.query)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     certificate.configure_cert(context)
 
@@ -41,14 +53,7 @@ async def tls_in_front(url: str, certificate: trustme.LeafCert) -> AsyncIterator
         except (ssl.SSLError, ConnectionError):
             writer.close()
             return
-        if "host" in query:
-            socket = f"{query['host'][0]}/.s.PGSQL.{query['port'][0]}"
-            upstream = await asyncio.open_unix_connection(socket)
-        else:
-            upstream = await asyncio.open_connection(parts.hostname, parts.port)
-        await asyncio.gather(
-            pipe(reader, upstream[1]), pipe(upstream[0], writer), return_exceptions=True
-        )
+        await forward(url, reader, writer)
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]

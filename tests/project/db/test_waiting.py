@@ -4,7 +4,7 @@ import asyncio
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -16,7 +16,7 @@ from app.core.settings import ExplicitSettings
 from app.db.revisions import migrate
 from app.db.waiting import MIGRATION_LOCK
 from tests.conftest import SECRET, settings_for
-from tests.db.test_tls import pipe, tls_in_front
+from tests.db.test_tls import forward, tls_in_front
 from tests.processes import free_port
 
 # This only ends a test that hangs.
@@ -50,17 +50,9 @@ def reject(sqlstate: str) -> Handler:
 
 def pass_on(url: str) -> Handler:
     """Forward connections to the Postgres of the tests."""
-    parts, query = urlsplit(url), parse_qs(urlsplit(url).query)
 
     async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if "host" in query:
-            socket = f"{query['host'][0]}/.s.PGSQL.{query['port'][0]}"
-            upstream = await asyncio.open_unix_connection(socket)
-        else:
-            upstream = await asyncio.open_connection(parts.hostname, parts.port)
-        await asyncio.gather(
-            pipe(reader, upstream[1]), pipe(upstream[0], writer), return_exceptions=True
-        )
+        await forward(url, reader, writer)
 
     return handler
 
