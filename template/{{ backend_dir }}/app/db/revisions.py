@@ -33,7 +33,7 @@ class Revisions:
     @classmethod
     def load(cls) -> Self:
         """Read the folder. Do this once, at startup."""
-        scripts = ScriptDirectory.from_config(Config(ALEMBIC_INI))
+        scripts = ScriptDirectory.from_config(alembic_config())
         return cls(
             frozenset(script.revision for script in scripts.walk_revisions()),
             frozenset(scripts.get_heads()),
@@ -56,9 +56,12 @@ async def is_up_to_date(reads: AsyncEngine, revisions: Revisions) -> bool:
     return bool(found) and found.isdisjoint(revisions.known - revisions.heads)
 
 
-def alembic_config(settings: Settings) -> Config:
+def alembic_config(settings: Settings | None = None) -> Config:
     """Return Alembic's configuration, for the database of these settings and no other."""
-    return Config(ALEMBIC_INI, attributes={"settings": settings})
+    config = Config(ALEMBIC_INI, attributes={"settings": settings})
+    # This process has found the project already. Alembic would lengthen `sys.path` at each call.
+    config.set_main_option("prepend_sys_path", "")
+    return config
 
 
 def migrate(settings: Settings, wait_seconds: float = WAIT_SECONDS) -> None:
