@@ -19,6 +19,7 @@ from app.core.logging import configure_logging
 from app.core.settings import ExplicitSettings, Settings
 from app.db import revisions
 from app.db.schema_check import find_schema_mismatch
+from app.db.session import Database
 from app.main import create_app
 from app.services import users
 from tests.postgres import database_url
@@ -28,6 +29,8 @@ SECRET = secrets.token_urlsafe(48)
 ORIGIN = "https://app.example.com"
 HANG_SECONDS = 120
 """The maximum time that a test waits. It only ends a hang and does not measure performance."""
+
+DATABASES: dict[tuple[tuple[str, Any], ...], Database] = {}
 
 logging.getLogger("httpx").setLevel(logging.WARNING)  # one line per request would hide the others
 
@@ -103,10 +106,21 @@ def make_app(test_database: str, db: asyncpg.Connection) -> AppFactory:
             **settings,
         }
         app = create_app(ExplicitSettings(**values))
+        share_database(app)
         async with app.router.lifespan_context(app):
             yield app
 
     return make
+
+
+def share_database(app: FastAPI) -> None:
+    """Let all applications with the same settings for the database use one engine.
+
+    SQLAlchemy compiles every statement once for each engine, which takes longer than most tests.
+    """
+    settings: Settings = app.state.settings
+    key = tuple(item for item in settings if "database" in item[0])
+    app.state.database = DATABASES.setdefault(key, app.state.database)
 
 
 @pytest.fixture
