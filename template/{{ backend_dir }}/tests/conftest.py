@@ -204,6 +204,20 @@ async def drop_connections(db: asyncpg.Connection) -> None:
     await asyncio.sleep(0.01)
 
 
+async def raise_shared_count(db: asyncpg.Connection, limits: int, attempts: int) -> None:
+    """Set the counts of the limits that two attempts share, without making so many attempts.
+
+    The two attempts differ in everything else, so that no other limit has counted both.
+    limits: how many limits they share.
+    """
+    changed = await db.execute(
+        "UPDATE attempt_counts SET attempts = $1 "
+        "WHERE attempts = 2 AND 2 = (SELECT max(attempts) FROM attempt_counts)",
+        attempts,
+    )
+    assert changed == f"UPDATE {limits}"
+
+
 async def advance_time(db: asyncpg.Connection, seconds: float) -> None:
     """Let time pass for all sessions, tokens and counted attempts without waiting."""
     shift = f"- make_interval(secs => {float(seconds)})"
