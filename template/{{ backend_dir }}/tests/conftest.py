@@ -1,6 +1,7 @@
 """Fixtures and helpers for all tests: an application, its clients, users and an empty database."""
 
 import asyncio
+import gc
 import logging
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -31,6 +32,7 @@ HANG_SECONDS = 120
 """The maximum time that a test waits. It only ends a hang and does not measure performance."""
 
 DATABASES: dict[tuple[tuple[str, Any], ...], Database] = {}
+"""The engines of this worker, by their settings. See `share_database`."""
 
 logging.getLogger("httpx").setLevel(logging.WARNING)  # one line per request would hide the others
 
@@ -49,6 +51,11 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         problem := migrate_and_compare(settings_for(database_url("models")))
     ):
         raise pytest.UsageError(problem)
+
+
+def pytest_collection_finish() -> None:
+    """Exclude all modules and tests from garbage collection, which would traverse them often."""
+    gc.freeze()
 
 
 def migrate_and_compare(settings: Settings) -> str | None:
