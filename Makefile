@@ -17,10 +17,10 @@ help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F '|' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 demo: $(INSTALLED) ## render the defaults, run them, and sign in; Ctrl-C ends it
-	@$(BIN)/python -m hooks.demo
+	@$(BIN)/python -m scripts.demo
 
 screenshot: $(INSTALLED) ## take the picture in the README anew; needs Chromium
-	@$(BIN)/python -m hooks.screenshot
+	@$(BIN)/python -m scripts.screenshot
 
 test: $(INSTALLED) ## run the tests of all tiers; below, one tier
 	$(PYTEST) -m "not real"
@@ -49,22 +49,22 @@ updates: $(INSTALLED) ## measure updates of all teams with all suites, and write
 check: check-static test ## all that CI checks
 
 check-static: $(INSTALLED) ## lint, format, types, and the template's own rules
-	$(BIN)/ruff check benchmarks hooks template_update tests "$(BACKEND)"
-	$(BIN)/ruff format --check benchmarks hooks template_update tests "$(BACKEND)"
+	$(BIN)/ruff check benchmarks hooks scripts template_update tests "$(BACKEND)"
+	$(BIN)/ruff format --check benchmarks hooks scripts template_update tests "$(BACKEND)"
 	git ls-files -z | xargs -0 $(BIN)/codespell
 	$(BIN)/mypy
-	$(BIN)/python -m hooks.check_template
+	$(BIN)/python -m scripts.check_template
 
 format: $(INSTALLED) ## fix what a machine can fix
-	$(BIN)/ruff check --fix benchmarks hooks template_update tests "$(BACKEND)"
-	$(BIN)/ruff format benchmarks hooks template_update tests "$(BACKEND)"
+	$(BIN)/ruff check --fix benchmarks hooks scripts template_update tests "$(BACKEND)"
+	$(BIN)/ruff format benchmarks hooks scripts template_update tests "$(BACKEND)"
 
 bench: $(INSTALLED) ## measure against reference programs; needs wrk, and BENCH="--write" puts it on the page
 	$(BIN)/python -m benchmarks $(BENCH)
 
 clean: ## remove what was made here: .venv, the demo, caches
 	rm -rf .venv .benchmarks .demo .containers .updates .mypy_cache .pytest_cache .ruff_cache
-	find benchmarks hooks template_update tests template -name __pycache__ -prune -exec rm -rf {} +
+	find benchmarks hooks scripts template_update tests template -name __pycache__ -prune -exec rm -rf {} +
 
 $(INSTALLED): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, and this is %d.%d: set PYTHON, as in make PYTHON=python3.13" % sys.version_info[:2])'

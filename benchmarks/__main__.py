@@ -15,7 +15,7 @@ from typing import Final
 from benchmarks import calls, copies, logins, machine, plot, process, report, scale
 from benchmarks.figures import Figure
 from benchmarks.stage import Stage, stage
-from hooks.check_template import ROOT
+from scripts.check_template import ROOT
 from tests.rendering import isolation
 
 PAGE: Final = ROOT / "docs" / "performance.md"

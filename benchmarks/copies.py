@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmarks.figures import Figure, Target, against, ratios
 from benchmarks.stage import Stage, render
-from hooks.projects import project_environment
+from scripts.projects import project_environment
 from tests.commands import commit, git, run
 
 

@@ -9,7 +9,7 @@ from typing import Final
 from benchmarks.figures import Figure, Target, against, ratios
 from benchmarks.stage import PROBES, Stage, access_cookie
 from benchmarks.wrk import Load, fire
-from hooks.projects import python_of
+from scripts.projects import python_of
 from tests.production import ME
 from tests.servers import Server
 

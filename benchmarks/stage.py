@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks import rows
-from hooks.projects import project_environment, python_answer, python_of
+from scripts.projects import project_environment, python_answer, python_of
 from tests.client import Browser
 from tests.commands import COPIER, run
 from tests.postgres import Postgres, folder_for_other_user, programs_of

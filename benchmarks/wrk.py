@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from hooks.check_template import ROOT
+from scripts.check_template import ROOT
 from tests.commands import run
 
 SCRIPT: Final = Path(__file__).parent / "load.lua"

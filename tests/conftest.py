@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pytest_copie.plugin import Copie
 
-from hooks.projects import project_environment, python_answer
+from scripts.projects import project_environment, python_answer
 from tests.commands import git, run
 from tests.rendering import (
     RELEASE_VARIABLE,

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from hooks.projects import project_environment, python_of
+from scripts.projects import project_environment, python_of
 
 # Starts the embedded Postgres, prints its URL, and keeps it until standard input is closed.
 HOLD_DATABASE = """

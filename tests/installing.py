@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pip._internal.models.index import PyPI
 
-from hooks.check_template import ROOT
+from scripts.check_template import ROOT
 from tests.commands import run
 
 # Poetry requests more from PyPI than other indexes provide. This limits it to what pip requests.

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from hooks.projects import project_environment, python_of
+from scripts.projects import project_environment, python_of
 from tests.client import Browser
 from tests.commands import run
 from tests.postgres import Postgres

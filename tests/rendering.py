@@ -12,7 +12,7 @@ import pytest
 from copier import run_copy
 from pytest_copie.plugin import Copie
 
-from hooks.check_template import ROOT, load_config
+from scripts.check_template import ROOT, load_config
 from tests.commands import commit, git
 from tests.variants import Answers
 

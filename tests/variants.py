@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from hooks.check_template import ROOT, load_config
+from scripts.check_template import ROOT, load_config
 
 Answers = Mapping[str, str]
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from hooks.check_template import ROOT
+from scripts.check_template import ROOT
 from tests.commands import run
 from tests.installing import POETRY_INDEX, dependency
 from tests.real.docker import SCRIPTS, STORE

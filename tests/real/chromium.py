@@ -8,7 +8,7 @@ from typing import Any
 
 from playwright.sync_api import Browser, BrowserContext, Playwright, sync_playwright
 
-from hooks.screenshot import CHROMIUM_ARGUMENTS
+from scripts.screenshot import CHROMIUM_ARGUMENTS
 from tests.tools import require
 
 

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser as Chromium
 from playwright.sync_api import BrowserContext, Playwright
 
-from hooks.projects import project_environment, python_of
+from scripts.projects import project_environment, python_of
 from tests.commands import run
 from tests.postgres import Postgres, folder_for_other_user, programs_of
 from tests.production import EMAIL, NUMBERS, PASSWORD, SECRET, Site

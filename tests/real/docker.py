@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from hooks.check_template import ROOT
+from scripts.check_template import ROOT
 from tests.servers import wait_until
 from tests.tools import require
 

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from hooks.projects import project_environment, python_of
+from scripts.projects import project_environment, python_of
 from tests.commands import run
 from tests.servers import can_connect, wait_until
 from tests.tools import PATH, require

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from hooks.check_template import ROOT
+from scripts.check_template import ROOT
 from tests.commands import run
 from tests.installing import POETRY_INDEX
 from tests.real.base_images import BASE, UV, WITH_POETRY, are_made_here, provide

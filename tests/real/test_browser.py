@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import BrowserContext, Page, Response
 
-from hooks.check_template import ROOT
+from scripts.check_template import ROOT
 from tests.diagrams import Call, calls, diagram
 from tests.production import EMAIL, ME, REFRESH
 from tests.real.app import SIGNED_OUT, address, kept, sees, sign_in, submit

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, BrowserContext, expect
 
-from hooks.projects import project_environment, python_of
-from hooks.screenshot import call
+from scripts.projects import project_environment, python_of
+from scripts.screenshot import call
 from tests.commands import run
 from tests.production import EMAIL, LOGIN, ME, PASSWORD
 from tests.real.app import NOT_KEPT, SIGNED_OUT, sees, sign_in, submit

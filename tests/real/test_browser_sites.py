@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Playwright
 
-from hooks.projects import project_environment, python_of
+from scripts.projects import project_environment, python_of
 from tests.commands import run
 from tests.production import EMAIL, ME
 from tests.real.app import NOT_KEPT, SIGNED_OUT, address, kept, sees, sign_in, submit

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hooks.projects import project_environment, python_of
+from scripts.projects import project_environment, python_of
 from tests.commands import run
 from tests.production import SECRET
 from tests.real.base_images import POSTGRES, provide

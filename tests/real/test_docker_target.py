@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from hooks.projects import project_environment, python_of
+from scripts.projects import project_environment, python_of
 from tests.client import FORM
 from tests.commands import run
 from tests.embedded import held_database

@@ -3,7 +3,7 @@
 import signal
 from concurrent.futures import ThreadPoolExecutor
 
-from hooks.projects import python_of
+from scripts.projects import python_of
 from tests.client import Browser
 from tests.commands import run
 from tests.load import Call, call_once

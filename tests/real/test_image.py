@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 
-from hooks.projects import find_python, project_environment
+from scripts.projects import find_python, project_environment
 from tests.client import Browser
 from tests.commands import run
 from tests.embedded import held_database

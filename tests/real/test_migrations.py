@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hooks.projects import project_environment, python_of
+from scripts.projects import project_environment, python_of
 from tests.client import Browser
 from tests.load import Call, load
 from tests.middlemen import pgbouncer

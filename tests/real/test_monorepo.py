@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from hooks.projects import project_environment, python_of
+from scripts.projects import project_environment, python_of
 from tests.client import FORM
 from tests.commands import run
 from tests.production import EMAIL, LOGIN, PASSWORD

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from hooks.projects import python_of
+from scripts.projects import python_of
 from tests.client import Browser
 from tests.commands import run
 from tests.load import Call, load

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hooks.projects import find_python, project_environment
+from scripts.projects import find_python, project_environment
 from tests.client import Browser
 from tests.commands import commit, git, run
 from tests.load import Call, Load, load

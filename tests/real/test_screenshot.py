@@ -5,8 +5,8 @@ import struct
 import sys
 from pathlib import Path
 
-from hooks.check_template import ROOT
-from hooks.screenshot import PICTURE, SIZE
+from scripts.check_template import ROOT
+from scripts.screenshot import PICTURE, SIZE
 from tests.commands import git, run
 from tests.servers import free_port
 from tests.tools import require
@@ -19,7 +19,7 @@ def test_screenshot_writes_a_small_picture_and_leaves_nothing_running(
 ) -> None:
     require("chromium")
     environment = os.environ | {"PORT": str(free_port())}
-    run([sys.executable, "-m", "hooks.screenshot"], clone, environment)
+    run([sys.executable, "-m", "scripts.screenshot"], clone, environment)
 
     name = PICTURE.relative_to(ROOT).as_posix()
     assert git(clone, "status", "--porcelain") == f" M {name}\n"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hooks.check_template import ROOT
-from hooks.projects import project_environment, python_of
+from scripts.check_template import ROOT
+from scripts.projects import project_environment, python_of
 from tests.commands import run
 from tests.installing import install_into
 from tests.variants import Answers

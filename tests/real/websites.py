@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
-from hooks.projects import python_of
+from scripts.projects import python_of
 from tests.servers import Server, can_connect, free_port, started, wait_until
 from tests.tools import require
 

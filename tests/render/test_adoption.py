@@ -9,7 +9,7 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from hooks.check_template import ROOT
+from scripts.check_template import ROOT
 from tests.commands import COPIER, commit, git, run
 from tests.rendering import data, files, release
 from tests.variants import Answers

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from hooks.check_template import ROOT
+from scripts.check_template import ROOT
 from tests.rendering import backend
 from tests.variants import Answers
 

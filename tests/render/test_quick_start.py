@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hooks.check_template import ROOT
+from scripts.check_template import ROOT
 from tests.commands import COPIER, run
 from tests.rendering import backend, data, release
 from tests.variants import Answers, choices, questions

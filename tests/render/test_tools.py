@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from hooks.check_template import ROOT
-from hooks.projects import python_in
+from scripts.check_template import ROOT
+from scripts.projects import python_in
 from tests.commands import run
 from tests.rendering import backend, files
 from tests.variants import variants

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hooks.check_template import BACKEND, PARSERS, ROOT, TEMPLATE
+from scripts.check_template import BACKEND, PARSERS, ROOT, TEMPLATE
 from tests.commands import COPIER, run
 from tests.markdown import broken_links, code
 from tests.render.listing import expected_files

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hooks.projects import project_environment
+from scripts.projects import project_environment
 from tests.client import Browser
 from tests.pages import follow
 from tests.servers import Server, free_port, started, wait_until

@@ -6,7 +6,7 @@ import socket
 import sys
 from pathlib import Path
 
-from hooks.demo import EMAIL, PASSWORD
+from scripts.demo import EMAIL, PASSWORD
 from tests.client import Browser
 from tests.commands import git, run
 from tests.servers import free_port, started
@@ -16,7 +16,7 @@ def test_demo_serves_a_user_and_leaves_nothing_running(clone: Path, tmp_path: Pa
     # The demo must ignore the database that the environment names.
     environment = os.environ | {"PORT": str(free_port()), "DATABASE_URL": "postgresql://x@y/z"}
     with started(
-        [sys.executable, "-m", "hooks.demo"], clone, environment, tmp_path / "log"
+        [sys.executable, "-m", "scripts.demo"], clone, environment, tmp_path / "log"
     ) as demo:
         demo.wait_until_ready()
         while "Sign in as" not in demo.output():
@@ -36,7 +36,7 @@ def test_demo_serves_a_user_and_leaves_nothing_running(clone: Path, tmp_path: Pa
 def test_taken_port_prints_one_line(clone: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        command = [sys.executable, "-m", "hooks.demo"]
+        command = [sys.executable, "-m", "scripts.demo"]
         output = run(command, clone, os.environ | {"PORT": port}, exit_code=1)
     assert output.count("\n") == 1
     assert f"Port {port} is taken" in output

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hooks.projects import project_environment, python_of
+from scripts.projects import project_environment, python_of
 from tests.postgres import folder_for_other_user
 from tests.tools import require_root
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hooks.projects import project_environment, python_of
+from scripts.projects import project_environment, python_of
 from tests.client import Browser
 from tests.commands import run
 from tests.postgres import age_tokens_sql, programs_of

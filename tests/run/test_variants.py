@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from hooks.projects import find_python, project_environment, python_of
+from scripts.projects import find_python, project_environment, python_of
 from tests.commands import commit, run
 from tests.installing import POETRY_INDEX, install_pipx, install_poetry
 from tests.rendering import backend, files

@@ -4,7 +4,7 @@ import re
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-from hooks.check_template import BACKEND, ROOT, TEMPLATE
+from scripts.check_template import BACKEND, ROOT, TEMPLATE
 from tests.diagrams import Arrow, arrows, diagram
 
 README = ROOT / "README.md"

@@ -13,7 +13,7 @@ import griffe
 import pytest
 from copier import Settings, run_copy
 
-from hooks.check_template import ROOT
+from scripts.check_template import ROOT
 from template_update.codemods.registry import Renames, between
 from template_update.git import Repository
 from template_update.releases import Release, releases, upgrading, version_in

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from hooks.check_template import ROOT, TEMPLATE
-from hooks.releases import lost_files, main
+from scripts.check_template import ROOT, TEMPLATE
+from scripts.releases import lost_files, main
 from template_update.errors import UpdateError
 from template_update.releases import UNRELEASED, Release, notes, releases, version_in
 from tests.commands import commit, git
@@ -36,7 +36,7 @@ def test_commits_that_raise_the_version_are_the_releases(repository: Path) -> No
 def test_release_is_reported_at_its_own_commit_only(
     repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("hooks.releases.ROOT", repository)
+    monkeypatch.setattr("scripts.releases.ROOT", repository)
     assert main(["--head"]) == 0
     assert capsys.readouterr().out == "0.2.0\n"
     git(repository, "commit", "--quiet", "--allow-empty", "--message", "Later")

@@ -11,8 +11,8 @@ from copier import Settings, run_copy
 from jinja2 import Environment
 from jinja2.nodes import TemplateData
 
-from hooks import check_template
-from hooks.check_template import BACKEND, ROOT, TEMPLATE
+from scripts import check_template
+from scripts.check_template import BACKEND, ROOT, TEMPLATE
 from tests.markdown import broken_links
 from tests.rendering import add_move, example_move, without_moves
 from tests.tools import PACKAGES

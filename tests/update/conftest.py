@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hooks.projects import project_environment, python_answer, python_in
+from scripts.projects import project_environment, python_answer, python_in
 from tests.commands import COPIER, commit, git, run
 from tests.rendering import data
 from tests.update.history import FEATURES, PREVIOUS, History, make_history, replace

@@ -12,7 +12,7 @@ from typing import Final
 
 from packaging.version import Version
 
-from hooks.check_template import BACKEND, ROOT, TEMPLATE
+from scripts.check_template import BACKEND, ROOT, TEMPLATE
 from template_update.codemods.registry import load
 from template_update.releases import releases, version_in
 from tests.commands import commit, git

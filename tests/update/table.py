@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from hooks.check_template import ROOT
+from scripts.check_template import ROOT
 from tests.update.profiles import PROFILES
 
 FOLDER: Final = ROOT / ".updates"

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from hooks.check_template import ROOT
-from hooks.projects import project_environment, python_answer
+from scripts.check_template import ROOT
+from scripts.projects import project_environment, python_answer
 from template_update.releases import releases
 from tests.commands import COPIER, commit, git, run
 from tests.rendering import data, files

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hooks.check_template import BACKEND, TEMPLATE
+from scripts.check_template import BACKEND, TEMPLATE
 from tests.commands import COPIER, commit, git, run
 from tests.rendering import add_move, backend, data, example_move, without_moves
 from tests.update.history import History, replace

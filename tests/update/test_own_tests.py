@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hooks.projects import project_environment, python_answer, python_of
+from scripts.projects import project_environment, python_answer, python_of
 from tests.commands import commit, git, run
 from tests.pages import follow
 from tests.servers import free_port, started

@@ -6,7 +6,7 @@ from typing import Final
 
 import pytest
 
-from hooks.projects import project_environment
+from scripts.projects import project_environment
 from tests.commands import commit, git, run
 from tests.rendering import backend
 from tests.update.history import MAJOR, History, ProjectFrom

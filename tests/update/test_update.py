@@ -8,7 +8,7 @@ import pytest
 import yaml
 from packaging.version import Version
 
-from hooks.check_template import ROOT, load_config
+from scripts.check_template import ROOT, load_config
 from tests.commands import COPIER, commit, git, run
 from tests.rendering import backend, data, files
 from tests.update.history import NEXT, PREVIOUS, TIMEOUT, History, ProjectFrom, origins, replace

@@ -4,7 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-from hooks.check_template import ROOT
+from scripts.check_template import ROOT
 from tests.commands import run
 
 

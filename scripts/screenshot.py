@@ -6,8 +6,8 @@ from typing import Final
 
 from playwright.sync_api import Locator, Page, expect, sync_playwright
 
-from hooks.check_template import ROOT
-from hooks.demo import EMAIL, PASSWORD, served
+from scripts.check_template import ROOT
+from scripts.demo import EMAIL, PASSWORD, served
 
 PICTURE: Final = ROOT / "docs/images/docs-page.png"
 # Shows the endpoints from the first one of `auth` to the last one of `users`.

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from hooks.check_template import BACKEND, ROOT, TEMPLATE, load_config
+from scripts.check_template import BACKEND, ROOT, TEMPLATE, load_config
 
 # Variables of this process that would confuse a project's own tools.
 FOREIGN: Final = re.compile(

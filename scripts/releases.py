@@ -1,4 +1,4 @@
-"""The releases of the template: `python -m hooks.releases`.
+"""The releases of the template: `python -m scripts.releases`.
 
 A release is a commit that raises `version` in `pyproject.toml`. Its tag is created later, and a
 checkout may not have it. Version 0.0.0 is the time before the first release.
@@ -8,7 +8,7 @@ import argparse
 import sys
 from pathlib import Path, PurePath
 
-from hooks.check_template import ROOT, TEMPLATE, moved_files, rendered_path, template_files
+from scripts.check_template import ROOT, TEMPLATE, moved_files, rendered_path, template_files
 from template_update.errors import UpdateError
 from template_update.git import Repository
 from template_update.releases import Release, notes, releases
@@ -28,7 +28,7 @@ def lost_files(root: Path, release: Release) -> set[str]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Print the requested information, and return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m hooks.releases", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m scripts.releases", description=__doc__)
     parser.add_argument("--head", action="store_true", help="only the release at HEAD, if any")
     parser.add_argument("--notes", metavar="VERSION", help="the changelog section of a version")
     asked = parser.parse_args(arguments)

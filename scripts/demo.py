@@ -15,8 +15,8 @@ from typing import Final
 
 from copier import Settings, run_copy
 
-from hooks.check_template import ROOT
-from hooks.projects import project_environment, python_answer, python_of
+from scripts.check_template import ROOT
+from scripts.projects import project_environment, python_answer, python_of
 
 DEMO: Final = ROOT / ".demo"
 EMAIL: Final = "demo@example.com"

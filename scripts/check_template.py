@@ -1,4 +1,4 @@
-"""The template's own rules, checked without rendering: `python -m hooks.check_template`.
+"""The template's own rules, checked without rendering: `python -m scripts.check_template`.
 
 Each check yields the faults that it finds, one line for each fault.
 """

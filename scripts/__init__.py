@@ -1,0 +1,1 @@
+"""What maintainers, pre-commit and CI run: the demo, the template's own rules, and the releases."""
