@@ -16,7 +16,7 @@ from benchmarks import calls, copies, logins, machine, plot, process, report, sc
 from benchmarks.figures import Figure
 from benchmarks.stage import Stage, stage
 from scripts.check_template import ROOT
-from tests.rendering import isolation
+from tests.support.rendering import isolation
 
 PAGE: Final = ROOT / "docs" / "performance.md"
 PLOT: Final = ROOT / "docs" / "performance.svg"

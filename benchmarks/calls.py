@@ -7,8 +7,8 @@ from typing import Final
 from benchmarks.figures import Figure, Target, against, ratios
 from benchmarks.stage import Stage, access_cookie
 from benchmarks.wrk import CONNECTIONS, Load, fire
-from tests.production import ME, REFRESH
-from tests.servers import Server
+from tests.support.production import ME, REFRESH
+from tests.support.servers import Server
 
 HEALTH: Final = "/health"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from benchmarks.figures import Figure, Target, against, ratios
 from benchmarks.stage import Stage, render
 from scripts.projects import project_environment
-from tests.commands import commit, git, run
+from tests.support.commands import commit, git, run
 
 
 def measure(stage: Stage, rounds: int) -> list[Figure]:

@@ -9,7 +9,7 @@ from benchmarks.figures import Figure, Target, against, ratios
 from benchmarks.rows import PASSWORD, email
 from benchmarks.stage import Stage
 from benchmarks.wrk import Load, command, fire, parse
-from tests.production import LOGIN
+from tests.support.production import LOGIN
 
 AT_ONCE: Final = 8
 PAUSE_MILLISECONDS: Final = 5

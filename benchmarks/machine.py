@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from benchmarks.stage import Stage
-from tests.commands import run
+from tests.support.commands import run
 
 
 def describe(stage: Stage) -> dict[str, str]:

@@ -10,8 +10,8 @@ from benchmarks.figures import Figure, Target, against, ratios
 from benchmarks.stage import PROBES, Stage, access_cookie
 from benchmarks.wrk import Load, fire
 from scripts.projects import python_of
-from tests.production import ME
-from tests.servers import Server
+from tests.support.production import ME
+from tests.support.servers import Server
 
 REQUESTS: Final = 10_000
 OWN: Final = ("app", "__main__")

@@ -10,7 +10,7 @@ from typing import Any, Final
 from benchmarks.figures import Figure, Target, against, ratios
 from benchmarks.rows import SESSIONS, TOKENS, fill
 from benchmarks.stage import SMALL, SMALL_USERS, Stage
-from tests.commands import run
+from tests.support.commands import run
 
 LARGE: Final = "large"
 USERS: Final = 1_000_000

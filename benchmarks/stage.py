@@ -10,12 +10,12 @@ from typing import Any, Final
 
 from benchmarks import rows
 from scripts.projects import project_environment, python_answer, python_of
-from tests.client import Browser
-from tests.commands import COPIER, run
-from tests.postgres import Postgres, folder_for_other_user, programs_of
-from tests.production import REFRESH, SECRET, Site
-from tests.rendering import make_release
-from tests.servers import Server, free_port, started, wait_until
+from tests.support.client import Browser
+from tests.support.commands import COPIER, run
+from tests.support.postgres import Postgres, folder_for_other_user, programs_of
+from tests.support.production import REFRESH, SECRET, Site
+from tests.support.rendering import make_release
+from tests.support.servers import Server, free_port, started, wait_until
 
 HERE: Final = Path(__file__).parent
 REFERENCES: Final = HERE / "references"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from scripts.check_template import ROOT
-from tests.commands import run
+from tests.support.commands import run
 
 SCRIPT: Final = Path(__file__).parent / "load.lua"
 CONNECTIONS: Final = 16

@@ -10,8 +10,8 @@ import pytest
 from pytest_copie.plugin import Copie
 
 from scripts.projects import project_environment, python_answer
-from tests.commands import git, run
-from tests.rendering import (
+from tests.support.commands import git, run
+from tests.support.rendering import (
     RELEASE_VARIABLE,
     isolation,
     make_release,
@@ -19,7 +19,7 @@ from tests.rendering import (
     render,
     without_trust,
 )
-from tests.variants import Answers
+from tests.support.variants import Answers
 
 # These tests run in a rendered project; see tests/real/test_slow.py.
 collect_ignore = ["project"]

@@ -2,7 +2,7 @@
 
 from playwright.sync_api import BrowserContext, Page, expect
 
-from tests.production import EMAIL, PASSWORD
+from tests.support.production import EMAIL, PASSWORD
 
 SIGNED_OUT = "signed out"
 NOT_KEPT = "This browser does not keep the backend's cookies."

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Final
 
 from scripts.check_template import ROOT
-from tests.commands import run
-from tests.installing import POETRY_INDEX, dependency
 from tests.real.docker import SCRIPTS, STORE
-from tests.tools import give_up, require
+from tests.support.commands import run
+from tests.support.installing import POETRY_INDEX, dependency
+from tests.support.tools import give_up, require
 
 PYTHON: Final = "3.13"  # the version of Debian trixie, from which the images are built
 BASE: Final = f"docker.io/library/python:{PYTHON}-slim"

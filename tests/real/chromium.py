@@ -9,7 +9,7 @@ from typing import Any
 from playwright.sync_api import Browser, BrowserContext, Playwright, sync_playwright
 
 from scripts.screenshot import CHROMIUM_ARGUMENTS
-from tests.tools import require
+from tests.support.tools import require
 
 
 def options(https_port: int) -> dict[str, Any]:

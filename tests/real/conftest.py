@@ -9,16 +9,16 @@ from playwright.sync_api import Browser as Chromium
 from playwright.sync_api import BrowserContext, Playwright
 
 from scripts.projects import project_environment, python_of
-from tests.commands import run
-from tests.postgres import Postgres, folder_for_other_user, programs_of
-from tests.production import EMAIL, NUMBERS, PASSWORD, SECRET, Site
 from tests.real.chromium import chromium
 from tests.real.docker import docker_engine
 from tests.real.frontend import build, make_frontend
 from tests.real.images import Engine, find_engine
 from tests.real.websites import backends, websites
-from tests.servers import Server
-from tests.variants import Answers
+from tests.support.commands import run
+from tests.support.postgres import Postgres, folder_for_other_user, programs_of
+from tests.support.production import EMAIL, NUMBERS, PASSWORD, SECRET, Site
+from tests.support.servers import Server
+from tests.support.variants import Answers
 
 MIGRATED = "migrated"
 ACCESS_SECONDS = 3  # in the browser tests, which wait until the access token has expired

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from scripts.check_template import ROOT
-from tests.servers import wait_until
-from tests.tools import require
+from tests.support.servers import wait_until
+from tests.support.tools import require
 
 SCRIPTS: Final = Path(__file__).with_name("bases")
 STORE: Final = ROOT / ".containers"

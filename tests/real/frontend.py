@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Final
 
 from scripts.projects import project_environment, python_of
-from tests.commands import run
-from tests.servers import can_connect, wait_until
-from tests.tools import PATH, require
+from tests.support.commands import run
+from tests.support.servers import can_connect, wait_until
+from tests.support.tools import PATH, require
 
 PAGE: Final = "docs/frontend.md"
 START_SECONDS: Final = 30

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from scripts.check_template import ROOT
-from tests.commands import run
-from tests.installing import POETRY_INDEX
 from tests.real.base_images import BASE, UV, WITH_POETRY, are_made_here, provide
 from tests.real.docker import STORE
-from tests.tools import require, require_root
+from tests.support.commands import run
+from tests.support.installing import POETRY_INDEX
+from tests.support.tools import require, require_root
 
 # Paths in the container, and the files of this machine that are mounted there.
 Volumes = Mapping[str, Path]

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from tests.client import Browser
-from tests.commands import run
-from tests.production import CREDENTIALS, EMAIL, LOGIN, PASSWORD, SECRET
 from tests.real.base_images import BASE
+from tests.support.client import Browser
+from tests.support.commands import run
+from tests.support.production import CREDENTIALS, EMAIL, LOGIN, PASSWORD, SECRET
 
 SLUG: Final = "template-tests"
 DATABASE: Final = "template_tests"

@@ -12,9 +12,9 @@ from typing import Final
 
 import pytest
 
-from tests.client import Browser
-from tests.flood import Flood, flood
-from tests.production import CREDENTIALS, EMAIL, LOGIN, ME, PASSWORD, REFRESH, Site
+from tests.support.client import Browser
+from tests.support.flood import Flood, flood
+from tests.support.production import CREDENTIALS, EMAIL, LOGIN, ME, PASSWORD, REFRESH, Site
 
 log = logging.getLogger(__name__)  # `pytest --log-cli-level=INFO` shows the figures
 

@@ -13,12 +13,12 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, Response
 
 from scripts.check_template import ROOT
-from tests.diagrams import Call, calls, diagram
-from tests.production import EMAIL, ME, REFRESH
 from tests.real.app import SIGNED_OUT, address, kept, sees, sign_in, submit
 from tests.real.conftest import ACCESS_SECONDS
 from tests.real.frontend import check_types, check_types_of_module
 from tests.real.websites import ANSWERS
+from tests.support.diagrams import Call, calls, diagram
+from tests.support.production import EMAIL, ME, REFRESH
 
 
 def count(person: BrowserContext, path: str) -> list[str]:

@@ -3,9 +3,9 @@
 import pytest
 from playwright.sync_api import BrowserContext
 
-from tests.production import CREDENTIALS, EMAIL, LOGIN, LOGOUT, ME, REFRESH
 from tests.real.app import address, kept, sees, sign_in
 from tests.real.websites import ANSWERS
+from tests.support.production import CREDENTIALS, EMAIL, LOGIN, LOGOUT, ME, REFRESH
 
 # A page on another site, one on a sibling subdomain, and one with the origin null.
 ATTACKERS = ("https://evil.test/", "https://evil.{}.test/", "data:text/html,<!doctype html>")

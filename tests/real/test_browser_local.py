@@ -10,13 +10,13 @@ from playwright.sync_api import Browser, BrowserContext, expect
 
 from scripts.projects import project_environment, python_of
 from scripts.screenshot import call
-from tests.commands import run
-from tests.production import EMAIL, LOGIN, ME, PASSWORD
 from tests.real.app import NOT_KEPT, SIGNED_OUT, sees, sign_in, submit
 from tests.real.chromium import chromium
 from tests.real.frontend import PAGE, blocks, vite
-from tests.servers import free_port, started
-from tests.variants import Answers
+from tests.support.commands import run
+from tests.support.production import EMAIL, LOGIN, ME, PASSWORD
+from tests.support.servers import free_port, started
+from tests.support.variants import Answers
 
 FRONTEND_PORT = 5173
 FRONTEND = f"http://localhost:{FRONTEND_PORT}/"

@@ -9,11 +9,11 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Playwright
 
 from scripts.projects import project_environment, python_of
-from tests.commands import run
-from tests.production import EMAIL, ME
 from tests.real.app import NOT_KEPT, SIGNED_OUT, address, kept, sees, sign_in, submit
 from tests.real.chromium import profile
 from tests.real.websites import ANSWERS, SITES
+from tests.support.commands import run
+from tests.support.production import EMAIL, ME
 
 
 @pytest.mark.parametrize("answer", ANSWERS)

@@ -6,10 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.client import Browser
-from tests.load import Call, Load, Result, call_once, load
-from tests.production import CREDENTIALS, LOGIN, LOGOUT, ME, REFRESH, Site
-from tests.servers import Server, wait_until
+from tests.support.client import Browser
+from tests.support.load import Call, Load, Result, call_once, load
+from tests.support.production import CREDENTIALS, LOGIN, LOGOUT, ME, REFRESH, Site
+from tests.support.servers import Server, wait_until
 
 TIMEOUT_SECONDS = 5.0
 # The application waits for one timeout. The rest is for a busy machine.

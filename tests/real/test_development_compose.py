@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from scripts.projects import project_environment, python_of
-from tests.commands import run
-from tests.production import SECRET
 from tests.real.base_images import POSTGRES, provide
 from tests.real.stack import SLUG
-from tests.servers import free_port, started
-from tests.tools import give_up, require_root
-from tests.variants import Answers
+from tests.support.commands import run
+from tests.support.production import SECRET
+from tests.support.servers import free_port, started
+from tests.support.tools import give_up, require_root
+from tests.support.variants import Answers
 
 # A free port. The script keeps the server that initializes the database running for some seconds:
 # the image's health check must not mistake it for the real server.

@@ -16,12 +16,12 @@ from urllib.parse import urlencode
 import pytest
 
 from scripts.projects import project_environment, python_of
-from tests.client import FORM
-from tests.commands import run
-from tests.embedded import held_database
-from tests.servers import Server, free_port, started
-from tests.tools import require
-from tests.variants import Answers
+from tests.support.client import FORM
+from tests.support.commands import run
+from tests.support.embedded import held_database
+from tests.support.servers import Server, free_port, started
+from tests.support.tools import require
+from tests.support.variants import Answers
 
 LOGIN = "/api/v1/auth/login"
 # Returns the client address and the scheme that the application sees.

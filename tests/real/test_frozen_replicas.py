@@ -4,11 +4,11 @@ import signal
 from concurrent.futures import ThreadPoolExecutor
 
 from scripts.projects import python_of
-from tests.client import Browser
-from tests.commands import run
-from tests.load import Call, call_once
-from tests.production import CREDENTIALS, LOGIN, ME, REFRESH, Site
-from tests.servers import wait_until
+from tests.support.client import Browser
+from tests.support.commands import run
+from tests.support.load import Call, call_once
+from tests.support.production import CREDENTIALS, LOGIN, ME, REFRESH, Site
+from tests.support.servers import wait_until
 
 # The database waits for half a minute. The rest is for a busy machine.
 PATIENCE_SECONDS = 90

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.load import Call, load
-from tests.middlemen import Nginx
-from tests.production import LOGIN, ME, Site
-from tests.servers import Server, free_port, wait_until
+from tests.support.load import Call, load
+from tests.support.middlemen import Nginx
+from tests.support.production import LOGIN, ME, Site
+from tests.support.servers import Server, free_port, wait_until
 
 MEGABYTE = 1024 * 1024
 BODY_BYTES = 100 * MEGABYTE

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.client import Browser
-from tests.production import LOCK_USER, ME, REFRESH, Site
-from tests.servers import Server, wait_until
+from tests.support.client import Browser
+from tests.support.production import LOCK_USER, ME, REFRESH, Site
+from tests.support.servers import Server, wait_until
 
 ROUNDS = 12
 REFRESH_COOKIE = "__Host-refresh"

@@ -13,15 +13,15 @@ from urllib.parse import parse_qs, quote, urlsplit
 import pytest
 
 from scripts.projects import find_python, project_environment
-from tests.client import Browser
-from tests.commands import run
-from tests.embedded import held_database
-from tests.installing import POETRY_INDEX, install_poetry
 from tests.real.base_images import PYTHON
 from tests.real.images import Engine, Image
-from tests.servers import free_port, started
-from tests.tools import give_up
-from tests.variants import HOSTILE, Answers
+from tests.support.client import Browser
+from tests.support.commands import run
+from tests.support.embedded import held_database
+from tests.support.installing import POETRY_INDEX, install_poetry
+from tests.support.servers import free_port, started
+from tests.support.tools import give_up
+from tests.support.variants import HOSTILE, Answers
 
 LOCKS = {"uv": "uv.lock", "poetry": "poetry.lock", "pip": "requirements.lock"}
 MEGABYTES_OVER_BASE = 120

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from scripts.projects import project_environment, python_of
-from tests.client import Browser
-from tests.load import Call, load
-from tests.middlemen import pgbouncer
-from tests.postgres import Postgres, folder_for_other_user
-from tests.production import CREDENTIALS, LOGIN, ME, NUMBERS, REFRESH, Site
-from tests.servers import Server, started, wait_until
+from tests.support.client import Browser
+from tests.support.load import Call, load
+from tests.support.middlemen import pgbouncer
+from tests.support.postgres import Postgres, folder_for_other_user
+from tests.support.production import CREDENTIALS, LOGIN, ME, NUMBERS, REFRESH, Site
+from tests.support.servers import Server, started, wait_until
 
 PROCESSES = 10
 MIGRATE_SECONDS = 300

@@ -13,15 +13,15 @@ from pathlib import Path
 import pytest
 
 from scripts.projects import project_environment, python_of
-from tests.client import FORM
-from tests.commands import run
-from tests.production import EMAIL, LOGIN, PASSWORD
 from tests.real.app import sees, sign_in
 from tests.real.chromium import chromium
 from tests.real.frontend import START_SECONDS, blocks
-from tests.rendering import backend
-from tests.servers import STOP_SECONDS, Server, can_connect, free_port, started, wait_until
-from tests.variants import Answers
+from tests.support.client import FORM
+from tests.support.commands import run
+from tests.support.production import EMAIL, LOGIN, PASSWORD
+from tests.support.rendering import backend
+from tests.support.servers import STOP_SECONDS, Server, can_connect, free_port, started, wait_until
+from tests.support.variants import Answers
 
 HINT = "There is no frontend/package.json yet, so this is the backend alone."
 

@@ -5,10 +5,10 @@ from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 
 import pytest
 
-from tests.client import Browser
-from tests.load import Call, call_once
-from tests.production import ME, REFRESH, Site
-from tests.servers import Server, wait_until
+from tests.support.client import Browser
+from tests.support.load import Call, call_once
+from tests.support.production import ME, REFRESH, Site
+from tests.support.servers import Server, wait_until
 
 SIZE = 2
 REQUESTS = 4 * SIZE

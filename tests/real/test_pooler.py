@@ -5,13 +5,13 @@ from collections.abc import Iterator
 import pytest
 
 from scripts.projects import python_of
-from tests.client import Browser
-from tests.commands import run
-from tests.load import Call, load
-from tests.middlemen import pgbouncer
-from tests.postgres import folder_for_other_user
-from tests.production import CREDENTIALS, EMAIL, LOGIN, LOGOUT, ME, PASSWORD, REFRESH, Site
-from tests.servers import Server
+from tests.support.client import Browser
+from tests.support.commands import run
+from tests.support.load import Call, load
+from tests.support.middlemen import pgbouncer
+from tests.support.postgres import folder_for_other_user
+from tests.support.production import CREDENTIALS, EMAIL, LOGIN, LOGOUT, ME, PASSWORD, REFRESH, Site
+from tests.support.servers import Server
 
 CONNECTIONS = 3
 NEW_PASSWORD = "another passphrase"

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 
 from scripts.projects import find_python, project_environment
-from tests.client import Browser
-from tests.commands import commit, git, run
-from tests.load import Call, Load, load
-from tests.production import EMAIL, LOGIN, ME, REFRESH
 from tests.real.base_images import BASE, CADDY, POSTGRES, PYTHON, UV, provide
 from tests.real.stack import DATABASE, SLUG, Stack
-from tests.servers import free_port, wait_until
-from tests.tools import give_up, require_root
-from tests.variants import Answers
+from tests.support.client import Browser
+from tests.support.commands import commit, git, run
+from tests.support.load import Call, Load, load
+from tests.support.production import EMAIL, LOGIN, ME, REFRESH
+from tests.support.servers import free_port, wait_until
+from tests.support.tools import give_up, require_root
+from tests.support.variants import Answers
 
 WAIT_SECONDS = 120
 MIGRATION = '''"""A revision of a test."""

@@ -9,12 +9,21 @@ from pathlib import Path
 
 import pytest
 
-from tests.client import Browser
-from tests.load import Call, call_once, load
-from tests.middlemen import Nginx
-from tests.postgres import age_tokens_sql
-from tests.production import CREDENTIALS, LOCK_USER, LOGIN, LOGOUT, ME, REFRESH, SECRET, Site
-from tests.servers import STOP_SECONDS, Server, free_port, wait_until
+from tests.support.client import Browser
+from tests.support.load import Call, call_once, load
+from tests.support.middlemen import Nginx
+from tests.support.postgres import age_tokens_sql
+from tests.support.production import (
+    CREDENTIALS,
+    LOCK_USER,
+    LOGIN,
+    LOGOUT,
+    ME,
+    REFRESH,
+    SECRET,
+    Site,
+)
+from tests.support.servers import STOP_SECONDS, Server, free_port, wait_until
 
 # A platform sends requests until its next health check. In the container, the delay is 5.
 SHUTDOWN_DELAY_SECONDS = 8

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from scripts.check_template import ROOT
 from scripts.screenshot import PICTURE, SIZE
-from tests.commands import git, run
-from tests.servers import free_port
-from tests.tools import require
+from tests.support.commands import git, run
+from tests.support.servers import free_port
+from tests.support.tools import require
 
 MAX_BYTES = 150_000
 

@@ -8,9 +8,9 @@ import pytest
 
 from scripts.check_template import ROOT
 from scripts.projects import project_environment, python_of
-from tests.commands import run
-from tests.installing import install_into
-from tests.variants import Answers
+from tests.support.commands import run
+from tests.support.installing import install_into
+from tests.support.variants import Answers
 
 # Tests of code that projects use and rarely change: the embedded Postgres, processes, TLS and
 # outages. They use the fixtures of a project, but are part of the template.

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from scripts.projects import project_environment, python_of
-from tests.client import Browser
-from tests.commands import run
-from tests.servers import free_port, started
-from tests.variants import Answers
+from tests.support.client import Browser
+from tests.support.commands import run
+from tests.support.servers import free_port, started
+from tests.support.variants import Answers
 
 
 class Receiver(ThreadingHTTPServer):

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from scripts.projects import python_of
-from tests.servers import Server, can_connect, free_port, started, wait_until
-from tests.tools import require
+from tests.support.servers import Server, can_connect, free_port, started, wait_until
+from tests.support.tools import require
 
 ANSWERS: Final = ("lax", "strict", "none")
 # Two origins, and their relation in a browser.

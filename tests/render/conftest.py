@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.rendering import release
-from tests.variants import Answers, answers
+from tests.support.rendering import release
+from tests.support.variants import Answers, answers
 
 
 @pytest.fixture(scope="session")

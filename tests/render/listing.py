@@ -6,7 +6,7 @@ from typing import Final, TypedDict
 
 import yaml
 
-from tests.variants import Answers
+from tests.support.variants import Answers
 
 
 class Listing(TypedDict):

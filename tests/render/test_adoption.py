@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 from scripts.check_template import ROOT
-from tests.commands import COPIER, commit, git, run
-from tests.rendering import data, files, release
-from tests.variants import Answers
+from tests.support.commands import COPIER, commit, git, run
+from tests.support.rendering import data, files, release
+from tests.support.variants import Answers
 
 ANSWERS: Final = {"repo_layout": "monorepo"}
 PAGE: Final = "backend/docs/monorepo.md"

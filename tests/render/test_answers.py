@@ -8,9 +8,9 @@ import yaml
 from copier.errors import UnsafeTemplateError
 from pytest_copie.plugin import Copie
 
-from tests.commands import COPIER, run
-from tests.rendering import data, release, render
-from tests.variants import Answers
+from tests.support.commands import COPIER, run
+from tests.support.rendering import data, release, render
+from tests.support.variants import Answers
 
 
 @pytest.mark.parametrize(

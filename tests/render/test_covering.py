@@ -3,7 +3,7 @@
 import itertools
 
 from tests.render.listing import LISTING
-from tests.variants import HOSTILE, TABLE, columns, pairs, questions, rows, variants_to_run
+from tests.support.variants import HOSTILE, TABLE, columns, pairs, questions, rows, variants_to_run
 
 
 def test_every_pair_of_answers_is_in_a_row() -> None:
@@ -24,7 +24,7 @@ def test_every_answer_is_in_a_row_that_is_run() -> None:
     run = variants_to_run().values()
     for name, offered in columns().items():
         assert {row[name] for row in run} == set(offered), (
-            f"tests/variants.py: RUN lacks an answer to {name}"
+            f"tests/support/variants.py: RUN lacks an answer to {name}"
         )
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from scripts.check_template import ROOT
-from tests.rendering import backend
-from tests.variants import Answers
+from tests.support.rendering import backend
+from tests.support.variants import Answers
 
 ROW = re.compile(r"^\| (R-\d\d) \| .* \| (.*) \|$", re.MULTILINE)
 TEST = re.compile(r"(?P<template>template: )?`(?P<path>[\w/]+\.py)::(?P<function>\w+)`")

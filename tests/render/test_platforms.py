@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.variants import variants
+from tests.support.variants import variants
 
 DOCUMENTED = yaml.safe_load(
     Path(__file__).with_name("platform_keys.yml").read_text(encoding="utf-8")

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from scripts.check_template import ROOT
-from tests.commands import COPIER, run
-from tests.rendering import backend, data, release
-from tests.variants import Answers, choices, questions
+from tests.support.commands import COPIER, run
+from tests.support.rendering import backend, data, release
+from tests.support.variants import Answers, choices, questions
 
 START = [
     "make install",

@@ -12,9 +12,9 @@ import pytest
 
 from scripts.check_template import ROOT
 from scripts.projects import python_in
-from tests.commands import run
-from tests.rendering import backend, files
-from tests.variants import variants
+from tests.support.commands import run
+from tests.support.rendering import backend, files
+from tests.support.variants import variants
 
 SCHEMAS = {
     ".github/workflows/*.yml": "vendor.github-workflows",

@@ -12,11 +12,11 @@ import pytest
 import yaml
 
 from scripts.check_template import BACKEND, PARSERS, ROOT, TEMPLATE
-from tests.commands import COPIER, run
-from tests.markdown import broken_links, code
 from tests.render.listing import expected_files
-from tests.rendering import RELEASE, backend, data, files, release
-from tests.variants import HOSTILE, TEXTS, Answers, answers, variants
+from tests.support.commands import COPIER, run
+from tests.support.markdown import broken_links, code
+from tests.support.rendering import RELEASE, backend, data, files, release
+from tests.support.variants import HOSTILE, TEXTS, Answers, answers, variants
 
 ANSWERS_FILE = ".copier-answers.yml"
 VARIANTS = variants()

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.embedded import held_database
-from tests.variants import Answers
+from tests.support.embedded import held_database
+from tests.support.variants import Answers
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from scripts.projects import project_environment
-from tests.client import Browser
-from tests.pages import follow
-from tests.servers import Server, free_port, started, wait_until
-from tests.variants import Answers
+from tests.support.client import Browser
+from tests.support.pages import follow
+from tests.support.servers import Server, free_port, started, wait_until
+from tests.support.variants import Answers
 
 # The tests that a page adds, and the tests of migrations. Other tests of this suite run the rest.
 QUICK = (

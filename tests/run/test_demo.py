@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 from scripts.demo import EMAIL, PASSWORD
-from tests.client import Browser
-from tests.commands import git, run
-from tests.servers import free_port, started
+from tests.support.client import Browser
+from tests.support.commands import git, run
+from tests.support.servers import free_port, started
 
 
 def test_demo_serves_a_user_and_leaves_nothing_running(clone: Path, tmp_path: Path) -> None:

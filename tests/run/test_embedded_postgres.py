@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from scripts.projects import project_environment, python_of
-from tests.postgres import folder_for_other_user
-from tests.tools import require_root
+from tests.support.postgres import folder_for_other_user
+from tests.support.tools import require_root
 
 # Becomes a user, starts Postgres in a folder, and keeps it until standard input is closed.
 # The imports come first, because Python and its libraries may be in folders of root only.

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from scripts.projects import project_environment, python_of
-from tests.client import Browser
-from tests.commands import run
-from tests.postgres import age_tokens_sql, programs_of
-from tests.servers import Server, free_port, started
+from tests.support.client import Browser
+from tests.support.commands import run
+from tests.support.postgres import age_tokens_sql, programs_of
+from tests.support.servers import Server, free_port, started
 
 EMAIL = "ada@example.com"
 PASSWORD = "a passphrase for tests"

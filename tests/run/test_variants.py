@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from scripts.projects import find_python, project_environment, python_of
-from tests.commands import commit, run
-from tests.installing import POETRY_INDEX, install_pipx, install_poetry
-from tests.rendering import backend, files
-from tests.servers import free_port, started
-from tests.tools import give_up
-from tests.variants import Answers, answers, columns, variants_to_run
+from tests.support.commands import commit, run
+from tests.support.installing import POETRY_INDEX, install_pipx, install_poetry
+from tests.support.rendering import backend, files
+from tests.support.servers import free_port, started
+from tests.support.tools import give_up
+from tests.support.variants import Answers, answers, columns, variants_to_run
 
 LOCKS = {"pip": "requirements.lock", "poetry": "poetry.lock", "uv": "uv.lock"}
 # Traces of each manager. The word pip alone is none: Dependabot uses it for Poetry, and the image

@@ -5,7 +5,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 from scripts.check_template import BACKEND, ROOT, TEMPLATE
-from tests.diagrams import Arrow, arrows, diagram
+from tests.support.diagrams import Arrow, arrows, diagram
 
 README = ROOT / "README.md"
 APP = ROOT / TEMPLATE / BACKEND / "app"

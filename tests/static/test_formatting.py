@@ -8,7 +8,7 @@ from template_update.errors import UpdateError
 from template_update.formatting import Formatter
 from template_update.git import Repository
 from template_update.update import format_as_before
-from tests.commands import commit, git
+from tests.support.commands import commit, git
 
 UNFORMATTED = "x  =  [ 1,2 ]\n"
 FORMATTED = "x = [1, 2]\n"

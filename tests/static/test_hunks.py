@@ -9,7 +9,7 @@ from template_update.git import Repository
 from template_update.hunks import is_rewritten, merge
 from template_update.merging import Merged
 from template_update.merging import merge as merge_commit
-from tests.commands import commit, git
+from tests.support.commands import commit, git
 
 BASE = "import a\nimport b\n\nx = [1]\n\n\ndef f():\n    return 1\n"
 

@@ -17,7 +17,7 @@ from scripts.check_template import ROOT
 from template_update.codemods.registry import Renames, between
 from template_update.git import Repository
 from template_update.releases import Release, releases, upgrading, version_in
-from tests.rendering import copy_work_tree
+from tests.support.rendering import copy_work_tree
 from tests.update.history import NEXT
 
 WORK_TREE: Final = "the work tree"

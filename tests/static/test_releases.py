@@ -8,7 +8,7 @@ from scripts.check_template import ROOT, TEMPLATE
 from scripts.releases import lost_files, main
 from template_update.errors import UpdateError
 from template_update.releases import UNRELEASED, Release, notes, releases, version_in
-from tests.commands import commit, git
+from tests.support.commands import commit, git
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ from jinja2.nodes import TemplateData
 
 from scripts import check_template
 from scripts.check_template import BACKEND, ROOT, TEMPLATE
-from tests.markdown import broken_links
-from tests.rendering import add_move, example_move, without_moves
-from tests.tools import PACKAGES
-from tests.variants import questions
+from tests.support.markdown import broken_links
+from tests.support.rendering import add_move, example_move, without_moves
+from tests.support.tools import PACKAGES
+from tests.support.variants import questions
 
 
 @pytest.mark.parametrize("check", check_template.CHECKS)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.tools import give_up, require_root
+from tests.support.tools import give_up, require_root
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from scripts.projects import project_environment, python_answer, python_in
-from tests.commands import COPIER, commit, git, run
-from tests.rendering import data
+from tests.support.commands import COPIER, commit, git, run
+from tests.support.rendering import data
+from tests.support.variants import Answers
 from tests.update.history import FEATURES, PREVIOUS, History, make_history, replace
-from tests.variants import Answers
 
 
 @pytest.fixture(scope="session")

@@ -15,9 +15,9 @@ from packaging.version import Version
 from scripts.check_template import BACKEND, ROOT, TEMPLATE
 from template_update.codemods.registry import load
 from template_update.releases import releases, version_in
-from tests.commands import commit, git
-from tests.rendering import copy_work_tree
-from tests.variants import Answers
+from tests.support.commands import commit, git
+from tests.support.rendering import copy_work_tree
+from tests.support.variants import Answers
 
 # Synthetic, and older than all releases.
 PREVIOUS: Final = "v0.0.0"

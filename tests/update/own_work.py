@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Final
 
-from tests.rendering import backend
+from tests.support.rendering import backend
 from tests.update.history import replace
 
 NEW: Final = {

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from tests.commands import git, run
-from tests.rendering import backend
+from tests.support.commands import git, run
+from tests.support.rendering import backend
+from tests.support.variants import Answers
 from tests.update.history import replace
-from tests.variants import Answers
 
 # Each change of a profile contains this word. An update must lose none of these lines.
 MARK: Final = "acme"

@@ -14,12 +14,12 @@ import pytest
 from scripts.check_template import ROOT
 from scripts.projects import project_environment, python_answer
 from template_update.releases import releases
-from tests.commands import COPIER, commit, git, run
-from tests.rendering import data, files
+from tests.support.commands import COPIER, commit, git, run
+from tests.support.rendering import data, files
+from tests.support.variants import Answers, columns
 from tests.update.history import FEATURES, NEXT, PREVIOUS, History, ProjectFrom, origins, replace
 from tests.update.test_update import ANSWERS, MIGRATIONS, brought, fresh
 from tests.update.updating import template_update
-from tests.variants import Answers, columns
 
 BRANCH = f"template/{FEATURES.removeprefix('v')}"
 TO = f"--to={FEATURES}"

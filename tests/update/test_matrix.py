@@ -19,13 +19,13 @@ import pytest
 from scripts.check_template import ROOT
 from scripts.projects import project_environment, python_answer
 from template_update.releases import releases
-from tests.commands import COPIER, commit, git, run
-from tests.rendering import backend
+from tests.support.commands import COPIER, commit, git, run
+from tests.support.rendering import backend
+from tests.support.variants import Answers
 from tests.update.history import FEATURES
 from tests.update.profiles import PROFILES, own_lines
 from tests.update.table import FOLDER, Outcome
 from tests.update.updating import template_update
-from tests.variants import Answers
 
 # all: run the tests of all teams. table: run only the usual ones. Both write the rows of the table.
 UPDATES: Final = os.environ.get("TEMPLATE_UPDATES", "")

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from scripts.check_template import BACKEND, TEMPLATE
-from tests.commands import COPIER, commit, git, run
-from tests.rendering import add_move, backend, data, example_move, without_moves
+from tests.support.commands import COPIER, commit, git, run
+from tests.support.rendering import add_move, backend, data, example_move, without_moves
+from tests.support.variants import columns
 from tests.update.history import History, replace
-from tests.variants import columns
 
 BEFORE, MAJOR = "v6999.0.0", "v7000.0.0"
 OLD, NEW = "app/old.py", "app/new.py"  # as in the example

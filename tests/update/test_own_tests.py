@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from scripts.projects import project_environment, python_answer, python_of
-from tests.commands import commit, git, run
-from tests.pages import follow
-from tests.servers import free_port, started
+from tests.support.commands import commit, git, run
+from tests.support.pages import follow
+from tests.support.servers import free_port, started
+from tests.support.variants import Answers
 from tests.update.history import History, origins
 from tests.update.updating import template_update
-from tests.variants import Answers
 
 MIGRATIONS = ["-m", "pytest", "-q", "tests/db/test_migrations.py"]
 # The tests that a page adds. All tests run once at the end.

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.commands import COPIER, commit, git, run
-from tests.rendering import backend
+from tests.support.commands import COPIER, commit, git, run
+from tests.support.rendering import backend
+from tests.support.variants import columns
 from tests.update.history import NEXT, PREVIOUS, History, ProjectFrom, replace
 from tests.update.own_work import workflow
-from tests.variants import columns
 
 MARKERS = "No conflict markers or rejected hunks of an update"
 

@@ -7,8 +7,8 @@ from typing import Final
 import pytest
 
 from scripts.projects import project_environment
-from tests.commands import commit, git, run
-from tests.rendering import backend
+from tests.support.commands import commit, git, run
+from tests.support.rendering import backend
 from tests.update.history import MAJOR, History, ProjectFrom
 from tests.update.profiles import PROFILES, own_lines
 from tests.update.test_matrix import PYTHON, suite

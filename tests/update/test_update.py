@@ -9,11 +9,11 @@ import yaml
 from packaging.version import Version
 
 from scripts.check_template import ROOT, load_config
-from tests.commands import COPIER, commit, git, run
-from tests.rendering import backend, data, files
+from tests.support.commands import COPIER, commit, git, run
+from tests.support.rendering import backend, data, files
+from tests.support.variants import TEXTS, Answers, columns
 from tests.update.history import NEXT, PREVIOUS, TIMEOUT, History, ProjectFrom, origins, replace
 from tests.update.own_work import ADDED, assert_work_is_there, do_work
-from tests.variants import TEXTS, Answers, columns
 
 ANSWERS: Answers = {"project_name": "Shop", "cookie_samesite": "strict"}
 MIGRATIONS = "alembic/versions/"

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from scripts.check_template import ROOT
-from tests.commands import run
+from tests.support.commands import run
 
 
 def template_update(project: Path, *arguments: str, code: Path = ROOT, exit_code: int = 0) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from pip._internal.models.index import PyPI
 
 from scripts.check_template import ROOT
-from tests.commands import run
+from tests.support.commands import run
 
 # Poetry requests more from PyPI than other indexes provide. This limits it to what pip requests.
 POETRY_INDEX = {"POETRY_PYPI_MIRROR_URL": f"{PyPI.simple_url}/"}

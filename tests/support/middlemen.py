@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.postgres import Postgres, children, other_user
-from tests.servers import Server, free_port, started, wait_until
-from tests.tools import require
+from tests.support.postgres import Postgres, children, other_user
+from tests.support.servers import Server, free_port, started, wait_until
+from tests.support.tools import require
 
 NGINX = """
 daemon off;

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.commands import run
+from tests.support.commands import run
 
 # A code block, and the line above it that says where the code belongs.
 STEP = re.compile(

@@ -13,11 +13,11 @@ from copier import run_copy
 from pytest_copie.plugin import Copie
 
 from scripts.check_template import ROOT, load_config
-from tests.commands import commit, git
-from tests.variants import Answers
+from tests.support.commands import commit, git
+from tests.support.variants import Answers
 
 RELEASE: Final = "v0.0.0"
-# The process that starts the tests sets it for its workers; see `conftest.py`.
+# The process that starts the tests sets it for its workers; see `tests/conftest.py`.
 RELEASE_VARIABLE: Final = "TEMPLATE_RELEASE"
 
 

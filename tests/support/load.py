@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from http.client import HTTPException
 
-from tests.client import HANG_SECONDS, Browser
-from tests.servers import wait_until
+from tests.support.client import HANG_SECONDS, Browser
+from tests.support.servers import wait_until
 
 PAUSE_SECONDS = 0.02
 LEVEL_SECONDS = HANG_SECONDS

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.commands import run
-from tests.servers import STOP_SECONDS, free_port, wait_until
+from tests.support.commands import run
+from tests.support.servers import STOP_SECONDS, free_port, wait_until
 
 # Postgres does not run as root. Every Unix has this user.
 OTHER_USER = "nobody"

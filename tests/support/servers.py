@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 
-from tests.client import HANG_SECONDS, Browser
+from tests.support.client import HANG_SECONDS, Browser
 
 START_SECONDS = HANG_SECONDS
 STOP_SECONDS = HANG_SECONDS

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scripts.projects import project_environment, python_of
-from tests.client import Browser
-from tests.commands import run
-from tests.postgres import Postgres
-from tests.servers import Server, free_port, started
+from tests.support.client import Browser
+from tests.support.commands import run
+from tests.support.postgres import Postgres
+from tests.support.servers import Server, free_port, started
 
 AUTH = "/api/v1/auth"
 LOGIN = f"{AUTH}/login"
