@@ -65,7 +65,7 @@ def refresh_hash(token: str | None) -> bytes:
     return hashlib.sha256(token.encode()).digest()
 
 
-def child(parent: str, nonce: bytes) -> str:
+def derive_successor(predecessor: str, nonce: bytes) -> str:
     """Derive the successor of a refresh token."""
-    digest = hmac.digest(parent.encode(), nonce, "sha256")
+    digest = hmac.digest(predecessor.encode(), nonce, "sha256")
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()

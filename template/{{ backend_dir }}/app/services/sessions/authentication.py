@@ -38,8 +38,7 @@ async def authenticate(database: Database, claims: AccessClaims) -> AuthContext:
     Raise `NotAuthenticated`.
     """
     values = {"user_id": claims.user_id, "session_id": claims.session_id}
-    async with database.reads.connect() as connection:
-        user = (await connection.execute(AUTHENTICATED_USER, values)).one_or_none()
+    user = await database.select_one(AUTHENTICATED_USER, values)
     if user is None:
         raise NotAuthenticated
     return AuthContext(public_user(user), claims.session_id)

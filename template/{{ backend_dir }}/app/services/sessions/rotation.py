@@ -83,9 +83,10 @@ TOKEN_FAMILY = (
 
 NOW = bindparam("now", type_=DateTime(timezone=True))
 
-# Mark the current token as rotated. Its predecessor loses its nonce, because only the last rotation
-# can be repeated. The same round trip updates the session's last use.
-ROTATE = (
+# One round trip: mark the current token as rotated, add its successor, and update the session's
+# last use. The predecessor of the rotated token loses its nonce, because only the last rotation can
+# be repeated.
+ROTATED = (
     update(RefreshToken)
     .where(
         RefreshToken.session_id == bindparam("this_session"),
@@ -98,12 +99,26 @@ ROTATE = (
             else_=None,
         ),
     )
-    .add_cte(
-        update(UserSession)
-        .where(UserSession.id == bindparam("this_session"))
-        .values(last_used_at=NOW)
-        .cte("used_session")
-    )
+    .returning(RefreshToken.id)
+    .cte("rotated")
+)
+USED_SESSION = (
+    update(UserSession)
+    .where(UserSession.id == bindparam("this_session"))
+    .values(last_used_at=NOW)
+    .cte("used_session")
+)
+# The count makes the insert wait until all rows are updated. The unique index allows one current
+# token only.
+WHEN_ROTATED = select(func.count()).select_from(ROTATED).subquery()
+SUCCESSOR = {
+    name: bindparam(f"new_{name}", type_=RefreshToken.__table__.c[name].type)
+    for name in ("id", "user_id", "session_id", "token_hash", "expires_at", "created_at")
+}
+ROTATE = (
+    insert(RefreshToken)
+    .from_select(list(SUCCESSOR), select(*SUCCESSOR.values()).select_from(WHEN_ROTATED))
+    .add_cte(USED_SESSION)
 )
 
 
@@ -155,11 +170,10 @@ async def refresh(
     """
     if token is None:
         raise UnknownRefreshToken
-    async with database.transaction() as db:
-        # Its statements are the same, and take a fourth less time than those of the ORM's session.
-        connection = await db.connection()
-        family = await _lock_token_family(connection, token)
-        tokens = await _refresh(connection, settings, token, family)
+    # Without an ORM session, because this is the most frequent request that writes.
+    async with database.lock_slot(), database.engine.begin() as db:
+        family = await _lock_token_family(db, token)
+        tokens = await _refresh(db, settings, token, family)
     names = {"user_id": str(family.user_id), "session_id": str(family.session_id)}
     if tokens is None:
         # Not earlier: an exception inside the transaction would undo the revocation.
@@ -198,15 +212,6 @@ async def _rotate(
     db: AsyncConnection, settings: Settings, token: RawToken, family: TokenFamily
 ) -> IssuedTokens:
     nonce = secrets.token_bytes(NONCE_BYTES)
-    await db.execute(
-        ROTATE,
-        {
-            "this_session": family.session_id,
-            "now": family.now,
-            "rotated": family.token_id,
-            "nonce": nonce,
-        },
-    )
     row, tokens = issue_refresh_token(
         settings,
         family.user_id,
@@ -215,5 +220,14 @@ async def _rotate(
         family.now,
         family.session_expires_at,
     )
-    await db.execute(insert(RefreshToken), row)
+    await db.execute(
+        ROTATE,
+        {
+            "this_session": family.session_id,
+            "now": family.now,
+            "rotated": family.token_id,
+            "nonce": nonce,
+            **{f"new_{name}": value for name, value in row.items()},
+        },
+    )
     return tokens
