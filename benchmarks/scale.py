@@ -16,7 +16,8 @@ LARGE: Final = "large"
 USERS: Final = 1_000_000
 BATCH: Final = 20_000
 CALLERS: Final = 30
-# Disk space per refresh token, including indexes and the other tables; measured.
+# More than the disk space per refresh token: row and indexes take 259 bytes. The rest is for the
+# other tables and for temporary files.
 BYTES_PER_TOKEN: Final = 450
 # The share of the time for adding rows. Creating the indexes at the end takes the rest.
 FILLING: Final = 0.4

@@ -91,7 +91,7 @@ UNSUPPORTED: Final = Problem(
     "Unsupported media type",
     "The endpoint does not read this Content-Type.",
 )
-# The problems without an exception below. The OpenAPI document contains both tables.
+# The problems that no exception in `PROBLEMS` leads to. The OpenAPI document contains both tables.
 OTHER_PROBLEMS: Final = (INTERNAL, NOT_READY, CROSS_SITE, TOO_LARGE, INVALID, UNSUPPORTED)
 
 PROBLEMS: Final[dict[type[Exception], Problem]] = {

@@ -76,7 +76,7 @@ async def _check_database(settings: Settings) -> bool:
 
 
 def _check_agreement(settings: Settings) -> bool:
-    """Compare models and database, whose schema may be newer outside of development."""
+    """Compare models and database. Only for development: a deployment's schema may be newer."""
     try:
         problem = find_schema_mismatch(settings)
     except AlembicError as error:

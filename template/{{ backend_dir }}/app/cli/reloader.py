@@ -23,8 +23,8 @@ class Reloader(WatchFilesReload):
         self, config: uvicorn.Config, sock: socket.socket, accept_env: Callable[[], bool]
     ) -> None:
         super().__init__(config, target=uvicorn.Server(config).run, sockets=[sock])
-        # The same as Uvicorn's watcher, which waits for five seconds. Watching the folder of `.env`
-        # would include everything below it, and therefore the database.
+        # Like Uvicorn's watcher, but with a shorter wait (Uvicorn waits for five seconds). Watching
+        # the folder of `.env` would include everything below it, and therefore the database.
         self.watcher = watch(
             *self.reload_dirs,
             watch_filter=None,

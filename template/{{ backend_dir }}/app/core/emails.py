@@ -11,7 +11,8 @@ MAX_LENGTH = 254  # RFC 5321 4.5.3.1.3, less the angle brackets
 # Only a sent mail proves that an address works. This rejects text that cannot be an address.
 SHAPE = re.compile(r"[^@\s\x00-\x1f\x7f\ud800-\udfff]+@[^@\s\x00-\x1f\x7f\ud800-\udfff]+")
 # Invisible characters, which could make the addresses of two users look the same. The categories
-# are controls, format characters and private use; the others count as letters, marks or symbols.
+# contain control, format and private-use characters. INVISIBLE contains characters of other
+# categories: letters, marks, symbols, and code points that Unicode has not assigned.
 INVISIBLE_CATEGORIES = frozenset({"Cc", "Cf", "Co"})
 INVISIBLE = re.compile(
     r"[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0"

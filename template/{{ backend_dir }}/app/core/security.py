@@ -18,7 +18,7 @@ MAX_THREADS: Final = 4
 MAX_WAITING: Final = 32
 """Requests that may wait for a hash, which takes longer than everything else."""
 RESERVED: Final = 8
-"""The number of these places that are reserved for known devices."""
+"""How many of the `MAX_WAITING` places are reserved for known devices."""
 MAX_PER_CLIENT: Final = 8
 """Hashes that one client, or one account, may have in progress or waiting."""
 
@@ -72,8 +72,8 @@ class PasswordHasher:
         self._pending = 0
         self._pending_by_key: Counter[str] = Counter()
         self._thread = asyncio.Semaphore(self._threads)
-        # Requests from unknown devices acquire this first. A known device therefore waits for at
-        # most as many of them as there are threads.
+        # A request from an unknown device acquires this first. At most as many of these requests as
+        # there are threads are therefore ahead of a known device.
         self._unknown = asyncio.Semaphore(self._threads)
         # A well-formed hash of no password, so that an unknown user takes as long as a known one.
         self._dummy = f"$bcrypt-sha256$v=2,t=2b,r={rounds}${'.' * 22}${'.' * 31}"

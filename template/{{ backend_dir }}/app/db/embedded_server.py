@@ -24,7 +24,7 @@ from app.db.embedded_user import command_prefix, create_system_user, find_user
 from app.db.folder_lock import FolderLock
 
 START_SECONDS: Final = 120
-"""The longest time in which Postgres may start: enough for a slow machine, to end a hang only."""
+"""How long Postgres may take to start. Only a start that hangs takes longer."""
 # A path that needs no quotes in a list of folders, and is short enough: a socket's path has at most
 # 103 bytes on macOS and 107 on Linux.
 PLAIN_PATH: Final = re.compile(r"[A-Za-z0-9_./+-]{1,80}")

@@ -42,7 +42,7 @@ def find_user(name: str | None) -> pwd.struct_passwd:
 
 
 def command_prefix(path: Path, user: pwd.struct_passwd) -> list[str]:
-    """Return the prefix of a command that root runs as a user, and that works with a path.
+    """Return the prefix with which root runs a command as a user who must reach a path, or [].
 
     A parent folder may be closed to that user, such as root's home folder. The command then keeps
     one of root's capabilities, and the folder stays closed to everybody else. Raise

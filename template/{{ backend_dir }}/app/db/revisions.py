@@ -69,9 +69,10 @@ def migrate(settings: Settings, wait_seconds: float = WAIT_SECONDS) -> None:
 
     wait_seconds: how long to wait for an unavailable database, and for another migration.
 
-    A database with a revision that this code does not know is newer, and does not change: a
-    platform that migrates before each release does so before a rollback too. On a developer's
-    machine, the revision comes from another branch, and `find_schema_mismatch` reports it.
+    If the database has a revision that this code does not know, it is newer, and stays unchanged.
+    This happens in a rollback, because the platform also runs the old release's `migrate`. On a
+    developer's machine, the revision comes from another branch, and `find_schema_mismatch` reports
+    it.
     """
     config = alembic_config(settings)
     config.attributes["wait_seconds"] = wait_seconds

@@ -54,7 +54,7 @@ class SchemaMismatch(CommandError):
 
 
 def explain(error: CommandError, scripts: ScriptDirectory) -> CommandError:
-    """Return an error that says what to do: a new one, or Alembic's own if that does."""
+    """Return an error with the fix, or the given error if it is of another kind."""
     heads = scripts.get_heads()
     cause = error.__cause__
     if len(heads) > 1:
@@ -80,7 +80,8 @@ def require_model_imports(models: ModuleType) -> None:
         for module in pkgutil.walk_packages(models.__path__, f"{models.__name__}.")
         if module.name not in exposed and _defines_model(module.name)
     ]
-    # In this process, any module may have imported it. A new process imports the package only.
+    # Other code in this process may have imported the module. A new process imports the package
+    # only.
     if suspects and (forgotten := set(suspects) - _imported_by(models.__name__)):
         name = min(forgotten)
         raise SchemaMismatch(

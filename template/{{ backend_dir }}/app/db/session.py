@@ -52,9 +52,9 @@ class DatabaseUnavailable(Exception):
 class Database:
     """The connection pool of one process, and the ways to use it.
 
-    A transaction that may wait for a lock begins with `transaction()`. A single SELECT runs on a
-    connection of `reads`: without BEGIN and COMMIT it costs one round trip, not three. `sessions`
-    makes an `AsyncSession` for everything else.
+    A transaction that may wait for a lock begins with `transaction()`, or holds a `lock_slot()`. A
+    single SELECT runs on a connection of `reads`: without BEGIN and COMMIT it costs one round trip,
+    not three. `sessions` makes an `AsyncSession` for everything else.
 
     timeout_seconds: how long to wait for a lock slot.
     lock_slots: there are fewer of them than connections; see `lock_slot`.
@@ -74,8 +74,8 @@ class Database:
         engine = create_async_engine(
             DRIVER,
             connect_args=_connect_args(address, settings.database_timeout_seconds),
-            # The pool keeps every connection that it has opened. SQLAlchemy closes a connection of
-            # the overflow as soon as it is returned, and under load opens another one.
+            # The pool keeps every connection that it has opened. By default, SQLAlchemy would close
+            # an overflow connection when it is returned, and open another one under load.
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=settings.database_timeout_seconds,
@@ -125,7 +125,11 @@ class Database:
         """Wait for one of the slots for transactions that may wait for a lock, and hold it.
 
         However many requests wait for the same row, a request that needs no lock always gets a
-        connection. Raise `DatabaseUnavailable` if no slot is free within `timeout_seconds`.
+        connection. A sign-in, a sign-up and a password change also hold a slot while they check
+        their limits. A flood of attempts therefore cannot take every connection, and few of the
+        rejected attempts use the event loop at once.
+
+        Raise `DatabaseUnavailable` if no slot is free within `timeout_seconds`.
         """
         try:
             async with asyncio.timeout(self.timeout_seconds):

@@ -45,7 +45,7 @@ async def revoke_sessions_of(db: AsyncSession, email: Email) -> None:
 
 async def revoke_all_sessions(db: AsyncSession) -> int:
     """Revoke all sessions, for a batch of users at a time. Return how many users had sessions."""
-    # In the order of the users' IDs. Times would be unreliable if a clock is set back.
+    # Go through the users by ID, not by time, because times are unreliable if a clock is set back.
     last = uuid.UUID(int=0)
     count = 0
     while True:

@@ -47,7 +47,7 @@ async def login(
 
 @router.post("/refresh", status_code=204, responses=problem_responses(401))
 async def refresh(request: Request, state: State, address: ClientAddress) -> Response:
-    """Rotate the refresh token, and set both cookies.
+    """Rotate the refresh token, and set the access and the refresh cookie.
 
     A client that repeats the request within a few seconds receives the same refresh token.
     """
@@ -60,7 +60,7 @@ async def refresh(request: Request, state: State, address: ClientAddress) -> Res
 
 @router.post("/logout", status_code=204)
 async def logout(request: Request, state: State) -> Response:
-    """Revoke the session, if there is one, and clear both cookies."""
+    """Revoke the session, if there is one, and clear the access and the refresh cookie."""
     await sign_out(state.database, state.cookies.presented_tokens(request))
     response = Response(status_code=204)
     state.cookies.clear(response)

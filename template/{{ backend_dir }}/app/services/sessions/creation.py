@@ -15,7 +15,7 @@ from app.services.purging import delete_revoked_sessions, revoked_before
 from app.services.sessions.revocation import revoke_sessions
 
 MAX_SESSIONS = 20
-# More than a sign-in adds, but few enough to delete them quickly with their tokens.
+# Each sign-in adds one session and deletes up to five, which is quick even with their tokens.
 DELETED_AT_ONCE = 5
 MAX_USER_AGENT = 255
 

@@ -61,7 +61,7 @@ async def find_sessions(
     if presented.session_id is not None:
         conditions.append(UserSession.id == presented.session_id)
     if presented.refresh_token is not None:
-        # `=`, because next to an OR, Postgres would read the whole table for an `IN`.
+        # Use `=`: for an OR that contains an `IN`, Postgres would read the whole table.
         by_token = select(RefreshToken.session_id).where(
             RefreshToken.token_hash == hash_refresh_token(presented.refresh_token)
         )
