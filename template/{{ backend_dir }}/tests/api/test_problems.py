@@ -189,6 +189,7 @@ async def test_client_does_not_notice_a_dropped_database_connection(
         assert response.status_code in (200, 204)
 
 
+@pytest.mark.slow
 async def test_lock_that_is_held_too_long_causes_503(
     make_app: AppFactory, make_client: ClientFactory, db: asyncpg.Connection
 ) -> None:
