@@ -56,6 +56,7 @@ class Database:
     single SELECT runs on a connection of `reads`: without BEGIN and COMMIT it costs one round trip,
     not three. `sessions` makes an `AsyncSession` for everything else.
 
+    read_options: the execution options of `reads`.
     timeout_seconds: how long to wait for a lock slot.
     lock_slots: there are fewer of them than connections; see `lock_slot`.
     """
@@ -63,6 +64,7 @@ class Database:
     engine: AsyncEngine
     sessions: async_sessionmaker[AsyncSession]
     reads: AsyncEngine
+    read_options: Mapping[str, str]
     timeout_seconds: float
     lock_slots: asyncio.Semaphore
 
@@ -86,11 +88,12 @@ class Database:
         event.listen(engine.sync_engine, "handle_error", partial(_translate, address), retval=True)
         # With a transaction pooler, two round trips of one statement may use two connections to
         # the server unless they are in a transaction.
-        reads = engine if address.pooled else engine.execution_options(isolation_level="AUTOCOMMIT")
+        read_options = {} if address.pooled else {"isolation_level": "AUTOCOMMIT"}
         return cls(
             engine,
             async_sessionmaker(engine, expire_on_commit=False),
-            reads,
+            engine.execution_options(**read_options),
+            read_options,
             settings.database_timeout_seconds,
             asyncio.Semaphore(max(1, pool_size * 2 // 3)),
         )
@@ -98,15 +101,16 @@ class Database:
     async def select_one(
         self, statement: Select[*Row_], values: Mapping[str, Any]
     ) -> Row[*Row_] | None:
-        """Return the only row of a SELECT on a connection of `reads`, or None.
+        """Return the only row of a SELECT in one round trip, or None.
 
-        One greenlet takes the connection, executes the statement and returns the connection. An
-        `AsyncConnection` starts one for each of the three, and a task for the last one, so the same
-        query takes a third more time.
+        One greenlet takes a connection, executes the statement and returns the connection. An
+        `AsyncConnection` of `reads` starts one for each of the three, and a task for the last one,
+        so the same query takes a third more time.
         """
 
         def select_one() -> Row[*Row_] | None:
-            with self.reads.sync_engine.connect() as connection:
+            with self.engine.sync_engine.connect() as connection:
+                connection.execution_options(**self.read_options)
                 return connection.execute(statement, values).one_or_none()
 
         return await greenlet_spawn(select_one)
