@@ -4,7 +4,7 @@ import uuid
 from dataclasses import dataclass, field
 
 import structlog
-from sqlalchemy import ColumnElement, Row, func, or_, select, update
+from sqlalchemy import ColumnElement, Row, Update, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from app.core.tokens import RawToken, hash_refresh_token
@@ -25,11 +25,16 @@ class PresentedTokens:
     refresh_token: RawToken | None = field(default=None, repr=False)
 
 
-async def revoke_sessions(db: AsyncConnection | AsyncSession, which: ColumnElement[bool]) -> None:
+async def revoke_sessions(db: AsyncSession, which: ColumnElement[bool]) -> None:
     """Revoke the active sessions that match, and their current refresh tokens.
 
     Call it with their users' rows locked.
     """
+    await db.execute(revocation(which))
+
+
+def revocation(which: ColumnElement[bool]) -> Update:
+    """Return the statement of `revoke_sessions`."""
     now = func.clock_timestamp()
     revoked = (
         update(UserSession)
@@ -38,14 +43,14 @@ async def revoke_sessions(db: AsyncConnection | AsyncSession, which: ColumnEleme
         .returning(UserSession.id)
         .cte("revoked")
     )
-    await db.execute(
+    return (
         update(RefreshToken)
         .where(
             RefreshToken.session_id.in_(select(revoked.c.id)),
             or_(RefreshToken.revoked_at.is_(None), RefreshToken.child_nonce.is_not(None)),
         )
-        .values(revoked_at=func.coalesce(RefreshToken.revoked_at, now), child_nonce=None),
-        execution_options={"synchronize_session": False},
+        .values(revoked_at=func.coalesce(RefreshToken.revoked_at, now), child_nonce=None)
+        .execution_options(synchronize_session=False)
     )
 
 

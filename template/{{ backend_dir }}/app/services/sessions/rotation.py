@@ -9,9 +9,11 @@ import secrets
 import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 import structlog
 from sqlalchemy import (
+    Connection,
     DateTime,
     LargeBinary,
     and_,
@@ -23,7 +25,6 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import aliased
 
 from app.core.settings import Settings
@@ -32,7 +33,7 @@ from app.db.session import Database
 from app.models import RefreshToken, User, UserSession
 from app.services.errors import ReusedRefreshToken, SessionNotActive, UnknownRefreshToken
 from app.services.sessions.creation import IssuedTokens, issue_refresh_token
-from app.services.sessions.revocation import revoke_sessions
+from app.services.sessions.revocation import revocation
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -170,10 +171,8 @@ async def refresh(
     """
     if token is None:
         raise UnknownRefreshToken
-    # Without an ORM session, because this is the most frequent request that writes.
-    async with database.lock_slot(), database.engine.begin() as db:
-        family = await _lock_token_family(db, token)
-        tokens = await _refresh(db, settings, token, family)
+    # This is the most frequent request that writes.
+    family, tokens = await database.run_in_transaction(partial(_refresh, settings, token))
     names = {"user_id": str(family.user_id), "session_id": str(family.session_id)}
     if tokens is None:
         # Not earlier: an exception inside the transaction would undo the revocation.
@@ -183,33 +182,37 @@ async def refresh(
     return tokens
 
 
-async def _lock_token_family(db: AsyncConnection, token: RawToken) -> TokenFamily:
+def _refresh(
+    settings: Settings, token: RawToken, db: Connection
+) -> tuple[TokenFamily, IssuedTokens | None]:
+    """Return the token family, and the tokens, or None for reuse.
+
+    docs/security.md has the table of all cases.
+    """
+    family = _lock_token_family(db, token)
+    in_grace_period = family.in_grace_period(timedelta(seconds=settings.refresh_grace_seconds))
+    if family.token_id == family.current_id:
+        if in_grace_period:
+            return family, family.reissue(token)
+        return family, _rotate(db, settings, token, family)
+    if in_grace_period and family.child_nonce is not None:
+        return family, family.reissue(derive_successor(token, family.child_nonce))
+    db.execute(revocation(UserSession.id == family.session_id))
+    return family, None
+
+
+def _lock_token_family(db: Connection, token: RawToken) -> TokenFamily:
     values = {"token_hash": hash_refresh_token(token)}
-    if await db.scalar(LOCK_USER, values) is None:
+    if db.scalar(LOCK_USER, values) is None:
         raise UnknownRefreshToken
-    row = (await db.execute(TOKEN_FAMILY, values)).mappings().one_or_none()
+    row = db.execute(TOKEN_FAMILY, values).mappings().one_or_none()
     if row is None:
         raise SessionNotActive
     return TokenFamily(**row)
 
 
-async def _refresh(
-    db: AsyncConnection, settings: Settings, token: RawToken, family: TokenFamily
-) -> IssuedTokens | None:
-    """Return the tokens, or None for reuse; docs/security.md has the table of all cases."""
-    in_grace_period = family.in_grace_period(timedelta(seconds=settings.refresh_grace_seconds))
-    if family.token_id == family.current_id:
-        if in_grace_period:
-            return family.reissue(token)
-        return await _rotate(db, settings, token, family)
-    if in_grace_period and family.child_nonce is not None:
-        return family.reissue(derive_successor(token, family.child_nonce))
-    await revoke_sessions(db, UserSession.id == family.session_id)
-    return None
-
-
-async def _rotate(
-    db: AsyncConnection, settings: Settings, token: RawToken, family: TokenFamily
+def _rotate(
+    db: Connection, settings: Settings, token: RawToken, family: TokenFamily
 ) -> IssuedTokens:
     nonce = secrets.token_bytes(NONCE_BYTES)
     row, tokens = issue_refresh_token(
@@ -220,7 +223,7 @@ async def _rotate(
         family.now,
         family.session_expires_at,
     )
-    await db.execute(
+    db.execute(
         ROTATE,
         {
             "this_session": family.session_id,
