@@ -93,7 +93,7 @@ class Database:
         return cls(
             engine,
             async_sessionmaker(engine, expire_on_commit=False),
-            engine.execution_options(**read_options),
+            engine.execution_options(**read_options) if read_options else engine,
             read_options,
             settings.database_timeout_seconds,
             asyncio.Semaphore(max(1, pool_size * 2 // 3)),
