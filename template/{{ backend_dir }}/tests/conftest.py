@@ -67,6 +67,12 @@ def migrate_and_compare(settings: Settings) -> str | None:
         return str(error)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def configured_logging() -> None:
+    """Configure logging as a server does, also for a test that creates no application."""
+    configure_logging(settings_for("postgresql://127.0.0.1/x"))
+
+
 @pytest.fixture(autouse=True)
 def logging_as_before() -> Iterator[None]:
     """Restore the logging configuration. A command's handler writes to this test's output."""
@@ -81,7 +87,6 @@ def test_database(worker_id: str) -> str:
     """Return the URL of a migrated database that only this worker uses."""
     url = database_url(worker_id)
     settings = settings_for(url)
-    configure_logging(settings)
     if worker_id != "master":
         revisions.migrate(settings)
     elif problem := migrate_and_compare(settings):  # there are no workers
