@@ -25,8 +25,6 @@ from app.core.settings import PROJECT_NAME, Settings
 from app.core.shutdown import delay_shutdown
 from app.core.startup import load_or_exit
 from app.core.telemetry import telemetry_config
-from app.jobs.job import JobContext
-from app.worker.runner import worker_beside
 
 
 @asynccontextmanager
@@ -35,8 +33,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     state = state_of(app)
     state.open()
     with delay_shutdown(state, state.settings.shutdown_delay_seconds):
-        async with worker_beside(JobContext(state.settings, state.database)):
-            yield
+        yield
     await state.close()
 
 

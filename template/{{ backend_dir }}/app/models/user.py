@@ -10,10 +10,7 @@ from app.db.base import Base
 
 
 class User(Base):
-    """A user. `email` is normalized and unique.
-
-    email_verified_at: when a link that was sent to the address was used; None if never.
-    """
+    """A user. `email` is normalized and unique."""
 
     __tablename__ = "users"
 
@@ -23,7 +20,6 @@ class User(Base):
     email: Mapped[str] = mapped_column(Text, unique=True)
     password_hash: Mapped[str] = mapped_column(Text)
     is_active: Mapped[bool] = mapped_column(default=True, server_default="true")
-    email_verified_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     created_at: Mapped[datetime] = mapped_column(
         DateTime(timezone=True), server_default=func.clock_timestamp()
     )

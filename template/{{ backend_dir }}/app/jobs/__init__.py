@@ -1,1 +1,0 @@
-"""Background jobs: `job.py` has the base class, and `queue.py` enqueues. See docs/jobs.md."""
