@@ -24,9 +24,6 @@ services:
     healthcheck: {interval: 1s}
   app-2:
     healthcheck: {interval: 1s}
-  purge:
-    environment: {RETRY_SECONDS: 1}
-    healthcheck: {interval: 1s, start_period: 1s}
   backup:
     environment: {RETRY_SECONDS: 1}
     healthcheck: {interval: 1s, start_period: 1s}

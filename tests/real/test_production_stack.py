@@ -188,21 +188,30 @@ def test_first_backup_is_complete_and_private(stack: Stack) -> None:
     assert re.search(r"TABLE DATA public users", dump)
 
 
-def test_failed_backup_and_purge_are_unhealthy_and_retried(stack: Stack) -> None:
+def test_failed_backup_is_unhealthy_and_retried(stack: Stack) -> None:
     stack.run("docker compose stop postgres")
     stack.run("docker compose exec -T backup sh -c 'rm /backups/*; touch /backups/x.dump.part'")
-    stack.run("docker compose restart backup purge")
-    log = "docker compose logs --no-log-prefix"
-    for service in ("backup", "purge"):
-        message = f"The {service} failed"
-        wait_until(lambda: message in stack.run(f"{log} {service}"), message, WAIT_SECONDS)  # noqa: B023
+    stack.run("docker compose restart backup")
+    log = "docker compose logs --no-log-prefix backup"
+    message = "The backup failed"
+    wait_until(lambda: message in stack.run(log), message, WAIT_SECONDS)
     assert stack.run("docker compose exec -T backup ls -A /backups") == ""
-    for service in ("backup", "purge", "app-1", "app-2"):
+    for service in ("backup", "app-1", "app-2"):
         wait_until(lambda: not stack.is_healthy(service), f"{service} is healthy", WAIT_SECONDS)  # noqa: B023
     stack.run("docker compose start postgres")
-    for service in ("backup", "purge"):
-        wait_until(lambda: stack.is_healthy(service), service, WAIT_SECONDS)  # noqa: B023
+    wait_until(lambda: stack.is_healthy("backup"), "backup", WAIT_SECONDS)
     assert stack.run("docker compose exec -T backup ls -A /backups").count(".dump\n") == 1
+
+
+def test_worker_runs_jobs_and_the_replicas_run_none(stack: Stack) -> None:
+    stack.query(
+        "INSERT INTO pgqueuer.pgqueuer (priority, status, entrypoint, payload) "
+        "VALUES (0, 'queued', 'Purge', '{}')"
+    )
+    jobs = "SELECT count(*) FROM pgqueuer.pgqueuer"
+    wait_until(lambda: stack.query(jobs) == "0", "the job does not run", WAIT_SECONDS)
+    logs = {it: stack.run(f"docker compose logs {it}") for it in ("worker", "app-1", "app-2")}
+    assert [it for it, log in logs.items() if '"event": "job_done"' in log] == ["worker"]
 
 
 def test_deploy_and_rollback_across_a_migration_fail_no_request(stack: Stack, origin: Path) -> None:
@@ -215,7 +224,7 @@ def test_deploy_and_rollback_across_a_migration_fail_no_request(stack: Stack, or
         assert stack.query("SELECT count(test_added) FROM users") == "0"
         assert old in stack.follow(f"docker image ls {SLUG}", RELEASE=old)
     assert_nothing_failed(recorded)
-    images = {stack.containers()[it]["Config"]["Image"] for it in ("app-1", "app-2", "purge")}
+    images = {stack.containers()[it]["Config"]["Image"] for it in ("app-1", "app-2", "worker")}
     assert images == {f"{SLUG}:{old}"}
     assert old == stack.release() != new
 
@@ -293,7 +302,7 @@ def test_database_of_an_older_version_serves_and_is_converted(stack: Stack) -> N
     assert stack.query(superuser, "app") == "t"
     stack.sign_in()
 
-    stack.follow("docker compose stop app-1 app-2 purge backup")
+    stack.follow("docker compose stop app-1 app-2 worker backup")
     wait_until(lambda: stack.is_healthy("app-1"), "not ready", WAIT_SECONDS)
     assert stack.query(superuser) == "f"
     assert stack.sign_in().get(ME).status == 200

@@ -54,11 +54,11 @@ def test_platform_files_use_exactly_the_documented_keys(projects: list[Path], pa
     assert {(path, type(value).__name__) for path, value in found} == set(keys.items())
 
 
-def test_each_target_migrates_and_purges(projects: list[Path]) -> None:
+def test_each_target_migrates_and_can_run_a_worker(projects: list[Path]) -> None:
     for project in projects:
         files = [file for name in (*TARGETS, "docs/deploy.md") for file in project.rglob(name)]
         text = " ".join(file.read_text(encoding="utf-8").replace(",", "") for file in files)
-        for command in ("serve", "migrate", "purge"):
+        for command in ("serve", "migrate", "worker"):
             # Compose uses the image's own command to serve.
             assert f"-m app {command}" in text or command == "serve", project
 

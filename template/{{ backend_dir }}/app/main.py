@@ -25,6 +25,8 @@ from app.core.settings import PROJECT_NAME, Settings
 from app.core.shutdown import delay_shutdown
 from app.core.startup import load_or_exit
 from app.core.telemetry import telemetry_config
+from app.jobs.job import JobContext
+from app.worker.runner import worker_beside
 
 
 @asynccontextmanager
@@ -33,7 +35,8 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     state = state_of(app)
     state.open()
     with delay_shutdown(state, state.settings.shutdown_delay_seconds):
-        yield
+        async with worker_beside(JobContext(state.settings, state.database)):
+            yield
     await state.close()
 
 

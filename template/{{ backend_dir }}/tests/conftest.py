@@ -4,13 +4,14 @@ import asyncio
 import gc
 import logging
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import asyncpg
 import httpx
 import pytest
+from aiosmtpd.smtp import SMTP
 from alembic.util import CommandError
 from fastapi import FastAPI
 
@@ -21,8 +22,11 @@ from app.core.settings import ExplicitSettings, Settings
 from app.db import revisions
 from app.db.schema_check import find_schema_mismatch
 from app.db.session import Database
+from app.jobs.job import JobContext
 from app.main import create_app
 from app.services import users
+from app.worker.runner import run_waiting_jobs
+from tests.mailbox import Mailbox
 from tests.postgres import database_url
 
 PASSWORD = "a long enough passphrase"
@@ -98,7 +102,10 @@ def test_database(worker_id: str) -> str:
 async def db(test_database: str) -> AsyncIterator[asyncpg.Connection]:
     """Return a connection to the emptied database, separate from the application's."""
     connection = await asyncpg.connect(parse_database_url(test_database).dsn)
-    await connection.execute("DELETE FROM users; DELETE FROM attempt_counts")
+    await connection.execute(
+        "DELETE FROM users; DELETE FROM attempt_counts; DELETE FROM email_tokens; "
+        "DELETE FROM pgqueuer.pgqueuer"
+    )
     yield connection
     await connection.close()
 
@@ -115,6 +122,7 @@ def make_app(test_database: str, db: asyncpg.Connection) -> AppFactory:
             "jwt_secret": SECRET,
             "cors_origins": ORIGIN,
             "database_timeout_seconds": HANG_SECONDS,
+            "jobs_in_server": False,
             **settings,
         }
         app = create_app(ExplicitSettings(**values))
@@ -165,6 +173,17 @@ def client(app: FastAPI, make_client: ClientFactory) -> httpx.AsyncClient:
 
 
 @pytest.fixture
+async def mailbox() -> AsyncIterator[Mailbox]:
+    """Return the messages of an SMTP server."""
+    mailbox = Mailbox()
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: SMTP(mailbox, loop=loop), "127.0.0.1", 0)
+    mailbox.url = f"smtp://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    yield mailbox
+    server.close()
+
+
+@pytest.fixture
 async def ada(app: FastAPI) -> users.PublicUser:
     """Return a user, ada@example.com."""
     return await add_user(app, "ada@example.com")
@@ -192,6 +211,16 @@ async def log_in(
     """Sign in with the login form."""
     form = {"username": email, "password": password}
     return await client.post("/api/v1/auth/login", data=form, **options)
+
+
+def job_context(app: FastAPI) -> JobContext:
+    """Return what the jobs of an application use."""
+    return JobContext(app.state.settings, app.state.database)
+
+
+async def run_jobs(app: FastAPI) -> None:
+    """Run the jobs in the queue, until none is left."""
+    await run_waiting_jobs(job_context(app))
 
 
 def cookie(client: httpx.AsyncClient, kind: str) -> str:
@@ -228,6 +257,13 @@ async def raise_shared_count(db: asyncpg.Connection, limits: int, attempts: int)
         attempts,
     )
     assert changed == f"UPDATE {limits}"
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Wait until a condition is true."""
+    async with asyncio.timeout(HANG_SECONDS):
+        while not await condition():  # noqa: ASYNC110 - there is no event to wait for
+            await asyncio.sleep(0.01)
 
 
 async def advance_time(db: asyncpg.Connection, seconds: float) -> None:

@@ -33,6 +33,7 @@ def upgrade() -> None:
         sa.Column("email", sa.Text(), nullable=False),
         sa.Column("password_hash", sa.Text(), nullable=False),
         sa.Column("is_active", sa.Boolean(), server_default="true", nullable=False),
+        sa.Column("email_verified_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column(
             "created_at",
             sa.DateTime(timezone=True),
@@ -42,6 +43,35 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_users")),
         sa.UniqueConstraint("email", name=op.f("uq_users_email")),
     )
+    op.create_table(
+        "email_tokens",
+        sa.Column("id", sa.Uuid(), server_default=sa.text("gen_random_uuid()"), nullable=False),
+        sa.Column("purpose", sa.Text(), nullable=False),
+        sa.Column("email", sa.Text(), nullable=False),
+        sa.Column("user_id", sa.Uuid(), nullable=True),
+        sa.Column("token_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("used_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column(
+            "created_at",
+            sa.DateTime(timezone=True),
+            server_default=sa.text("clock_timestamp()"),
+            nullable=False,
+        ),
+        sa.ForeignKeyConstraint(
+            ["user_id"],
+            ["users.id"],
+            name=op.f("fk_email_tokens_user_id_users"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_email_tokens")),
+        sa.UniqueConstraint("token_hash", name=op.f("uq_email_tokens_token_hash")),
+    )
+    op.create_index(op.f("ix_email_tokens_email"), "email_tokens", ["email"], unique=False)
+    op.create_index(
+        op.f("ix_email_tokens_expires_at"), "email_tokens", ["expires_at"], unique=False
+    )
+    op.create_index(op.f("ix_email_tokens_user_id"), "email_tokens", ["user_id"], unique=False)
     op.create_table(
         "sessions",
         sa.Column("id", sa.Uuid(), server_default=sa.text("gen_random_uuid()"), nullable=False),
@@ -136,6 +166,10 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_sessions_user_id"), table_name="sessions")
     op.drop_index(op.f("ix_sessions_expires_at"), table_name="sessions")
     op.drop_table("sessions")
+    op.drop_index(op.f("ix_email_tokens_user_id"), table_name="email_tokens")
+    op.drop_index(op.f("ix_email_tokens_expires_at"), table_name="email_tokens")
+    op.drop_index(op.f("ix_email_tokens_email"), table_name="email_tokens")
+    op.drop_table("email_tokens")
     op.drop_table("users")
     op.drop_index(op.f("ix_attempt_counts_window_ends_at"), table_name="attempt_counts")
     op.drop_table("attempt_counts")

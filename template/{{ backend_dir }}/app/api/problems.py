@@ -126,6 +126,15 @@ PROBLEMS: Final[dict[type[Exception], Problem]] = {
     errors.EmailTaken: Problem(
         409, "email-taken", "Email taken", "There is an account with this email address."
     ),
+    errors.InvalidEmailToken: Problem(
+        422,
+        "invalid-email-token",
+        "Invalid link",
+        "The link is no longer valid. Request another.",
+    ),
+    errors.MailNotConfigured: Problem(
+        503, "mail-not-configured", "Mail not configured", "This backend sends no mail."
+    ),
     errors.UnacceptablePassword: Problem(
         422, "unacceptable-password", "Unacceptable password", "Choose another password."
     ),

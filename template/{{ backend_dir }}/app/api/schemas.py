@@ -37,6 +37,7 @@ class UserOut(BaseModel):
 
     id: uuid.UUID
     email: str
+    email_verified: bool
     is_active: bool
     created_at: datetime
 
@@ -57,6 +58,38 @@ class PasswordChange(BaseModel):
 
     current_password: Password
     new_password: Password
+
+
+class EmailIn(BaseModel):
+    """An email address."""
+
+    email: EmailText
+
+
+class PasswordByLink(BaseModel):
+    """The token of a link that was sent by mail, and the new password."""
+
+    token: Annotated[str, StringConstraints(max_length=200)]
+    new_password: Password
+
+
+class EmailChange(BaseModel):
+    """The new email address and the current password."""
+
+    new_email: EmailText
+    current_password: Password
+
+
+class EmailByLink(BaseModel):
+    """The token of a link that was sent by mail."""
+
+    token: Annotated[str, StringConstraints(max_length=200)]
+
+
+class PasswordConfirmation(BaseModel):
+    """The current password."""
+
+    current_password: Password
 
 
 class SessionOut(BaseModel):

@@ -13,6 +13,7 @@ from app.cli import database, users
 from app.cli.dev import dev
 from app.cli.doctor import doctor
 from app.cli.errors import CommandError
+from app.cli.jobs import jobs, worker
 from app.cli.openapi import openapi
 from app.cli.psql import psql
 from app.cli.reset import reset
@@ -44,6 +45,9 @@ def _parser() -> argparse.ArgumentParser:
 
     add("dev", "serve with reload on an embedded Postgres").set_defaults(run=lambda _: dev())
     add("serve", "serve in production").set_defaults(run=lambda _: serve())
+    parsed = add("worker", "run background jobs")
+    parsed.add_argument("--once", action="store_true", help="exit when no job is in the queue")
+    parsed.set_defaults(run=lambda args: worker(once=args.once))
     add("migrate", "bring the database up to date").set_defaults(run=lambda _: database.migrate())
     for name, text, command in (
         ("create-user", "create a user", users.create_user),
@@ -66,6 +70,9 @@ def _parser() -> argparse.ArgumentParser:
     whose.add_argument("--all", action="store_true", help="revoke the sessions of all users")
     parsed.set_defaults(run=lambda args: users.end_sessions(args.email))
     add("purge", "delete obsolete rows").set_defaults(run=lambda _: database.purge())
+    parsed = add("jobs", "print what is in the job queue")
+    parsed.add_argument("--retry", action="store_true", help="let failed jobs run again")
+    parsed.set_defaults(run=lambda args: jobs(retry=args.retry))
     add("openapi", "print the OpenAPI document").set_defaults(run=lambda _: openapi())
     add(
         "shell", "open a Python shell with the settings, the models and a session, `db`"

@@ -49,13 +49,13 @@ def warn_of_disagreement(settings: Settings) -> None:
 
 
 def purge() -> None:
-    """Delete expired and revoked sessions, and old rate-limit rows."""
+    """Delete expired and revoked sessions, and other old rows. The nightly job does the same."""
 
     async def work(db: AsyncSession) -> None:
         purged = await purging.purge(db, settings)
         print(
-            f"Deleted {purged.sessions} sessions, {purged.tokens} refresh tokens "
-            f"and {purged.attempt_counts} rate-limit rows."
+            f"Deleted {purged.sessions} sessions, {purged.tokens} refresh tokens, "
+            f"{purged.attempt_counts} rate-limit rows and {purged.job_log} entries of the job log."
         )
 
     settings = prepare()

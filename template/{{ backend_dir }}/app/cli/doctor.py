@@ -1,18 +1,26 @@
 """The command `doctor`, which checks the installation, the settings and the database."""
 
 import asyncio
+import ssl
 
+import aiosmtplib
 from alembic.util import CommandError as AlembicError
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import ProgrammingError, SQLAlchemyError
 
 from app.core.security import BrokenPasslib, PasswordHasher
 from app.core.settings import Settings
+from app.core.smtp_url import SmtpAddress
 from app.core.startup import ConfigurationError, load_settings, misspelled_names
 from app.db.embedded import EmbeddedPostgresError
 from app.db.local import use_local_database
 from app.db.revisions import Revisions, is_up_to_date
 from app.db.schema_check import find_schema_mismatch
 from app.db.session import Database, DatabaseUnavailable, create_migration_engine
+from app.jobs.queue import read_backlog
+from app.mail.sending import check_server
+
+# A worker that runs takes a job within a second.
+LATE_SECONDS = 300
 
 
 def doctor() -> int:
@@ -35,6 +43,8 @@ def doctor() -> int:
     if note := settings.database.note:
         _report("database URL", None, note)
     problems.append(asyncio.run(_check_database(settings)))
+    if settings.smtp:
+        problems.append(asyncio.run(_check_mail(settings.smtp)))
     if settings.environment == "local" and not problems[-1]:
         problems.append(_check_agreement(settings))
     if settings.migration_database_url not in (None, settings.database_url):
@@ -62,17 +72,33 @@ def _tell_proxy_trust(settings: Settings) -> None:
 
 async def _check_database(settings: Settings) -> bool:
     database = Database.from_settings(settings)
+    jobs_are_wrong = False
     try:
         up_to_date = await is_up_to_date(database.reads, Revisions.load())
+        if up_to_date:
+            jobs_are_wrong = await _check_jobs(database)
     except (DatabaseUnavailable, SQLAlchemyError, TimeoutError) as error:
         return _report("database", _first_line(error))
     finally:
         await database.close()
     _report("database", None, "answers")
     if settings.environment == "local":
-        return False  # find_schema_mismatch reports more
+        return jobs_are_wrong  # find_schema_mismatch reports more
     behind = None if up_to_date else "behind this code; run: python -m app migrate"
-    return _report("migrations", behind, "up to date")
+    return _report("migrations", behind, "up to date") or jobs_are_wrong
+
+
+async def _check_jobs(database: Database) -> bool:
+    try:
+        async with database.reads.connect() as connection:
+            backlog = await read_backlog(connection)
+    except ProgrammingError:
+        return _report("jobs", "the queue has no tables; run: python -m app migrate")
+    if backlog.dead_letters:
+        print(f"hint   jobs: {backlog.dead_letters} have failed too often; see docs/jobs.md")
+    waiting = f"{backlog.waiting} wait, the oldest for {backlog.oldest_seconds:.0f} seconds"
+    late = backlog.oldest_seconds > LATE_SECONDS
+    return _report("jobs", f"{waiting}; does a worker run?" if late else None, waiting)
 
 
 def _check_agreement(settings: Settings) -> bool:
@@ -93,6 +119,15 @@ async def _check_migration_database(settings: Settings) -> bool:
         return _report("migration database", _first_line(error))
     finally:
         await engine.dispose()
+
+
+async def _check_mail(address: SmtpAddress) -> bool:
+    where = f"SMTP_URL ({address.host}:{address.port})"
+    try:
+        await check_server(address)
+    except (aiosmtplib.SMTPException, OSError, ssl.SSLError) as error:
+        return _report("mail", f"{where}: {_first_line(error)}")
+    return _report("mail", None, f"{where} answers")
 
 
 def _first_line(error: Exception) -> str:

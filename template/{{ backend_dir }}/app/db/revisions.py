@@ -1,5 +1,6 @@
 """Schema revisions: which ones this code knows, which one the database has, and how to migrate."""
 
+import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
@@ -15,12 +16,17 @@ from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.core.settings import Settings
-from app.db.waiting import WAIT_SECONDS
+from app.db.job_queue import SCHEMA, upgrade_job_queue
+from app.db.waiting import WAIT_SECONDS, MigrationLocked
 
 log = structlog.stdlib.get_logger(__name__)
 
 ALEMBIC_INI: Final = Path(__file__).parents[2] / "alembic.ini"
 UNDEFINED_TABLE: Final = "42P01"  # PostgreSQL, appendix A
+FOUND: Final = text(
+    f"SELECT version_num, to_regclass('{SCHEMA}.pgqueuer') IS NOT NULL AS has_queue "  # noqa: S608
+    "FROM alembic_version"
+)
 
 
 @dataclass(frozen=True)
@@ -48,12 +54,14 @@ async def is_up_to_date(reads: AsyncEngine, revisions: Revisions) -> bool:
     """
     try:
         async with reads.connect() as connection:
-            found = set(await connection.scalars(text("SELECT version_num FROM alembic_version")))
+            rows = (await connection.execute(FOUND)).all()
     except ProgrammingError as error:
         if getattr(error.orig, "sqlstate", None) == UNDEFINED_TABLE:
             return False
         raise
-    return bool(found) and found.isdisjoint(revisions.known - revisions.heads)
+    found = {row.version_num for row in rows}
+    is_behind = not found.isdisjoint(revisions.known - revisions.heads)
+    return bool(rows) and not is_behind and all(row.has_queue for row in rows)
 
 
 def alembic_config(settings: Settings | None = None) -> Config:
@@ -66,6 +74,8 @@ def alembic_config(settings: Settings | None = None) -> Config:
 
 def migrate(settings: Settings, wait_seconds: float = WAIT_SECONDS) -> None:
     """Migrate the database to this code's head, one process at a time; see `alembic/env.py`.
+
+    Then create or upgrade the tables of the job queue.
 
     wait_seconds: how long to wait for an unavailable database, and for another migration.
 
@@ -83,3 +93,7 @@ def migrate(settings: Settings, wait_seconds: float = WAIT_SECONDS) -> None:
             raise
         if settings.environment != "local":
             log.warning("database_is_newer", revision=error.__cause__.argument)
+    try:
+        asyncio.run(upgrade_job_queue(settings, wait_seconds))
+    except MigrationLocked as error:
+        raise CommandError(str(error)) from None

@@ -30,6 +30,7 @@ Result = TypeVar("Result")
 Row_ = TypeVarTuple("Row_")
 
 DRIVER: Final = "postgresql+asyncpg://"
+DRIVER_ARGUMENTS: Final = ("dsn", "timeout", "command_timeout", "ssl", "statement_cache_size")
 CONNECT_ERRORS: Final = (
     OSError,
     asyncpg.PostgresError,
@@ -177,6 +178,21 @@ def create_migration_engine(settings: Settings) -> AsyncEngine:
     )
     event.listen(engine.sync_engine, "handle_error", partial(_translate, address), retval=True)
     return engine
+
+
+async def connect_directly(
+    address: DatabaseAddress, timeout_seconds: float, name: str
+) -> asyncpg.Connection:
+    """Open a connection of the driver itself, which can LISTEN. Raise `DatabaseUnavailable`.
+
+    timeout_seconds: the limit for connecting, and for each statement. name: what Postgres calls the
+        connection in `pg_stat_activity`.
+    """
+    args = _connect_args(address, timeout_seconds)
+    return await args["async_creator_fn"](
+        **{key: value for key, value in args.items() if key in DRIVER_ARGUMENTS},
+        server_settings={"application_name": name},
+    )
 
 
 def _connect_args(

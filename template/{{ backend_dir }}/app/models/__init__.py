@@ -2,6 +2,7 @@
 
 from app.db.base import Base
 from app.models.attempt_count import AttemptCount
+from app.models.email_token import EmailToken
 from app.models.refresh_token import RefreshToken
 from app.models.session import UserSession
 from app.models.user import User
@@ -9,6 +10,7 @@ from app.models.user import User
 __all__ = [
     "AttemptCount",
     "Base",
+    "EmailToken",
     "RefreshToken",
     "User",
     "UserSession",

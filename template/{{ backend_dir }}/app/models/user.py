@@ -10,7 +10,10 @@ from app.db.base import Base
 
 
 class User(Base):
-    """A user. `email` is normalized and unique."""
+    """A user. `email` is normalized and unique.
+
+    email_verified_at: when a link that was sent to the address was used; None if never.
+    """
 
     __tablename__ = "users"
 
@@ -20,6 +23,7 @@ class User(Base):
     email: Mapped[str] = mapped_column(Text, unique=True)
     password_hash: Mapped[str] = mapped_column(Text)
     is_active: Mapped[bool] = mapped_column(default=True, server_default="true")
+    email_verified_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     created_at: Mapped[datetime] = mapped_column(
         DateTime(timezone=True), server_default=func.clock_timestamp()
     )

@@ -35,6 +35,14 @@ class EmailTaken(ServiceError):
     """A user has this email address already."""
 
 
+class InvalidEmailToken(ServiceError):
+    """The token of a link is unknown, expired or used."""
+
+
+class MailNotConfigured(ServiceError):
+    """The settings name no SMTP server."""
+
+
 class UnacceptablePassword(ServiceError):
     """The new password breaks a rule; the message says which one."""
 

@@ -23,7 +23,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.settings import Settings
 from app.core.tokens import CLOCK_SKEW_SECONDS
-from app.models import AttemptCount, RefreshToken, UserSession
+from app.db.job_queue import SCHEMA
+from app.jobs.job import Job, JobContext
+from app.models import AttemptCount, EmailToken, RefreshToken, UserSession
 
 # The number of rows that one statement deletes or reads in a few milliseconds.
 BATCH: Final = 1000
@@ -35,6 +37,14 @@ FOLLOW_THE_INDEX: Final = text(
 )
 
 
+# How long the queue remembers what became of a job.
+JOB_LOG_AGE: Final = timedelta(days=7)
+OLD_JOB_LOG: Final = text(
+    f"WITH batch AS (SELECT id FROM {SCHEMA}.pgqueuer_log WHERE created < :before LIMIT {BATCH}) "  # noqa: S608
+    f"DELETE FROM {SCHEMA}.pgqueuer_log USING batch WHERE pgqueuer_log.id = batch.id RETURNING 1"
+)
+
+
 @dataclass(frozen=True)
 class Purged:
     """How many rows of each kind were deleted."""
@@ -42,10 +52,23 @@ class Purged:
     sessions: int
     tokens: int
     attempt_counts: int
+    job_log: int = 0
+    email_tokens: int = 0
+
+
+class Purge(Job):
+    """Deletes what `purge` deletes."""
+
+    async def run(self, context: JobContext) -> None:
+        """Delete the rows, in small transactions."""
+        async with context.database.sessions() as db:
+            await purge(db, context.settings)
 
 
 async def purge(db: AsyncSession, settings: Settings) -> Purged:
-    """Delete sessions that are no longer active, with their tokens, and old rate-limit rows.
+    """Delete sessions that are no longer active, with their tokens, and other old rows.
+
+    The other rows are counted attempts, and entries of the job queue's log.
 
     The tokens of a session stay while it can be active, because reuse must be detected. An expired
     session is deleted immediately. A revoked session is deleted when none of its access tokens can
@@ -66,7 +89,8 @@ async def purge(db: AsyncSession, settings: Settings) -> Purged:
         has_tokens = exists().where(RefreshToken.session_id == UserSession.id)
         sessions += await _delete(db, UserSession, (UserSession.id == of_sessions) & ~has_tokens)
     rows = await _delete(db, AttemptCount, AttemptCount.window_ends_at <= now)
-    return Purged(sessions, tokens, rows)
+    links = await _delete(db, EmailToken, EmailToken.expires_at <= now)
+    return Purged(sessions, tokens, rows, await _delete_job_log(db, now - JOB_LOG_AGE), links)
 
 
 def revoked_before(settings: Settings, now: datetime) -> datetime:
@@ -112,7 +136,7 @@ async def _obsolete_sessions(
 
 async def _delete(
     db: AsyncSession,
-    table: type[UserSession | RefreshToken | AttemptCount],
+    table: type[UserSession | RefreshToken | AttemptCount | EmailToken],
     which: ColumnElement[bool],
 ) -> int:
     (key,) = table.__table__.primary_key
@@ -126,6 +150,16 @@ async def _delete(
             await db.execute(FOLLOW_THE_INDEX)
             deleted = await db.execute(statement, execution_options={"synchronize_session": False})
             count = len(deleted.all())
+        total += count
+        if count < BATCH:
+            return total
+
+
+async def _delete_job_log(db: AsyncSession, before: datetime) -> int:
+    total = 0
+    while True:
+        async with db.begin():
+            count = len((await db.execute(OLD_JOB_LOG, {"before": before})).all())
         total += count
         if count < BATCH:
             return total

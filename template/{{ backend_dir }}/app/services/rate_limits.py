@@ -150,6 +150,17 @@ def sign_up_limits(address: str | None) -> list[RateLimit]:
     ]
 
 
+def email_link_limits(email: str, address: str | None) -> list[RateLimit]:
+    """Return the limits on messages to one address, and on those that one client requests."""
+    return [
+        RateLimit("email link by email", email, 5, HOUR),
+        *(
+            RateLimit("email link by address", network, 20 * factor, HOUR)
+            for network, factor in zip(networks(address), IPV6_NETWORKS.values(), strict=False)
+        ),
+    ]
+
+
 def current_password_limits(user_id: str) -> list[RateLimit]:
     """Return the limit on guesses at the current password by an authenticated user."""
     return [RateLimit("current password", user_id, 5, QUARTER_HOUR)]

@@ -20,7 +20,7 @@ async def sign_up(
     Raise `SignupDisabled`, `UnacceptablePassword`, `TooManyAttempts`, `EmailTaken` and
     `HashingUnavailable`.
     """
-    if not resources.settings.signup_enabled:
+    if resources.settings.sign_up != "open":
         raise SignupDisabled
     check_password(resources.settings, email, password)
     limits = sign_up_limits(address)

@@ -19,17 +19,24 @@ class PublicUser:
 
     id: uuid.UUID
     email: str
+    email_verified: bool
     is_active: bool
     created_at: datetime
 
 
-PUBLIC_COLUMNS = (User.id, User.email, User.is_active, User.created_at)
+PUBLIC_COLUMNS = (User.id, User.email, User.email_verified_at, User.is_active, User.created_at)
 
 
-def public_user(user: User | Row[uuid.UUID, str, bool, datetime]) -> PublicUser:
+def public_user(
+    user: User | Row[uuid.UUID, str, datetime | None, bool, datetime],
+) -> PublicUser:
     """Return a user, from an entity or from a row of `PUBLIC_COLUMNS`, as responses show it."""
     return PublicUser(
-        id=user.id, email=user.email, is_active=user.is_active, created_at=user.created_at
+        id=user.id,
+        email=user.email,
+        email_verified=user.email_verified_at is not None,
+        is_active=user.is_active,
+        created_at=user.created_at,
     )
 
 

@@ -24,6 +24,7 @@ async def test_login_returns_the_user_and_sets_three_cookies(
     assert response.json() == {
         "id": str(ada.id),
         "email": "ada@example.com",
+        "email_verified": False,
         "is_active": True,
         "created_at": ada.created_at.isoformat().replace("+00:00", "Z"),
     }

@@ -52,7 +52,7 @@ async def test_an_unknown_path_is_not_found(frontend: httpx.AsyncClient) -> None
     ("method", "path", "allowed"),
     [
         ("DELETE", "/health", "GET, HEAD"),
-        ("PUT", "/api/v1/users/me", "GET"),
+        ("PUT", "/api/v1/users/me", "GET, DELETE"),
         ("POST", "/api/v1/users/me/sessions", "GET, DELETE"),
         ("GET", f"/api/v1/users/me/sessions/{uuid.UUID(int=0)}", "DELETE"),
         ("GET", "/api/v1/users", "POST"),

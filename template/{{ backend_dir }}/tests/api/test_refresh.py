@@ -140,7 +140,7 @@ async def test_reuse_is_detected_after_a_purge(
     await advance_time(db, 7 * 24 * 3600)
     await refresh(signed_in)
     async with app.state.database.sessions() as session:
-        assert await purge(session, app.state.settings) == Purged(0, 0, 4)
+        assert await purge(session, app.state.settings) == Purged(0, 0, 4, 0)
 
     response = await refresh(signed_in, rotated)
     assert response.json()["type"] == "/problems/refresh-token-reused"

@@ -35,7 +35,9 @@ def empty(test_database: str) -> None:
 
     async def delete() -> None:
         connection = await asyncpg.connect(test_database)
-        await connection.execute("DELETE FROM users; DELETE FROM attempt_counts")
+        await connection.execute(
+            "DELETE FROM users; DELETE FROM attempt_counts; DELETE FROM pgqueuer.pgqueuer"
+        )
         await connection.close()
 
     asyncio.run(delete())
@@ -335,15 +337,53 @@ def test_purge_deletes_expired_rows_only(
     capsys.readouterr()
 
     assert main(["purge"]) == 0
-    assert (
-        capsys.readouterr().out == "Deleted 1 sessions, 1 refresh tokens and 4 rate-limit rows.\n"
+    assert capsys.readouterr().out == (
+        "Deleted 1 sessions, 1 refresh tokens, 4 rate-limit rows and 0 entries of the job log.\n"
     )
     assert query(test_database, "SELECT count(*) FROM sessions") == 1
     assert query(test_database, "SELECT count(*) FROM refresh_tokens") == 1
     assert main(["purge"]) == 0
-    assert (
-        capsys.readouterr().out == "Deleted 0 sessions, 0 refresh tokens and 0 rate-limit rows.\n"
+    assert capsys.readouterr().out == (
+        "Deleted 0 sessions, 0 refresh tokens, 0 rate-limit rows and 0 entries of the job log.\n"
     )
+
+
+ADD_JOB = """
+INSERT INTO pgqueuer.pgqueuer (priority, status, entrypoint, payload, execute_after)
+VALUES (0, %s, 'Purge', '{}', now() - make_interval(hours => 1)) RETURNING id
+"""
+
+
+@pytest.mark.usefixtures("empty")
+def test_worker_runs_the_waiting_jobs(
+    environment: pytest.MonkeyPatch, test_database: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    query(test_database, ADD_JOB % "'queued'")
+    assert main(["doctor"]) == 1
+    late = "wrong  jobs: 1 wait, the oldest for 3600 seconds; does a worker run?\n"
+    assert late in capsys.readouterr().out
+
+    assert main(["worker", "--once"]) == 0
+
+    assert query(test_database, "SELECT count(*) FROM pgqueuer.pgqueuer") == 0
+    assert main(["doctor"]) == 0
+    assert "ok     jobs: 0 wait" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("empty")
+def test_dead_letters_are_reported_and_run_again(
+    environment: pytest.MonkeyPatch, test_database: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    query(test_database, ADD_JOB % "'failed'")
+    assert main(["doctor"]) == 0
+    assert "hint   jobs: 1 have failed too often" in capsys.readouterr().out
+    assert main(["jobs"]) == 0
+    assert "1 jobs have failed too often." in capsys.readouterr().out
+
+    assert main(["jobs", "--retry"]) == 0
+
+    assert "1 dead letters run again.\n1 jobs wait" in capsys.readouterr().out
+    assert query(test_database, "SELECT status::text FROM pgqueuer.pgqueuer") == "queued"
 
 
 def test_database_without_migrations_prints_one_line(
@@ -361,7 +401,7 @@ def test_doctor_reports_no_problems(
 ) -> None:
     assert main(["doctor"]) == 0
     out = capsys.readouterr().out
-    assert [line.split()[0] for line in out.splitlines()] == ["ok"] * 5
+    assert [line.split()[0] for line in out.splitlines()] == ["ok"] * 6
 
 
 @pytest.mark.parametrize(
@@ -442,6 +482,18 @@ def test_doctor_reports_a_database_that_is_behind(
 
     assert main(["doctor"]) == 1
     assert "wrong  migrations: behind this code" in capsys.readouterr().out
+
+
+def test_doctor_reports_an_smtp_server_that_does_not_answer(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    environment.setenv("SMTP_URL", "smtp://u:hunter2@127.0.0.1:1")
+    environment.setenv("MAIL_FROM", "no-reply@example.com")
+
+    assert main(["doctor"]) == 1
+    out = capsys.readouterr().out
+    assert "wrong  mail: SMTP_URL (127.0.0.1:1): " in out
+    assert "hunter2" not in out
 
 
 def test_doctor_reports_the_applied_sslmode_and_a_broken_passlib(

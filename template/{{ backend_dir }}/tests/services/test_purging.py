@@ -105,7 +105,7 @@ async def test_no_statement_deletes_more_than_a_batch(
     monkeypatch.setattr(purging, "BATCH", 100)  # nested loops take quadratic time
     await add_sessions(db, ada, sessions, tokens)
 
-    assert await run_purge(app) == Purged(sessions, sessions * tokens, 0)
+    assert await run_purge(app) == Purged(sessions, sessions * tokens, 0, 0)
     assert await db.fetchval("SELECT max(tokens) FROM deletes") == 100
 
 
@@ -128,7 +128,7 @@ async def test_purge_skips_rows_that_another_transaction_has_locked(
     async with db.transaction():
         await db.execute(f"SELECT FROM {table} LIMIT 1 FOR UPDATE")
         tokens = 5 if table == "refresh_tokens" else 6
-        assert await run_purge(app) == Purged(2, tokens, 0)
+        assert await run_purge(app) == Purged(2, tokens, 0, 0)
 
-    assert await run_purge(app) == Purged(1, 6 - tokens, 0)
-    assert await run_purge(app) == Purged(0, 0, 0)
+    assert await run_purge(app) == Purged(1, 6 - tokens, 0, 0)
+    assert await run_purge(app) == Purged(0, 0, 0, 0)

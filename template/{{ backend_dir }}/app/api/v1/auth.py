@@ -7,7 +7,12 @@ from fastapi import APIRouter, Depends, Form, Request, Response
 from app.api.deps import ClientAddress, State, UserAgent
 from app.api.media_types import require_media_type
 from app.api.problems import problem_responses
-from app.api.schemas import LoginForm, UserOut
+from app.api.schemas import EmailByLink, EmailIn, LoginForm, PasswordByLink, UserOut
+from app.core.emails import Email
+from app.core.tokens import parse_refresh_token
+from app.services.account import set_email_by_link
+from app.services.email_links import request_link
+from app.services.passwords.reset import set_password_by_link
 from app.services.sessions.login import Credentials, sign_in
 from app.services.sessions.revocation import sign_out
 from app.services.sessions.rotation import refresh as refresh_session
@@ -56,6 +61,49 @@ async def refresh(request: Request, state: State, address: ClientAddress) -> Res
     response = Response(status_code=204)
     state.cookies.set(response, tokens)
     return response
+
+
+@router.post(
+    "/email-link",
+    status_code=202,
+    response_class=Response,
+    responses=problem_responses(415, 422, 429),
+)
+async def send_email_link(body: EmailIn, state: State, address: ClientAddress) -> None:
+    """Send a link by mail, to choose a new password or to create an account.
+
+    The response is the same for all addresses.
+    """
+    await request_link(state, Email(body.email), address)
+
+
+@router.post("/password", response_model=UserOut, responses=problem_responses(415, 422))
+async def set_password(
+    body: PasswordByLink,
+    response: Response,
+    state: State,
+    address: ClientAddress,
+    user_agent: UserAgent = None,
+) -> PublicUser:
+    """Set the password with the token of a link, and sign the user in."""
+    done = await set_password_by_link(
+        state,
+        parse_refresh_token(body.token),
+        body.new_password,
+        user_agent=user_agent,
+        address=address,
+    )
+    state.cookies.set(response, done.tokens)
+    return done.user
+
+
+@router.post("/email", response_model=UserOut, responses=problem_responses(415, 422))
+async def set_email(body: EmailByLink, request: Request, state: State) -> PublicUser:
+    """Set and verify the email address with the token of a link."""
+    claims = state.cookies.access_claims(request)
+    return await set_email_by_link(
+        state, parse_refresh_token(body.token), claims.session_id if claims else None
+    )
 
 
 @router.post("/logout", status_code=204)

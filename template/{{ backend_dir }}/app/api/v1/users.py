@@ -6,9 +6,16 @@ from fastapi import APIRouter, Request, Response
 
 from app.api.deps import ClientAddress, CurrentAuth, State, UserAgent
 from app.api.problems import problem_responses
-from app.api.schemas import PasswordChange, SessionOut, UserIn, UserOut
+from app.api.schemas import (
+    EmailChange,
+    PasswordChange,
+    PasswordConfirmation,
+    SessionOut,
+    UserIn,
+    UserOut,
+)
 from app.core.emails import Email
-from app.services import sign_up
+from app.services import account, sign_up
 from app.services.passwords import change
 from app.services.sessions import listing, revocation
 from app.services.users import PublicUser
@@ -23,7 +30,7 @@ router = APIRouter(prefix="/users", tags=["users"], responses=problem_responses(
     responses=problem_responses(403, 409, 413, 415, 422, 429),
 )
 async def create_user(user: UserIn, state: State, address: ClientAddress) -> PublicUser:
-    """Create an account, if `SIGNUP_ENABLED` is true. It does not sign the user in."""
+    """Create an account, if `SIGNUP_MODE` is `open`. It does not sign the user in."""
     return await sign_up.sign_up(
         state, email=Email(user.email), password=user.password, address=address
     )
@@ -58,6 +65,54 @@ async def change_password(
     )
     response = Response(status_code=204)
     state.cookies.set(response, tokens)
+    return response
+
+
+@router.post(
+    "/me/email",
+    status_code=202,
+    response_class=Response,
+    responses=problem_responses(401, 403, 413, 415, 422, 429),
+)
+async def request_email_change(
+    body: EmailChange, request: Request, auth: CurrentAuth, state: State, address: ClientAddress
+) -> None:
+    """Send a link to the new address. The response does not tell whether it is taken."""
+    await account.request_email_change(
+        state,
+        auth,
+        new_email=Email(body.new_email),
+        current=body.current_password,
+        address=address,
+        device=state.cookies.device(request),
+    )
+
+
+@router.post(
+    "/me/verification",
+    status_code=202,
+    response_class=Response,
+    responses=problem_responses(401, 403, 413, 429),
+)
+async def request_verification(auth: CurrentAuth, state: State, address: ClientAddress) -> None:
+    """Send a link to the user's own address."""
+    await account.request_verification(state, auth, address)
+
+
+@router.delete(
+    "/me",
+    status_code=204,
+    responses=problem_responses(401, 403, 413, 415, 422, 429),
+)
+async def delete_account(
+    body: PasswordConfirmation, request: Request, auth: CurrentAuth, state: State
+) -> Response:
+    """Delete the account and everything that belongs to it."""
+    await account.delete_account(
+        state, auth, current=body.current_password, device=state.cookies.device(request)
+    )
+    response = Response(status_code=204)
+    state.cookies.clear(response)
     return response
 
 

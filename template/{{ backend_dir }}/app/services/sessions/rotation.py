@@ -25,11 +25,13 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import aliased
 
 from app.core.settings import Settings
 from app.core.tokens import NONCE_BYTES, RawToken, derive_successor, hash_refresh_token
-from app.db.session import Database
+from app.db.session import Database, DatabaseUnavailable
+from app.mail.job import send_later
 from app.models import RefreshToken, User, UserSession
 from app.services.errors import ReusedRefreshToken, SessionNotActive, UnknownRefreshToken
 from app.services.sessions.creation import IssuedTokens, issue_refresh_token
@@ -59,6 +61,7 @@ TOKEN_FAMILY = (
         UserSession.id.label("session_id"),
         UserSession.expires_at.label("session_expires_at"),
         UserSession.user_id,
+        User.email,
         CurrentToken.id.label("current_id"),
         CurrentToken.expires_at.label("current_expires_at"),
         RotatedToken.revoked_at.label("rotated_at"),
@@ -136,6 +139,7 @@ class TokenFamily:
     session_id: uuid.UUID
     session_expires_at: datetime
     user_id: uuid.UUID
+    email: str
     current_id: uuid.UUID
     current_expires_at: datetime
     rotated_at: datetime | None
@@ -177,9 +181,21 @@ async def refresh(
     if tokens is None:
         # Not earlier: an exception inside the transaction would undo the revocation.
         log.warning("refresh_token_reuse", **names, client_address=address)
+        await _send_notice(database, settings, family)
         raise ReusedRefreshToken
     log.debug("session_refreshed", **names)
     return tokens
+
+
+async def _send_notice(database: Database, settings: Settings, family: TokenFamily) -> None:
+    """Tell the user about the reuse. The response does not depend on it."""
+    if not settings.can_send_mail:
+        return
+    try:
+        async with database.sessions.begin() as db:
+            await send_later(db, settings, family.email, "token_reused")
+    except (DatabaseUnavailable, SQLAlchemyError):
+        log.exception("notice_not_enqueued", user_id=str(family.user_id))
 
 
 def _refresh(

@@ -1,0 +1,1 @@
+"""Background jobs: `job.py` has the base class, and `queue.py` enqueues. See docs/jobs.md."""

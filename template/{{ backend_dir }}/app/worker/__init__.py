@@ -1,0 +1,1 @@
+"""The worker: `runner.py` runs jobs, and `registry.py` lists all jobs and schedules."""

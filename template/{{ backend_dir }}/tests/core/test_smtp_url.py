@@ -1,0 +1,58 @@
+import pytest
+
+from app.core.settings import ExplicitSettings
+from app.core.smtp_url import SmtpAddress, parse_smtp_url
+from tests.conftest import SECRET
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        (
+            "smtp://ada%40example.com:p%40ss@mail.example.com",
+            SmtpAddress("mail.example.com", 587, False, True, "ada@example.com", "p@ss"),
+        ),
+        (
+            "smtps://u:p@mail.example.com",
+            SmtpAddress("mail.example.com", 465, True, False, "u", "p"),
+        ),
+        ("smtp://localhost:1025", SmtpAddress("localhost", 1025, False, False)),
+        (
+            "smtp://localhost:1025?starttls=always",
+            SmtpAddress("localhost", 1025, False, True),
+        ),
+        ("smtp://relay:25?starttls=never", SmtpAddress("relay", 25, False, False)),
+    ],
+)
+def test_smtp_url_is_read(url: str, address: SmtpAddress) -> None:
+    assert parse_smtp_url(url) == address
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("http://u:hunter2@host", "must begin with smtp:// or smtps://"),
+        ("smtp://u:hun/ter2@host", "percent-encode"),
+        ("smtp://", "needs a host"),
+        ("smtp://u:hunter2@host:port", "is not a URL"),
+        ("smtp://u@host", "both a user and a password"),
+        ("smtp://u:hunter2@host?tls=1", "one parameter only"),
+        ("smtp://u:hunter2@host?starttls=maybe", "one parameter only"),
+    ],
+)
+def test_message_about_an_invalid_smtp_url_contains_no_secret(url: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as error:
+        parse_smtp_url(url)
+    assert "hunter2" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"smtp_url": "smtp://host"}, "is missing; set it to the sender"),
+        ({"smtp_url": "smtp://host", "mail_from": "nobody"}, "is not an email address"),
+    ],
+)
+def test_sender_must_be_an_address(values: dict[str, str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ExplicitSettings(database_url="postgresql://h/x", jwt_secret=SECRET, **values)
