@@ -6,6 +6,7 @@ import logging
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -151,6 +152,30 @@ async def app(make_app: AppFactory) -> AsyncIterator[FastAPI]:
 
 
 @pytest.fixture
+async def mailbox() -> AsyncIterator[Mailbox]:
+    """Return the messages of an SMTP server."""
+    mailbox = Mailbox()
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: SMTP(mailbox, loop=loop), "127.0.0.1", 0)
+    mailbox.url = f"smtp://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    yield mailbox
+    server.close()
+
+
+@pytest.fixture
+def make_mailing_app(make_app: AppFactory, mailbox: Mailbox) -> AppFactory:
+    """Return a function like that of `make_app`, for an application that sends to `mailbox`."""
+    return partial(make_app, smtp_url=mailbox.url, mail_from="no-reply@example.com")
+
+
+@pytest.fixture
+async def mailing_app(make_mailing_app: AppFactory) -> AsyncIterator[FastAPI]:
+    """Return an application that sends to `mailbox`."""
+    async with make_mailing_app() as app:
+        yield app
+
+
+@pytest.fixture
 async def make_client() -> AsyncIterator[ClientFactory]:
     """Return a function that opens a client with its own cookie jar, like a separate browser."""
     clients = []
@@ -170,17 +195,6 @@ async def make_client() -> AsyncIterator[ClientFactory]:
 def client(app: FastAPI, make_client: ClientFactory) -> httpx.AsyncClient:
     """Return a client that is not signed in."""
     return make_client(app)
-
-
-@pytest.fixture
-async def mailbox() -> AsyncIterator[Mailbox]:
-    """Return the messages of an SMTP server."""
-    mailbox = Mailbox()
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: SMTP(mailbox, loop=loop), "127.0.0.1", 0)
-    mailbox.url = f"smtp://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    yield mailbox
-    server.close()
 
 
 @pytest.fixture
@@ -267,7 +281,7 @@ async def until(condition: Callable[[], Awaitable[bool]]) -> None:
 
 
 async def advance_time(db: asyncpg.Connection, seconds: float) -> None:
-    """Let time pass for all sessions, tokens and counted attempts without waiting."""
+    """Let time pass for sessions, tokens of all kinds and counted attempts, without waiting."""
     shift = f"- make_interval(secs => {float(seconds)})"
     await db.execute(
         "UPDATE refresh_tokens SET created_at = created_at %s, expires_at = expires_at %s, "
@@ -277,6 +291,7 @@ async def advance_time(db: asyncpg.Connection, seconds: float) -> None:
         "UPDATE sessions SET created_at = created_at %s, last_used_at = last_used_at %s, "
         "expires_at = expires_at %s, revoked_at = revoked_at %s".replace("%s", shift)
     )
+    await db.execute("UPDATE email_tokens SET expires_at = expires_at %s".replace("%s", shift))
     await db.execute(
         "UPDATE attempt_counts SET window_ends_at = window_ends_at %s".replace("%s", shift)
     )

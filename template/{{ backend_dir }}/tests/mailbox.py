@@ -1,5 +1,6 @@
 """An SMTP server for tests."""
 
+import re
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 
@@ -15,6 +16,15 @@ class Mailbox:
         self.recipients: list[str] = []
         self.responses: list[str] = []
         self.refusal: str | None = None
+
+    def newest_token(self, recipient: str) -> str:
+        """Return the token of the link in the newest message to a recipient."""
+        message = [message for message in self.messages if message["To"] == recipient][-1]
+        text = message.get_body(("plain",))
+        assert text is not None
+        found = re.search(r"#token=([\w-]{43})\b", text.get_content())
+        assert found is not None
+        return found[1]
 
     async def handle_RCPT(  # noqa: N802
         self,

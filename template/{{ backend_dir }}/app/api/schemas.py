@@ -66,7 +66,7 @@ class EmailIn(BaseModel):
     email: EmailText
 
 
-class PasswordByLink(BaseModel):
+class PasswordIn(BaseModel):
     """The token of a link that was sent by mail, and the new password."""
 
     token: Annotated[str, StringConstraints(max_length=200)]
@@ -80,7 +80,7 @@ class EmailChange(BaseModel):
     current_password: Password
 
 
-class EmailByLink(BaseModel):
+class EmailTokenIn(BaseModel):
     """The token of a link that was sent by mail."""
 
     token: Annotated[str, StringConstraints(max_length=200)]

@@ -22,12 +22,20 @@ from app.cli.shell import shell
 from app.core.startup import CONFIGURATION_ERROR, ConfigurationError
 from app.db.embedded import EmbeddedPostgresError
 from app.db.session import DatabaseUnavailable
-from app.services.errors import EmailTaken, UnacceptablePassword, UserNotFound
+from app.services.errors import (
+    EmailTaken,
+    MailNotConfigured,
+    UnacceptablePassword,
+    UserNotFound,
+)
 
 INTERRUPTED: Final = 130  # a shell reports this code for a program that SIGINT ended
 
+FROM_STDIN: Final = "read the password from standard input"
+
 MESSAGES: Final = {
     EmailTaken: "There is a user with this email address already.",
+    MailNotConfigured: "The link is sent by mail: set SMTP_URL and MAIL_FROM (docs/mail.md).",
     UserNotFound: "There is no user with this email address.",
 }
 
@@ -49,18 +57,24 @@ def _parser() -> argparse.ArgumentParser:
     parsed.add_argument("--once", action="store_true", help="exit when no job is in the queue")
     parsed.set_defaults(run=lambda args: worker(once=args.once))
     add("migrate", "bring the database up to date").set_defaults(run=lambda _: database.migrate())
-    for name, text, command in (
-        ("create-user", "create a user", users.create_user),
-        ("set-password", "change a user's password, and revoke their sessions", users.set_password),
-    ):
-        parsed = add(name, text)
-        parsed.add_argument("email", metavar="EMAIL")
-        parsed.add_argument(
-            "--password-stdin", action="store_true", help="read the password from standard input"
+    parsed = add("create-user", "create a user")
+    parsed.add_argument("email", metavar="EMAIL")
+    password = parsed.add_mutually_exclusive_group()
+    password.add_argument("--password-stdin", action="store_true", help=FROM_STDIN)
+    password.add_argument(
+        "--send-link", action="store_true", help="let the user choose a password by a mailed link"
+    )
+    parsed.set_defaults(
+        run=lambda args: users.create_user(
+            args.email, from_stdin=args.password_stdin, send_link=args.send_link
         )
-        parsed.set_defaults(
-            run=lambda args, command=command: command(args.email, from_stdin=args.password_stdin)
-        )
+    )
+    parsed = add("set-password", "change a user's password, and revoke their sessions")
+    parsed.add_argument("email", metavar="EMAIL")
+    parsed.add_argument("--password-stdin", action="store_true", help=FROM_STDIN)
+    parsed.set_defaults(
+        run=lambda args: users.set_password(args.email, from_stdin=args.password_stdin)
+    )
     parsed = add("deactivate-user", "prevent a user from signing in, and revoke their sessions")
     parsed.add_argument("email", metavar="EMAIL")
     parsed.set_defaults(run=lambda args: users.deactivate_user(args.email))

@@ -10,7 +10,12 @@ from sqlalchemy.exc import ProgrammingError, SQLAlchemyError
 from app.core.security import BrokenPasslib, PasswordHasher
 from app.core.settings import Settings
 from app.core.smtp_url import SmtpAddress
-from app.core.startup import ConfigurationError, load_settings, misspelled_names
+from app.core.startup import (
+    DEPRECATED_SIGNUP,
+    ConfigurationError,
+    load_settings,
+    misspelled_names,
+)
 from app.db.embedded import EmbeddedPostgresError
 from app.db.local import use_local_database
 from app.db.revisions import Revisions, is_up_to_date
@@ -39,6 +44,8 @@ def doctor() -> int:
     _report("settings", None, f"ENVIRONMENT={settings.environment}")
     for line in misspelled_names():
         print(f"hint   settings: {line}")
+    if settings.signup_enabled:
+        print(f"hint   settings: {DEPRECATED_SIGNUP}")
     _tell_proxy_trust(settings)
     if note := settings.database.note:
         _report("database URL", None, note)

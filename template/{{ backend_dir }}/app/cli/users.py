@@ -16,15 +16,22 @@ from app.services import administration, users
 from app.services.passwords.policy import check_password
 
 
-def create_user(email: str, *, from_stdin: bool) -> None:
-    """Create a user. Ask for the password twice, or read it from standard input."""
+def create_user(email: str, *, from_stdin: bool, send_link: bool) -> None:
+    """Create a user. Ask for the password twice, or read it from standard input.
+
+    send_link: send a link to the address instead, with which the user chooses the password.
+    """
     address, settings = _parse(email), prepare()
-    new_hash = _read_new_password(settings, address, from_stdin=from_stdin)
+    new_hash = None if send_link else _read_new_password(settings, address, from_stdin=from_stdin)
 
     async def work(db: AsyncSession) -> None:
         async with db.begin():
-            await users.create_user(db, address, new_hash)
-        print(f"Created {address}.")
+            if new_hash is None:
+                await administration.invite(db, settings, address)
+                print(f"A worker sends a link to {address}, which creates the user.")
+            else:
+                await users.create_user(db, address, new_hash)
+                print(f"Created {address}.")
 
     run(settings, work)
 

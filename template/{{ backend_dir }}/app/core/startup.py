@@ -24,6 +24,8 @@ WORKER_STARTUP_FAILURE: Final = 3
 ENV: Final = Path(".env")
 EXAMPLE: Final = Path("env.example")
 
+DEPRECATED_SIGNUP: Final = "set SIGNUP_MODE=open instead of SIGNUP_ENABLED=true"
+
 HINTS: Final = {
     "DATABASE_URL": "set it to the URL that your Postgres host shows, postgresql://…",
     "JWT_SECRET": f"make one with: {MAKE_A_SECRET}",
@@ -105,4 +107,6 @@ def load_or_exit() -> Settings:
     configure_logging(settings)
     if note := settings.database.note:
         log.warning("database_url", note=note)
+    if settings.signup_enabled:
+        log.warning("signup_enabled", note=DEPRECATED_SIGNUP)
     return settings

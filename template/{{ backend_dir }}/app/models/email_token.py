@@ -15,8 +15,8 @@ class EmailToken(Base):
     purpose: what it is good for; see `EmailPurpose`.
     email: the address that received it.
     user_id: the user that it is about; None if the address has no user yet.
-    token_hash: the SHA-256 of the token.
-    used_at: when it was used, or replaced by a newer one; None while it is valid.
+    token_hash: the SHA-256 of the token; None until the message is sent.
+    used_at: when it was used or invalidated; None while it is valid.
     """
 
     __tablename__ = "email_tokens"
@@ -29,7 +29,7 @@ class EmailToken(Base):
     user_id: Mapped[uuid.UUID | None] = mapped_column(
         ForeignKey("users.id", ondelete="CASCADE"), index=True
     )
-    token_hash: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
+    token_hash: Mapped[bytes | None] = mapped_column(LargeBinary, unique=True)
     expires_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), index=True)
     used_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     created_at: Mapped[datetime] = mapped_column(

@@ -3,18 +3,25 @@
 import uuid
 
 import structlog
-from sqlalchemy import func, select, update
+from sqlalchemy import func
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.devices import Device
 from app.core.emails import Email
-from app.core.tokens import RawToken, hash_refresh_token
-from app.jobs.queue import enqueue
+from app.core.settings import Settings
+from app.core.tokens import RawToken
 from app.mail.job import send_later
 from app.models import EmailToken, User, UserSession
-from app.services.email_links import EmailPurpose, SendAddressLink
-from app.services.errors import InvalidEmailToken, MailNotConfigured
+from app.services.email_links import require_mail, send_address_link
+from app.services.email_tokens import (
+    EmailPurpose,
+    FoundToken,
+    find_email_token,
+    invalidate_email_tokens,
+    use_email_token,
+)
+from app.services.errors import InvalidEmailToken
 from app.services.passwords.confirmation import confirmed_user
 from app.services.rate_limits import email_link_limits
 from app.services.resources import Resources
@@ -60,8 +67,8 @@ async def request_email_change(
     The response does not tell whether the new address is taken. Raise `MailNotConfigured`, and what
     `confirmed_user` raises.
     """
-    if not resources.settings.can_send_mail:
-        raise MailNotConfigured
+    settings = resources.settings
+    require_mail(settings)
     async with confirmed_user(
         resources,
         auth,
@@ -70,11 +77,8 @@ async def request_email_change(
         limits=email_link_limits(new_email, address),
         device=device,
     ) as confirmed:
-        job = SendAddressLink(user_id=auth.user.id, email=new_email, purpose=EmailPurpose.CHANGE)
-        await enqueue(confirmed.db, job)
-        await send_later(
-            confirmed.db, resources.settings, auth.user.email, "email_change_requested"
-        )
+        await send_address_link(confirmed.db, new_email, auth.user.id)
+        await send_later(confirmed.db, settings, confirmed.user.email, "email_change_requested")
     log.info("email_change_requested", user_id=str(auth.user.id))
 
 
@@ -82,13 +86,11 @@ async def request_verification(
     resources: Resources, auth: AuthContext, address: str | None
 ) -> None:
     """Send a link to the user's own address. Raise `MailNotConfigured` and `TooManyAttempts`."""
-    if not resources.settings.can_send_mail:
-        raise MailNotConfigured
+    require_mail(resources.settings)
     email = Email(auth.user.email)
     async with resources.database.transaction() as db:
         await resources.rate_limiter.hit(db, email_link_limits(email, address))
-        job = SendAddressLink(user_id=auth.user.id, email=email, purpose=EmailPurpose.CHANGE)
-        await enqueue(db, job)
+        await send_address_link(db, email, auth.user.id)
 
 
 async def set_email_by_link(
@@ -96,46 +98,36 @@ async def set_email_by_link(
 ) -> PublicUser:
     """Set the address that a link was sent to, and verify it.
 
+    token: None if the request has no well-formed one.
     keep: the session of the request. If the address changes, all other sessions are revoked.
 
     Raise `InvalidEmailToken` for every reason; a taken address is one of them.
     """
-    if token is None:
-        raise InvalidEmailToken
-    valid = select(EmailToken).where(
-        EmailToken.token_hash == hash_refresh_token(token),
-        EmailToken.purpose == EmailPurpose.CHANGE,
-        EmailToken.used_at.is_(None),
-        EmailToken.expires_at > func.clock_timestamp(),
-    )
+    found = await find_email_token(resources.database, token, EmailPurpose.CHANGE)
     try:
         async with resources.database.transaction() as db:
-            found = await db.scalar(valid)
-            if found is None or found.user_id is None:
-                raise InvalidEmailToken
-            await lock_users(db, [found.user_id])
-            row = await db.scalar(valid.with_for_update().execution_options(populate_existing=True))
-            user = await db.get(User, found.user_id, populate_existing=True)
-            if row is None or user is None or not user.is_active:
-                raise InvalidEmailToken
-            old = user.email
-            row.used_at = func.clock_timestamp()
-            user.email = row.email
-            user.email_verified_at = func.clock_timestamp()
-            await db.flush()
-            if old != row.email:
-                others = UserSession.id.is_distinct_from(keep)
-                await revoke_sessions(db, (UserSession.user_id == user.id) & others)
-                await db.execute(
-                    update(EmailToken)
-                    .where(EmailToken.user_id == user.id, EmailToken.used_at.is_(None))
-                    .values(used_at=func.clock_timestamp()),
-                    execution_options={"synchronize_session": False},
-                )
-                await send_later(db, resources.settings, old, "email_changed")
-            await db.refresh(user)
-            changed = public_user(user)
+            user = await _set_email(db, found, keep, resources.settings)
     except IntegrityError:
         raise InvalidEmailToken from None
-    log.info("email_verified", user_id=str(changed.id))
-    return changed
+    log.info("email_verified", user_id=str(user.id))
+    return user
+
+
+async def _set_email(
+    db: AsyncSession, found: FoundToken, keep: uuid.UUID | None, settings: Settings
+) -> PublicUser:
+    await lock_users(db, filter(None, [found.user_id]))
+    await use_email_token(db, found)
+    user = await db.get(User, found.user_id)
+    if user is None or not user.is_active:
+        raise InvalidEmailToken
+    old, user.email = user.email, found.email
+    user.email_verified_at = func.clock_timestamp()
+    await db.flush()
+    if old != user.email:
+        others = UserSession.id.is_distinct_from(keep)
+        await revoke_sessions(db, (UserSession.user_id == user.id) & others)
+        await invalidate_email_tokens(db, EmailToken.user_id == user.id)
+        await send_later(db, settings, old, "email_changed")
+    await db.refresh(user)
+    return public_user(user)

@@ -7,14 +7,28 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.emails import Email
+from app.core.settings import Settings
+from app.jobs.queue import enqueue
 from app.models import User, UserSession
-from app.services.errors import UserNotFound
+from app.services.email_links import SendLink, require_mail
+from app.services.errors import EmailTaken, UserNotFound
 from app.services.sessions.lock import lock_users
-from app.services.sessions.revocation import revoke_sessions
+from app.services.sessions.revocation import revoke_all_access
 
 log = structlog.stdlib.get_logger(__name__)
 
 BATCH = 1000
+
+
+async def invite(db: AsyncSession, settings: Settings, email: Email) -> None:
+    """Send a link to a new user, who chooses the password, in the caller's transaction.
+
+    Raise `EmailTaken` and `MailNotConfigured`.
+    """
+    require_mail(settings)
+    if await db.scalar(select(User.id).where(User.email == email)):
+        raise EmailTaken
+    await enqueue(db, SendLink(email=email, invited=True))
 
 
 async def replace_password(db: AsyncSession, email: Email, new_hash: str) -> None:
@@ -22,7 +36,7 @@ async def replace_password(db: AsyncSession, email: Email, new_hash: str) -> Non
     async with db.begin():
         user_id = await _lock(db, email)
         await db.execute(update(User).where(User.id == user_id).values(password_hash=new_hash))
-        await revoke_sessions(db, UserSession.user_id == user_id)
+        await revoke_all_access(db, [user_id])
     log.info("password_set", user_id=str(user_id))
 
 
@@ -31,7 +45,7 @@ async def deactivate_user(db: AsyncSession, email: Email) -> None:
     async with db.begin():
         user_id = await _lock(db, email)
         await db.execute(update(User).where(User.id == user_id).values(is_active=False))
-        await revoke_sessions(db, UserSession.user_id == user_id)
+        await revoke_all_access(db, [user_id])
     log.info("user_deactivated", user_id=str(user_id))
 
 
@@ -39,7 +53,7 @@ async def revoke_sessions_of(db: AsyncSession, email: Email) -> None:
     """Revoke a user's sessions. Raise `UserNotFound`."""
     async with db.begin():
         user_id = await _lock(db, email)
-        await revoke_sessions(db, UserSession.user_id == user_id)
+        await revoke_all_access(db, [user_id])
     log.info("sessions_ended", user_id=str(user_id))
 
 
@@ -59,7 +73,7 @@ async def revoke_all_sessions(db: AsyncSession) -> int:
             if not batch:
                 break
             await lock_users(db, batch)
-            await revoke_sessions(db, UserSession.user_id.in_(batch))
+            await revoke_all_access(db, batch)
             last = batch[-1]
             count += len(batch)
     log.info("every_session_ended", users=count)

@@ -142,7 +142,7 @@ async def test_device_cookie_does_not_authenticate(
 async def test_failed_login_and_sign_up_set_no_device_cookie(
     make_app: AppFactory, make_client: ClientFactory
 ) -> None:
-    async with make_app(signup_enabled=True) as app:
+    async with make_app(signup_mode="open") as app:
         client = make_client(app)
         body = {"email": "ada@example.com", "password": PASSWORD}
         assert (await client.post("/api/v1/users", json=body)).status_code == 201

@@ -87,7 +87,7 @@ async def test_security_events_name_the_user_and_the_client(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level("INFO")
-    async with make_app(signup_enabled=True) as app:
+    async with make_app(signup_mode="open") as app:
         client = make_client(app, address=("::ffff:192.0.2.9", 1))
         body = {"email": "bob@example.com", "password": PASSWORD}
         bob = (await client.post("/api/v1/users", json=body)).json()["id"]
@@ -119,7 +119,7 @@ async def test_sign_ups_over_the_limit_are_logged(
     db: asyncpg.Connection,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    async with make_app(signup_enabled=True) as app:
+    async with make_app(signup_mode="open") as app:
         await add_user(app, "ada@example.com")
         client = make_client(app, address=("2001:DB8::1", 1))
         body = {"email": "ada@example.com", "password": PASSWORD}

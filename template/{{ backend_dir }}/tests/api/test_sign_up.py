@@ -15,7 +15,7 @@ async def open_client(
     make_app: AppFactory, make_client: ClientFactory
 ) -> AsyncIterator[httpx.AsyncClient]:
     """Return a client of an application on which anyone can sign up."""
-    async with make_app(signup_enabled=True) as app:
+    async with make_app(signup_mode="open") as app:
         yield make_client(app)
 
 
@@ -72,7 +72,7 @@ async def test_weak_password_is_rejected_and_not_echoed(
 async def test_project_name_is_rejected_as_a_password(
     make_app: AppFactory, make_client: ClientFactory
 ) -> None:
-    async with make_app(signup_enabled=True, password_min_length=8) as app:
+    async with make_app(signup_mode="open", password_min_length=8) as app:
         body = {"email": "ada@example.com", "password": PROJECT_SLUG.upper().ljust(8)}
         response = await make_client(app).post(USERS, json=body)
 

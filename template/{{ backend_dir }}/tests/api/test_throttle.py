@@ -262,7 +262,7 @@ async def test_rate_limits_can_be_disabled(
 async def test_sign_up_is_limited_by_address(
     make_app: AppFactory, make_client: ClientFactory, db: asyncpg.Connection
 ) -> None:
-    async with make_app(signup_enabled=True) as app:
+    async with make_app(signup_mode="open") as app:
         await add_user(app, "ada@example.com")
         client = make_client(app)
         statuses = await sign_up(client, *["ada@example.com"] * 2)
@@ -275,7 +275,7 @@ async def test_sign_up_is_limited_by_address(
 async def test_new_accounts_per_address_are_limited(
     make_app: AppFactory, make_client: ClientFactory, db: asyncpg.Connection
 ) -> None:
-    async with make_app(signup_enabled=True) as app:
+    async with make_app(signup_mode="open") as app:
         client = make_client(app)
         statuses = await sign_up(client, "u0@example.com", "u1@example.com")
         await raise_shared_count(db, limits=1, attempts=49)

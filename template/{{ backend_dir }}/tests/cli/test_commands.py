@@ -111,6 +111,35 @@ def test_create_user_asks_for_the_password_twice(
     assert main(["create-user", "ada@example.com"]) == 0
 
 
+@pytest.mark.usefixtures("empty")
+def test_create_user_sends_a_link(
+    environment: pytest.MonkeyPatch, test_database: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    environment.setenv("SMTP_URL", "smtp://127.0.0.1:1")
+    environment.setenv("MAIL_FROM", "no-reply@example.com")
+
+    assert main(["create-user", "Ada@example.com", "--send-link"]) == 0
+
+    assert "A worker sends a link to ada@example.com" in capsys.readouterr().out
+    jobs = "SELECT entrypoint || convert_from(payload, 'UTF8') FROM pgqueuer.pgqueuer"
+    assert query(test_database, jobs) == 'SendLink{"email":"ada@example.com","invited":true}'
+    assert query(test_database, "SELECT count(*) FROM users") == 0
+
+
+@pytest.mark.usefixtures("empty")
+def test_create_user_sends_no_link_to_a_user(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    create_user(environment, "ada@example.com", PASSWORD)
+    assert main(["create-user", "ada@example.com", "--send-link"]) == 1
+    assert "set SMTP_URL and MAIL_FROM" in capsys.readouterr().err
+
+    environment.setenv("SMTP_URL", "smtp://127.0.0.1:1")
+    environment.setenv("MAIL_FROM", "no-reply@example.com")
+    assert main(["create-user", "ada@example.com", "--send-link"]) == 1
+    assert "There is a user" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("command", ["create-user", "set-password"])
 def test_password_that_is_not_entered_prints_one_line(
     environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
@@ -195,6 +224,11 @@ def test_commands_revoke_sessions(
     create_user(environment, "ada@example.com", PASSWORD)
     sign_in_once(test_database, "ada@example.com")
     assert query(test_database, ACTIVE_SESSIONS) == 1
+    query(
+        test_database,
+        "INSERT INTO email_tokens (purpose, email, user_id, expires_at) "
+        "SELECT 'email', 'x@example.com', id, now() + make_interval(hours => 1) FROM users",
+    )
 
     environment.setattr("sys.stdin", io.StringIO("another long passphrase\n"))
     assert main(command) == 0
@@ -202,6 +236,8 @@ def test_commands_revoke_sessions(
     assert query(test_database, ACTIVE_SESSIONS) == 0
     tokens = "SELECT count(*) FROM refresh_tokens WHERE revoked_at IS NULL"
     assert query(test_database, tokens) == 0
+    links = "SELECT count(*) FROM email_tokens WHERE used_at IS NULL"
+    assert query(test_database, links) == 0
     active = query(test_database, "SELECT is_active FROM users")
     assert active is (command[0] != "deactivate-user")
 

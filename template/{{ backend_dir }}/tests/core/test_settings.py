@@ -36,7 +36,7 @@ def test_two_variables_are_required_and_the_defaults_are_secure() -> None:
     assert settings.environment == "production"
     assert settings.cookie_secure
     assert not settings.docs_are_on
-    assert not settings.signup_enabled
+    assert settings.sign_up == "closed"
     assert settings.bcrypt_rounds == 12
     assert settings.migration_database.dsn == settings.database.dsn
 
@@ -136,6 +136,30 @@ def test_every_proxy_may_be_trusted_outside_production(environment: pytest.Monke
     environment.setenv("FORWARDED_ALLOW_IPS", "*")
 
     assert load_settings().forwarded_allow_ips == ("*",)
+
+
+@pytest.mark.parametrize(
+    ("variables", "mode"),
+    [
+        ({"SIGNUP_ENABLED": "true"}, "open"),
+        ({"SIGNUP_ENABLED": "true", "SIGNUP_MODE": "closed"}, "closed"),
+        ({"SIGNUP_MODE": "open"}, "open"),
+    ],
+    ids=str,
+)
+def test_signup_mode_replaces_signup_enabled(
+    environment: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    variables: dict[str, str],
+    mode: str,
+) -> None:
+    for name, value in variables.items():
+        environment.setenv(name, value)
+
+    assert load_or_exit().sign_up == mode
+
+    warned = "set SIGNUP_MODE=open instead of SIGNUP_ENABLED=true" in capsys.readouterr().err
+    assert warned is ("SIGNUP_ENABLED" in variables)
 
 
 def test_environment_overrides_dotenv_and_other_lines_are_ignored(

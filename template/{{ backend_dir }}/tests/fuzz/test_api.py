@@ -41,9 +41,19 @@ CHECKS = [
 
 @pytest.fixture(scope="session")
 def url(test_database: str) -> Iterator[str]:
-    """Return the URL of a `serve` process with a user, on which anyone can sign up."""
+    """Return the URL of a `serve` process with a user, on which anyone can sign up.
+
+    It runs no jobs, so it never connects to the SMTP server.
+    """
     asyncio.run(add_ada(test_database))
-    with serving(test_database, LOGIN_THROTTLE_ENABLED="false", SIGNUP_ENABLED="true") as url:
+    with serving(
+        test_database,
+        LOGIN_THROTTLE_ENABLED="false",
+        SIGNUP_MODE="open",
+        SMTP_URL="smtp://localhost:1025",
+        MAIL_FROM="no-reply@example.com",
+        JOBS_IN_SERVER="false",
+    ) as url:
         yield url
 
 

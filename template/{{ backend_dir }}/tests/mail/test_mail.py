@@ -1,11 +1,8 @@
 """Messages: their text, how they are sent over SMTP, and what happens if that fails."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 from email.message import EmailMessage
 from pathlib import Path
-from typing import Any
 
 import asyncpg
 import httpx
@@ -182,32 +179,17 @@ async def add_message(app: FastAPI) -> None:
         await enqueue(db, job)
 
 
-@pytest.fixture
-def mailing_app(
-    make_app: AppFactory, mailbox: Mailbox
-) -> Callable[[], AbstractAsyncContextManager[FastAPI]]:
-    """Return a function that returns an application that sends mail, with the user Ada."""
-
-    @asynccontextmanager
-    async def make() -> AsyncIterator[FastAPI]:
-        async with make_app(smtp_url=mailbox.url, mail_from=SENDER) as app:
-            await add_user(app, "ada@example.com")
-            yield app
-
-    return make
-
-
 async def test_user_is_told_that_the_password_was_changed(
-    mailing_app: Any, make_client: ClientFactory, mailbox: Mailbox
+    mailing_app: FastAPI, make_client: ClientFactory, mailbox: Mailbox
 ) -> None:
-    async with mailing_app() as app:
-        client = make_client(app)
-        await log_in(client, "ada@example.com")
-        body = {"current_password": "wrong", "new_password": NEW_PASSWORD}
-        assert (await client.put("/api/v1/users/me/password", json=body)).status_code == 422
-        body["current_password"] = PASSWORD
-        assert (await client.put("/api/v1/users/me/password", json=body)).status_code == 204
-        await run_jobs(app)
+    await add_user(mailing_app, "ada@example.com")
+    client = make_client(mailing_app)
+    await log_in(client, "ada@example.com")
+    body = {"current_password": "wrong", "new_password": NEW_PASSWORD}
+    assert (await client.put("/api/v1/users/me/password", json=body)).status_code == 422
+    body["current_password"] = PASSWORD
+    assert (await client.put("/api/v1/users/me/password", json=body)).status_code == 204
+    await run_jobs(mailing_app)
 
     (message,) = mailbox.messages
     assert message["Subject"] == f"Your password for {PROJECT_NAME} was changed"
@@ -215,20 +197,20 @@ async def test_user_is_told_that_the_password_was_changed(
 
 
 async def test_user_is_told_that_a_refresh_token_was_used_twice(
-    mailing_app: Any,
+    mailing_app: FastAPI,
     make_client: ClientFactory,
     mailbox: Mailbox,
     db: asyncpg.Connection,
 ) -> None:
-    async with mailing_app() as app:
-        client = make_client(app)
-        await log_in(client, "ada@example.com")
-        stolen = cookie(client, "refresh")
-        assert (await client.post("/api/v1/auth/refresh")).status_code == 204
-        await advance_time(db, 60)
-        set_cookie(client, "refresh", stolen)
-        assert (await client.post("/api/v1/auth/refresh")).status_code == 401
-        await run_jobs(app)
+    await add_user(mailing_app, "ada@example.com")
+    client = make_client(mailing_app)
+    await log_in(client, "ada@example.com")
+    stolen = cookie(client, "refresh")
+    assert (await client.post("/api/v1/auth/refresh")).status_code == 204
+    await advance_time(db, 60)
+    set_cookie(client, "refresh", stolen)
+    assert (await client.post("/api/v1/auth/refresh")).status_code == 401
+    await run_jobs(mailing_app)
 
     (message,) = mailbox.messages
     assert message["Subject"] == f"You have been signed out of {PROJECT_NAME} on one device"

@@ -16,6 +16,7 @@ from fastapi import FastAPI
 
 from app.core.emails import normalize_email
 from app.services.administration import deactivate_user
+from app.services.email_tokens import EmailPurpose, issue_email_token, reserve_email_token
 from tests.conftest import (
     HANG_SECONDS,
     PASSWORD,
@@ -37,6 +38,8 @@ GRACE = 60  # seconds: the maximum, so that concurrent requests are within it on
 LOGOUT = "/api/v1/auth/logout"
 REFRESH = "/api/v1/auth/refresh"
 CHANGE = "/api/v1/users/me/password"
+RESET = "/api/v1/auth/password"
+EMAIL = normalize_email("ada@example.com")
 NEW = "another long passphrase"
 
 ACTIVE_SESSIONS = "SELECT count(*) FROM sessions WHERE revoked_at IS NULL"
@@ -146,6 +149,30 @@ async def test_password_change_revokes_concurrent_logins_with_the_old_one(
         old, new = new, old
 
 
+async def test_password_reset_revokes_concurrent_logins_with_the_old_password(
+    app: FastAPI, tabs: list[httpx.AsyncClient], db: asyncpg.Connection
+) -> None:
+    old, new = PASSWORD, NEW
+    user_id = await db.fetchval("SELECT id FROM users")
+    for _ in range(ROUNDS):
+        await db.execute("DELETE FROM sessions")
+        async with app.state.database.transaction() as session:
+            row_id = await reserve_email_token(session, EmailPurpose.RESET, EMAIL, user_id)
+            token = await issue_email_token(session, row_id, EmailPurpose.RESET)
+        for tab in tabs:
+            tab.cookies.clear()
+        reset, *logins = await asyncio.gather(
+            tabs[0].post(RESET, json={"token": token, "new_password": new}),
+            *(log_in(tab, EMAIL, old) for tab in tabs[1:]),
+        )
+
+        assert reset.status_code == 200
+        assert {response.status_code for response in logins} <= {200, 401}
+        assert await db.fetchval(ACTIVE_SESSIONS) == 1
+        assert (await tabs[0].get("/api/v1/users/me")).status_code == 200
+        old, new = new, old
+
+
 async def test_only_one_of_five_concurrent_password_changes_succeeds(
     tabs: list[httpx.AsyncClient], db: asyncpg.Connection
 ) -> None:
@@ -174,7 +201,7 @@ async def test_logins_during_a_deactivation_leave_no_active_session(
 
         async def deactivate() -> None:
             async with app.state.database.sessions() as session:
-                await deactivate_user(session, normalize_email("ada@example.com"))
+                await deactivate_user(session, EMAIL)
 
         for tab in tabs:
             tab.cookies.clear()

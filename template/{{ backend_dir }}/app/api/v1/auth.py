@@ -7,12 +7,12 @@ from fastapi import APIRouter, Depends, Form, Request, Response
 from app.api.deps import ClientAddress, State, UserAgent
 from app.api.media_types import require_media_type
 from app.api.problems import problem_responses
-from app.api.schemas import EmailByLink, EmailIn, LoginForm, PasswordByLink, UserOut
+from app.api.schemas import EmailIn, EmailTokenIn, LoginForm, PasswordIn, UserOut
 from app.core.emails import Email
 from app.core.tokens import parse_refresh_token
 from app.services.account import set_email_by_link
 from app.services.email_links import request_link
-from app.services.passwords.reset import set_password_by_link
+from app.services.passwords.reset import PasswordByLink, set_password_by_link
 from app.services.sessions.login import Credentials, sign_in
 from app.services.sessions.revocation import sign_out
 from app.services.sessions.rotation import refresh as refresh_session
@@ -79,26 +79,30 @@ async def send_email_link(body: EmailIn, state: State, address: ClientAddress) -
 
 @router.post("/password", response_model=UserOut, responses=problem_responses(415, 422))
 async def set_password(
-    body: PasswordByLink,
+    body: PasswordIn,
+    request: Request,
     response: Response,
     state: State,
     address: ClientAddress,
     user_agent: UserAgent = None,
 ) -> PublicUser:
     """Set the password with the token of a link, and sign the user in."""
-    done = await set_password_by_link(
-        state,
-        parse_refresh_token(body.token),
-        body.new_password,
-        user_agent=user_agent,
+    by_link = PasswordByLink(
+        token=parse_refresh_token(body.token),
+        new_password=body.new_password,
         address=address,
+        user_agent=user_agent,
+        presented=state.cookies.presented_tokens(request),
+        device=state.cookies.device(request),
     )
-    state.cookies.set(response, done.tokens)
-    return done.user
+    login = await set_password_by_link(state, by_link)
+    state.cookies.set(response, login.tokens)
+    state.cookies.set_device(response, login.device)
+    return login.user
 
 
 @router.post("/email", response_model=UserOut, responses=problem_responses(415, 422))
-async def set_email(body: EmailByLink, request: Request, state: State) -> PublicUser:
+async def set_email(body: EmailTokenIn, request: Request, state: State) -> PublicUser:
     """Set and verify the email address with the token of a link."""
     claims = state.cookies.access_claims(request)
     return await set_email_by_link(

@@ -5,14 +5,13 @@ import structlog
 from app.core.devices import Device
 from app.core.emails import Email
 from app.mail.job import send_later
-from app.models import UserSession
 from app.services.passwords.confirmation import confirmed_user
 from app.services.passwords.policy import check_password
 from app.services.rate_limits import password_change_limits
 from app.services.resources import Resources
 from app.services.sessions.authentication import AuthContext
 from app.services.sessions.creation import IssuedTokens, create_session
-from app.services.sessions.revocation import revoke_sessions
+from app.services.sessions.revocation import revoke_all_access
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -44,7 +43,7 @@ async def change_password(
         device=device,
         new_password=new,
     ) as confirmed:
-        await revoke_sessions(confirmed.db, UserSession.user_id == user.id)
+        await revoke_all_access(confirmed.db, [user.id])
         tokens = await create_session(confirmed.db, settings, user.id, confirmed.now, user_agent)
         await send_later(confirmed.db, settings, user.email, "password_changed")
     log.info("password_changed", user_id=str(user.id), session_id=str(tokens.session_id))

@@ -1,108 +1,107 @@
 """A link that was sent by mail sets a password: of a user, or of a new user."""
 
-import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
-from sqlalchemy import Row, bindparam, func, select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.core.devices import Device
 from app.core.emails import Email
-from app.core.tokens import RawToken, hash_refresh_token
+from app.core.tokens import RawToken
 from app.mail.job import send_later
-from app.models import EmailToken, User, UserSession
-from app.services.email_links import EmailPurpose
+from app.models import User, UserSession
+from app.services.email_tokens import (
+    EmailPurpose,
+    FoundToken,
+    find_email_token,
+    use_email_token,
+)
 from app.services.errors import InvalidEmailToken
 from app.services.passwords.policy import check_password
 from app.services.rate_limits import networks
 from app.services.resources import Resources
-from app.services.sessions.creation import IssuedTokens, create_session
+from app.services.sessions.creation import create_session
 from app.services.sessions.lock import lock_users
-from app.services.sessions.revocation import revoke_sessions
-from app.services.users import PublicUser, public_user
+from app.services.sessions.login import Login
+from app.services.sessions.revocation import (
+    PresentedTokens,
+    find_sessions,
+    revoke_all_access,
+    revoke_sessions,
+)
+from app.services.users import public_user
 
 log = structlog.stdlib.get_logger(__name__)
 
-VALID_TOKEN = select(EmailToken.id, EmailToken.purpose, EmailToken.email, EmailToken.user_id).where(
-    EmailToken.token_hash == bindparam("token_hash"),
-    EmailToken.purpose.in_([EmailPurpose.RESET, EmailPurpose.SIGN_UP]),
-    EmailToken.used_at.is_(None),
-    EmailToken.expires_at > func.clock_timestamp(),
-)
-
 
 @dataclass(frozen=True)
-class PasswordSet:
-    """The user whose password was set, and the tokens of the new session."""
+class PasswordByLink:
+    """A request to set a password.
 
-    user: PublicUser
-    tokens: IssuedTokens
+    token: of the link; None if it is not well-formed.
+    address: the client's address.
+    presented: the tokens of the request; their sessions are revoked, as by a sign-in.
+    device: the device of the request's device token, if that is valid.
+    """
+
+    token: RawToken | None = field(repr=False)
+    new_password: str = field(repr=False)
+    address: str | None
+    user_agent: str | None
+    presented: PresentedTokens
+    device: Device | None = None
 
 
-async def set_password_by_link(
-    resources: Resources,
-    token: RawToken | None,
-    new_password: str,
-    *,
-    user_agent: str | None,
-    address: str | None,
-) -> PasswordSet:
-    """Set the password of the user that a link was sent to, or create the user.
+async def set_password_by_link(resources: Resources, request: PasswordByLink) -> Login:
+    """Set the password of the user that a link was sent to, or create the user, and sign them in.
 
     The address is verified, all sessions of the user are revoked, and a new one is created.
 
-    token: None if the request has no well-formed one. address: the client's.
-
     Raise `InvalidEmailToken` for every reason, `UnacceptablePassword`, and `HashingUnavailable`.
     """
-    if token is None:
-        raise InvalidEmailToken
-    values = {"token_hash": hash_refresh_token(token)}
-    found = await resources.database.select_one(VALID_TOKEN, values)
-    if found is None:
-        raise InvalidEmailToken
-    check_password(resources.settings, Email(found.email), new_password)
-    requester = resources.rate_limiter.requester(networks(address)[-1])
-    password_hash = await resources.hasher.hash(new_password, requester)
-    async with resources.database.transaction() as db:
-        # The order of the locks is the user, then the token, as everywhere.
-        if found.user_id is not None:
-            await lock_users(db, [found.user_id])
-        row = (await db.execute(VALID_TOKEN.with_for_update(), values)).one_or_none()
-        if row is None:
-            raise InvalidEmailToken
-        user = await _save(db, row, password_hash)
+    settings, database = resources.settings, resources.database
+    purposes = (EmailPurpose.RESET, EmailPurpose.SIGN_UP)
+    found = await find_email_token(database, request.token, *purposes)
+    check_password(settings, Email(found.email), request.new_password)
+    requester = resources.rate_limiter.requester(networks(request.address)[-1])
+    password_hash = await resources.hasher.hash(request.new_password, requester)
+    async with database.transaction() as db:
+        presented = await find_sessions(db, request.presented)
+        await lock_users(db, filter(None, [found.user_id, *(row.user_id for row in presented)]))
+        await use_email_token(db, found)
+        user = await _save(db, found, password_hash)
+        if presented:
+            await revoke_sessions(db, UserSession.id.in_([row.id for row in presented]))
+        await revoke_all_access(db, [user.id])
         now = (await db.execute(select(func.clock_timestamp()))).scalar_one()
-        await db.execute(update(EmailToken).where(EmailToken.id == row.id).values(used_at=now))
-        await revoke_sessions(db, UserSession.user_id == user.id)
-        tokens = await create_session(db, resources.settings, user.id, now, user_agent)
-        if row.purpose == EmailPurpose.RESET:
-            await send_later(db, resources.settings, user.email, "password_changed")
-    event = "password_reset" if row.purpose == EmailPurpose.RESET else "user_signed_up"
-    log.info(event, user_id=str(user.id), client_address=address)
-    return PasswordSet(user, tokens)
+        tokens = await create_session(db, settings, user.id, now, request.user_agent)
+        if found.purpose == EmailPurpose.RESET:
+            await send_later(db, settings, user.email, "password_changed")
+    event = "password_reset" if found.purpose == EmailPurpose.RESET else "user_signed_up"
+    log.info(event, user_id=str(user.id), client_address=request.address)
+    known = request.device if request.device and request.device.user_id == user.id else None
+    return Login(public_user(user), tokens, known or Device.new(user.id))
 
 
-async def _save(
-    db: AsyncSession, token: Row[uuid.UUID, str, str, uuid.UUID | None], password_hash: str
-) -> PublicUser:
+async def _save(db: AsyncSession, found: FoundToken, password_hash: str) -> User:
     """Change the user of a token, or create one. Raise `InvalidEmailToken`."""
     values = {"password_hash": password_hash, "email_verified_at": func.clock_timestamp()}
-    if token.purpose == EmailPurpose.SIGN_UP:
-        user = await db.scalar(
+    if found.purpose == EmailPurpose.SIGN_UP:
+        user: User | None = await db.scalar(
             insert(User)
-            .values(email=token.email, **values)
+            .values(email=found.email, **values)
             .on_conflict_do_nothing(index_elements=[User.email])
             .returning(User)
         )
     else:
         user = await db.scalar(
             update(User)
-            .where(User.id == token.user_id, User.email == token.email, User.is_active)
+            .where(User.id == found.user_id, User.email == found.email, User.is_active)
             .values(**values)
             .returning(User)
         )
     if user is None:
         raise InvalidEmailToken
-    return public_user(user)
+    return user

@@ -1,6 +1,7 @@
 """Revocation: sign-out, reuse detection, and everything else that revokes a session."""
 
 import uuid
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import structlog
@@ -9,7 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from app.core.tokens import RawToken, hash_refresh_token
 from app.db.session import Database
-from app.models import RefreshToken, UserSession
+from app.models import EmailToken, RefreshToken, UserSession
+from app.services.email_tokens import invalidate_email_tokens
 from app.services.errors import SessionNotFound
 from app.services.sessions.authentication import AuthContext
 from app.services.sessions.lock import lock_users
@@ -31,6 +33,16 @@ async def revoke_sessions(db: AsyncSession, which: ColumnElement[bool]) -> None:
     Call it with their users' rows locked.
     """
     await db.execute(revocation(which))
+
+
+async def revoke_all_access(db: AsyncSession, user_ids: Collection[uuid.UUID]) -> None:
+    """Revoke all sessions of some users, and invalidate the links that were sent about them.
+
+    A link to a new address would otherwise outlive a password reset: someone who knew the old
+    password could request it before, and use it after. Call this with the users' rows locked.
+    """
+    await revoke_sessions(db, UserSession.user_id.in_(user_ids))
+    await invalidate_email_tokens(db, EmailToken.user_id.in_(user_ids))
 
 
 def revocation(which: ColumnElement[bool]) -> Update:
