@@ -40,6 +40,10 @@ class Browser:
         """Send a POST request with an optional form."""
         return self._send("POST", path, urlencode(form) if form else None, FORM)
 
+    def post_json(self, path: str, body: Mapping[str, str]) -> Response:
+        """Send a POST request with JSON."""
+        return self._send("POST", path, json.dumps(body), "application/json")
+
     def put(self, path: str, body: Mapping[str, str]) -> Response:
         """Send a PUT request with JSON."""
         return self._send("PUT", path, json.dumps(body), "application/json")
