@@ -21,6 +21,7 @@ from tests.conftest import (
     SECRET,
     AppFactory,
     ClientFactory,
+    add_user,
     cookie,
     log_in,
 )
@@ -153,3 +154,23 @@ async def test_an_unknown_user_takes_as_long_as_a_wrong_password(
     unknown, wrong = (statistics.median(times) for times in seconds.values())
     assert 0.75 < unknown / wrong < 1.25
     assert seconds["nobody@example.com"][0] < 2 * unknown
+
+
+async def test_email_link_takes_the_same_time_for_known_and_unknown_addresses(
+    make_app: AppFactory, make_client: ClientFactory
+) -> None:
+    mail = {"smtp_url": "smtp://127.0.0.1:1", "mail_from": "no-reply@example.com"}
+    async with make_app(**mail, login_throttle_enabled=False, signup_mode="email") as app:
+        await add_user(app, "ada@example.com")
+        client = make_client(app)
+        seconds: dict[str, list[float]] = {"nobody@example.com": [], "ada@example.com": []}
+        for _ in range(200):
+            for email, times in seconds.items():
+                # Processor time of all threads, which excludes other programs.
+                start = time.process_time()
+                response = await client.post("/api/v1/auth/email-link", json={"email": email})
+                times.append(time.process_time() - start)
+                assert response.status_code == 202
+
+    unknown, known = (statistics.median(times) for times in seconds.values())
+    assert 0.75 < unknown / known < 1.25
