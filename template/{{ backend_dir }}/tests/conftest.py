@@ -36,9 +36,6 @@ ORIGIN = "https://app.example.com"
 HANG_SECONDS = 120
 """The maximum time that a test waits. It only ends a hang and does not measure performance."""
 
-DATABASES: dict[tuple[tuple[str, Any], ...], Database] = {}
-"""The engines of this worker, by their settings. See `share_database`."""
-
 logging.getLogger("httpx").setLevel(logging.WARNING)  # one line per request would hide the others
 
 AppFactory = Callable[..., AbstractAsyncContextManager[FastAPI]]
@@ -99,49 +96,72 @@ def test_database(worker_id: str) -> str:
     return url
 
 
-@pytest.fixture
-async def db(test_database: str) -> AsyncIterator[asyncpg.Connection]:
-    """Return a connection to the emptied database, separate from the application's."""
+@pytest.fixture(scope="session")
+async def connection(test_database: str) -> AsyncIterator[asyncpg.Connection]:
+    """Return this worker's own connection to the database. Use `db` in tests."""
     connection = await asyncpg.connect(parse_database_url(test_database).dsn)
-    await connection.execute(
-        "DELETE FROM users; DELETE FROM attempt_counts; DELETE FROM email_tokens; "
-        "DELETE FROM pgqueuer.pgqueuer"
-    )
     yield connection
     await connection.close()
 
 
 @pytest.fixture
-def make_app(test_database: str, db: asyncpg.Connection) -> AppFactory:
+async def db(connection: asyncpg.Connection) -> asyncpg.Connection:
+    """Return a connection to the emptied database, separate from the application's."""
+    await connection.execute(
+        "DELETE FROM users; DELETE FROM attempt_counts; DELETE FROM email_tokens; "
+        "DELETE FROM pgqueuer.pgqueuer"
+    )
+    return connection
+
+
+class SharedDatabase(Database):
+    """A database whose connections stay open when an application closes it."""
+
+    async def close(self) -> None:
+        """Keep the connections for the next application."""
+
+
+@pytest.fixture(scope="session")
+async def shared_databases() -> AsyncIterator[dict[object, SharedDatabase]]:
+    """Return the databases of this worker, by their settings.
+
+    Applications with the same settings for the database share its connections, and the statements
+    that SQLAlchemy has compiled. Both would otherwise take longer than most tests.
+    """
+    databases: dict[object, SharedDatabase] = {}
+    yield databases
+    for database in databases.values():
+        await database.engine.dispose()
+
+
+@pytest.fixture
+def make_app(
+    test_database: str, db: asyncpg.Connection, shared_databases: dict[object, SharedDatabase]
+) -> AppFactory:
     """Return a function that takes settings and returns an application for `async with`."""
 
     @asynccontextmanager
-    async def make(**settings: Any) -> AsyncIterator[FastAPI]:
-        values = {
-            "environment": "test",
-            "database_url": test_database,
-            "jwt_secret": SECRET,
-            "cors_origins": ORIGIN,
-            "database_timeout_seconds": HANG_SECONDS,
-            "jobs_in_server": False,
-            **settings,
-        }
-        app = create_app(ExplicitSettings(**values))
-        share_database(app)
+    async def make(**values: Any) -> AsyncIterator[FastAPI]:
+        settings = ExplicitSettings(
+            **{
+                "environment": "test",
+                "database_url": test_database,
+                "jwt_secret": SECRET,
+                "cors_origins": ORIGIN,
+                "database_timeout_seconds": HANG_SECONDS,
+                "jobs_in_server": False,
+                **values,
+            }
+        )
+        app = create_app(settings)
+        key = tuple(item for item in settings if "database" in item[0])
+        if key not in shared_databases:
+            shared_databases[key] = SharedDatabase.from_settings(settings)
+        app.state.database = shared_databases[key]
         async with app.router.lifespan_context(app):
             yield app
 
     return make
-
-
-def share_database(app: FastAPI) -> None:
-    """Let all applications with the same settings for the database use one engine.
-
-    SQLAlchemy compiles every statement once for each engine, which takes longer than most tests.
-    """
-    settings: Settings = app.state.settings
-    key = tuple(item for item in settings if "database" in item[0])
-    app.state.database = DATABASES.setdefault(key, app.state.database)
 
 
 @pytest.fixture

@@ -230,6 +230,7 @@ async def test_read_only_database_still_authenticates_users(
         assert (await signed_in.post("/api/v1/auth/refresh")).status_code == 503
     finally:
         await db.execute(f'ALTER DATABASE "{name}" RESET default_transaction_read_only')
+        await drop_connections(db)
 
 
 async def test_login_is_rejected_if_too_many_logins_wait(
