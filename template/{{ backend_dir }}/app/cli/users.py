@@ -16,7 +16,7 @@ from app.services import administration, users
 from app.services.passwords.policy import check_password
 
 
-def create_user(email: str, *, from_stdin: bool, send_link: bool) -> None:
+def create_user(email: str, *, from_stdin: bool, send_link: bool = False) -> None:
     """Create a user. Ask for the password twice, or read it from standard input.
 
     send_link: send a link to the address instead, with which the user chooses the password.

@@ -45,7 +45,13 @@ async def delete_account(
 ) -> None:
     """Delete a user and everything that belongs to the user. See `confirmed_user`."""
     async with confirmed_user(
-        resources, auth, current, action="account_deletion", limits=[], device=device
+        resources,
+        auth,
+        current,
+        failed="account_deletion_failed",
+        throttled="account_deletion_throttled",
+        limits=[],
+        device=device,
     ) as confirmed:
         await delete_dependents(confirmed.db, confirmed.user)
         await send_later(confirmed.db, resources.settings, confirmed.user.email, "account_deleted")
@@ -73,7 +79,8 @@ async def request_email_change(
         resources,
         auth,
         current,
-        action="email_change",
+        failed="email_change_failed",
+        throttled="email_change_throttled",
         limits=email_link_limits(new_email, address),
         device=device,
     ) as confirmed:

@@ -20,7 +20,7 @@ from app.mail.message import render_message
 from app.mail.sending import Rejected, send
 from app.models import EmailToken, User
 from app.services.email_tokens import EmailPurpose, issue_email_token, reserve_email_token
-from app.services.errors import MailNotConfigured
+from app.services.errors import MailNotConfigured, TooManyAttempts
 from app.services.rate_limits import email_link_limits
 from app.services.resources import Resources
 
@@ -117,11 +117,15 @@ async def request_link(resources: Resources, email: Email, address: str | None) 
     require_mail(resources.settings)
     limits = email_link_limits(email, address)
     database, limiter = resources.database, resources.rate_limiter
-    async with database.lock_slot(), database.reads.connect() as connection:
-        await limiter.check(connection, limits)
-    async with database.transaction() as db:
-        await limiter.hit(db, limits)
-        await enqueue(db, SendLink(email=email))
+    try:
+        async with database.lock_slot(), database.reads.connect() as connection:
+            await limiter.check(connection, limits)
+        async with database.transaction() as db:
+            await limiter.hit(db, limits)
+            await enqueue(db, SendLink(email=email))
+    except TooManyAttempts:
+        log.warning("email_link_throttled", client_address=address)
+        raise
 
 
 async def send_address_link(db: AsyncSession, email: Email, user_id: uuid.UUID) -> None:

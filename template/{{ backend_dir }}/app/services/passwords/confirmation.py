@@ -32,14 +32,15 @@ async def confirmed_user(
     auth: AuthContext,
     current: str,
     *,
-    action: str,
+    failed: str,
+    throttled: str,
     limits: list[RateLimit],
     device: Device | None = None,
     new_password: str | None = None,
 ) -> AsyncIterator[VerifiedUser]:
     """Verify the current password, and yield the user in the transaction that holds the lock.
 
-    action: the first part of the events that report a failure. limits: on successful actions.
+    failed, throttled: the events for the log. limits: on successful actions.
     device: the device of the request's device token, if that is valid. new_password: see
         `verified_user`.
 
@@ -57,7 +58,7 @@ async def confirmed_user(
         async with database.transaction() as db:
             await limiter.hit(db, guesses)
     except TooManyAttempts:
-        log.warning(f"{action}_throttled", **names)
+        log.warning(throttled, **names)
         raise
     is_known = device is not None and device.user_id == user_id
     requester = limiter.requester(f"user {user_id}", is_known=is_known)
@@ -78,7 +79,7 @@ async def confirmed_user(
             await limiter.refund(verified.db, guesses)
             await limiter.hit(verified.db, limits)
     except WrongPassword:
-        log.info(f"{action}_failed", **names)
+        log.info(failed, **names)
         raise
 
 
