@@ -11,7 +11,7 @@ from tests.support.load import Call, load
 from tests.support.middlemen import pgbouncer
 from tests.support.postgres import folder_for_other_user
 from tests.support.production import CREDENTIALS, EMAIL, LOGIN, LOGOUT, ME, PASSWORD, REFRESH, Site
-from tests.support.servers import Server
+from tests.support.servers import Server, wait_until
 
 CONNECTIONS = 3
 NEW_PASSWORD = "another passphrase"
@@ -47,6 +47,19 @@ def test_session_endpoints_work_behind_pgbouncer(site: Site, replica: Server) ->
     assert laptop.get(ME).status == 401
     guess = Browser(replica.port)
     assert [guess.post(LOGIN, CREDENTIALS).status for _ in range(6)] == [401] * 5 + [429]
+
+
+def test_jobs_run_beside_pgbouncer_on_a_direct_connection(site: Site, replica: Server) -> None:
+    site.query(
+        "INSERT INTO pgqueuer.pgqueuer (priority, status, entrypoint, payload) "
+        "VALUES (0, 'queued', 'Purge', '{}')"
+    )
+    waiting = "SELECT count(*) FROM pgqueuer.pgqueuer"
+    assert "worker_needs_a_direct_connection" in replica.output()
+    assert site.query(waiting) == "1"
+    direct = site.postgres.url(site.database)
+    with site.serve(MIGRATION_DATABASE_URL=direct) as server:
+        wait_until(lambda: site.query(waiting) == "0", server.output)
 
 
 def test_commands_work_behind_pgbouncer(site: Site, replica: Server) -> None:

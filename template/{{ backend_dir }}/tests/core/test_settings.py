@@ -138,6 +138,19 @@ def test_every_proxy_may_be_trusted_outside_production(environment: pytest.Monke
     assert load_settings().forwarded_allow_ips == ("*",)
 
 
+def test_database_pooler_does_not_apply_to_the_migration_database(
+    environment: pytest.MonkeyPatch,
+) -> None:
+    environment.setenv("DATABASE_POOLER", "true")
+    assert load_settings().migration_database.pooled
+    environment.setenv("MIGRATION_DATABASE_URL", GOOD["DATABASE_URL"])
+    assert load_settings().migration_database.pooled
+    environment.setenv("MIGRATION_DATABASE_URL", "postgresql://user:pass@direct/name")
+    settings = load_settings()
+    assert settings.database.pooled
+    assert not settings.migration_database.pooled
+
+
 @pytest.mark.parametrize(
     ("variables", "mode"),
     [
