@@ -5,7 +5,7 @@ import gc
 import logging
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from functools import partial
 from typing import Any
 
@@ -16,6 +16,7 @@ from aiosmtpd.smtp import SMTP
 from alembic.util import CommandError
 from fastapi import FastAPI
 
+from app.api.state import AppState
 from app.core.database_url import parse_database_url
 from app.core.emails import normalize_email
 from app.core.logging import configure_logging
@@ -134,9 +135,34 @@ async def shared_databases() -> AsyncIterator[dict[object, SharedDatabase]]:
         await database.engine.dispose()
 
 
+@pytest.fixture(scope="session")
+def idle_apps() -> dict[Settings, FastAPI]:
+    """Return the applications that no test uses now, by their settings. See `borrow`."""
+    return {}
+
+
+@contextmanager
+def borrow(idle_apps: dict[Settings, FastAPI], settings: Settings) -> Iterator[FastAPI]:
+    """Lend an application with a new state, and undo what the test changes in it.
+
+    FastAPI builds its routes at the first request, which takes longer than most tests.
+    """
+    app = idle_apps.pop(settings, None) or create_app(settings)
+    app.state = AppState.from_settings(settings)  # type: ignore[assignment]  # see `create_app`
+    app.middleware_stack = app.openapi_schema = None
+    routes = list(app.router.routes)
+    yield app
+    app.router.routes[:] = routes
+    app.dependency_overrides.clear()
+    idle_apps[settings] = app
+
+
 @pytest.fixture
 def make_app(
-    test_database: str, db: asyncpg.Connection, shared_databases: dict[object, SharedDatabase]
+    test_database: str,
+    db: asyncpg.Connection,
+    shared_databases: dict[object, SharedDatabase],
+    idle_apps: dict[Settings, FastAPI],
 ) -> AppFactory:
     """Return a function that takes settings and returns an application for `async with`."""
 
@@ -153,13 +179,13 @@ def make_app(
                 **values,
             }
         )
-        app = create_app(settings)
         key = tuple(item for item in settings if "database" in item[0])
         if key not in shared_databases:
             shared_databases[key] = SharedDatabase.from_settings(settings)
-        app.state.database = shared_databases[key]
-        async with app.router.lifespan_context(app):
-            yield app
+        with borrow(idle_apps, settings) as app:
+            app.state.database = shared_databases[key]
+            async with app.router.lifespan_context(app):
+                yield app
 
     return make
 
@@ -171,15 +197,22 @@ async def app(make_app: AppFactory) -> AsyncIterator[FastAPI]:
         yield app
 
 
-@pytest.fixture
-async def mailbox() -> AsyncIterator[Mailbox]:
-    """Return the messages of an SMTP server."""
-    mailbox = Mailbox()
+@pytest.fixture(scope="session")
+async def smtp_server() -> AsyncIterator[Mailbox]:
+    """Return the handler of this worker's SMTP server. Use `mailbox` in tests."""
+    handler = Mailbox()
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: SMTP(mailbox, loop=loop), "127.0.0.1", 0)
-    mailbox.url = f"smtp://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    yield mailbox
+    server = await loop.create_server(lambda: SMTP(handler, loop=loop), "127.0.0.1", 0)
+    handler.url = f"smtp://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    yield handler
     server.close()
+
+
+@pytest.fixture
+def mailbox(smtp_server: Mailbox) -> Mailbox:
+    """Return the messages that an SMTP server receives."""
+    smtp_server.clear()
+    return smtp_server
 
 
 @pytest.fixture

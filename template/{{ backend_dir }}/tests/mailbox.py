@@ -12,6 +12,10 @@ class Mailbox:
 
     def __init__(self) -> None:
         self.url = ""
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget all messages, and accept each one again."""
         self.messages: list[EmailMessage] = []
         self.recipients: list[str] = []
         self.responses: list[str] = []
