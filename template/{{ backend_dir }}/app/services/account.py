@@ -1,7 +1,5 @@
 """A user changes their email address, verifies it again, or deletes the account."""
 
-import uuid
-
 import structlog
 from sqlalchemy import func
 from sqlalchemy.exc import IntegrityError
@@ -27,7 +25,7 @@ from app.services.rate_limits import email_link_limits
 from app.services.resources import Resources
 from app.services.sessions.authentication import AuthContext
 from app.services.sessions.lock import lock_users
-from app.services.sessions.revocation import revoke_sessions
+from app.services.sessions.revocation import PresentedTokens, find_sessions, revoke_sessions
 from app.services.users import PublicUser, public_user
 
 log = structlog.stdlib.get_logger(__name__)
@@ -101,19 +99,20 @@ async def request_verification(
 
 
 async def set_email_by_link(
-    resources: Resources, token: RawToken | None, keep: uuid.UUID | None
+    resources: Resources, token: RawToken | None, presented: PresentedTokens
 ) -> PublicUser:
     """Set the address that a link was sent to, and verify it.
 
     token: None if the request has no well-formed one.
-    keep: the session of the request. If the address changes, all other sessions are revoked.
+    presented: the tokens of the request. If the address changes, all sessions of the user but
+        theirs are revoked.
 
     Raise `InvalidEmailToken` for every reason; a taken address is one of them.
     """
     found = await find_email_token(resources.database, token, EmailPurpose.CHANGE)
     try:
         async with resources.database.transaction() as db:
-            user = await _set_email(db, found, keep, resources.settings)
+            user = await _set_email(db, found, presented, resources.settings)
     except IntegrityError:
         raise InvalidEmailToken from None
     log.info("email_verified", user_id=str(user.id))
@@ -121,7 +120,7 @@ async def set_email_by_link(
 
 
 async def _set_email(
-    db: AsyncSession, found: FoundToken, keep: uuid.UUID | None, settings: Settings
+    db: AsyncSession, found: FoundToken, presented: PresentedTokens, settings: Settings
 ) -> PublicUser:
     await lock_users(db, filter(None, [found.user_id]))
     await use_email_token(db, found)
@@ -132,7 +131,7 @@ async def _set_email(
     user.email_verified_at = func.clock_timestamp()
     await db.flush()
     if old != user.email:
-        others = UserSession.id.is_distinct_from(keep)
+        others = UserSession.id.not_in([row.id for row in await find_sessions(db, presented)])
         await revoke_sessions(db, (UserSession.user_id == user.id) & others)
         await invalidate_email_tokens(db, EmailToken.user_id == user.id)
         await send_later(db, settings, old, "email_changed")

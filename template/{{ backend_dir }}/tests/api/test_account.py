@@ -83,6 +83,15 @@ async def test_old_address_is_told_of_the_change(
     ]
 
 
+async def test_change_keeps_the_session_whose_access_token_has_expired(
+    browser: httpx.AsyncClient, change_token: str
+) -> None:
+    browser.cookies.delete("__Host-access")
+    assert (await set_email(browser, change_token)).status_code == 200
+    assert (await browser.post("/api/v1/auth/refresh")).status_code == 204
+    assert (await browser.get(ME)).json()["email"] == NEW_EMAIL
+
+
 async def test_link_changes_the_address_on_a_device_that_is_not_signed_in(
     mailing_app: FastAPI, browser: httpx.AsyncClient, make_client: ClientFactory, change_token: str
 ) -> None:

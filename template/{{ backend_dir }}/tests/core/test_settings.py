@@ -131,6 +131,11 @@ def test_lists_are_comma_separated_and_origins_are_normalized(
     assert settings.forwarded_allow_ips == ("10.0.0.0/8", "::1")
 
 
+def test_links_to_the_frontend_have_no_double_slash(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("FRONTEND_URL", "https://example.com/shop/")
+    assert load_settings().frontend_url == "https://example.com/shop"
+
+
 def test_every_proxy_may_be_trusted_outside_production(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("ENVIRONMENT", "staging")
     environment.setenv("FORWARDED_ALLOW_IPS", "*")

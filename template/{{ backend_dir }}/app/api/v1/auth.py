@@ -104,10 +104,8 @@ async def set_password(
 @router.post("/email", response_model=UserOut, responses=problem_responses(415, 422))
 async def set_email(body: EmailTokenIn, request: Request, state: State) -> PublicUser:
     """Set and verify the email address with the token of a link."""
-    claims = state.cookies.access_claims(request)
-    return await set_email_by_link(
-        state, parse_refresh_token(body.token), claims.session_id if claims else None
-    )
+    presented = state.cookies.presented_tokens(request)
+    return await set_email_by_link(state, parse_refresh_token(body.token), presented)
 
 
 @router.post("/logout", status_code=204)
