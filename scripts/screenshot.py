@@ -41,10 +41,10 @@ def main() -> int:
         )
         page = browser.new_page(viewport={"width": SIZE[0], "height": SIZE[1]})
         page.goto(f"http://localhost:{port}/docs")
-        login = "/api/v1/auth/login"
-        expect(call(page, login, username=EMAIL, password=PASSWORD)).to_contain_text("200")
-        toggle(page, login)
-        expect(call(page, "/api/v1/users/me")).to_contain_text(EMAIL)
+        login = ("POST", "/api/v1/auth/login")
+        expect(call(page, *login, username=EMAIL, password=PASSWORD)).to_contain_text("200")
+        toggle(page, *login)
+        expect(call(page, "GET", "/api/v1/users/me")).to_contain_text(EMAIL)
         page.add_style_tag(content=f"{HIDDEN} {{ display: none !important }}")
         page.locator(FIRST).evaluate("it => it.scrollIntoView()")
         page.screenshot(path=PICTURE, animations="disabled")
@@ -53,23 +53,24 @@ def main() -> int:
     return 0
 
 
-def call(page: Page, path: str, **fields: str) -> Locator:
+def call(page: Page, method: str, path: str, **fields: str) -> Locator:
     """Open an endpoint on the page, fill in its form and execute it. Return its response."""
-    toggle(page, path)
-    block = _block(page, path)
+    toggle(page, method, path)
+    block = _block(page, method, path)
     for name, value in fields.items():
         block.locator(f"[data-property-name='{name}'] input").fill(value)
     block.get_by_role("button", name="Execute").click()
     return block.locator(".live-responses-table .response")
 
 
-def toggle(page: Page, path: str) -> None:
+def toggle(page: Page, method: str, path: str) -> None:
     """Open or close an endpoint on the page."""
-    _block(page, path).locator(".opblock-summary-control").click()
+    _block(page, method, path).locator(".opblock-summary-control").click()
 
 
-def _block(page: Page, path: str) -> Locator:
-    return page.locator(".opblock").filter(has=page.locator(f"[data-path='{path}']"))
+def _block(page: Page, method: str, path: str) -> Locator:
+    block = page.locator(f".opblock-{method.lower()}")
+    return block.filter(has=page.locator(f"[data-path='{path}']"))
 
 
 if __name__ == "__main__":

@@ -136,8 +136,8 @@ def test_user_can_sign_in_and_send_requests_on_the_docs_page(
     page.on("console", lambda it: failed.append(it.text) if it.type == "error" else None)
     page.goto(f"http://localhost:{ports['Shop']}/docs")
 
-    expect(call(page, LOGIN, username=EMAIL, password=PASSWORD)).to_contain_text("200")
-    expect(call(page, ME)).to_contain_text(EMAIL)
+    expect(call(page, "POST", LOGIN, username=EMAIL, password=PASSWORD)).to_contain_text("200")
+    expect(call(page, "GET", ME)).to_contain_text(EMAIL)
 
     page.screenshot(path=tmp_path / "docs.png", full_page=True)
     assert {urlsplit(url).netloc for url in requested if not url.startswith("data:")} == {
