@@ -29,13 +29,17 @@ INDEX: Final = """<!doctype html>
   <button>Sign in</button> <button type="button">Sign out</button>
 </form>
 <output></output>
+{pages}
 <script>
-  window.BACKEND = new URLSearchParams(location.search).get("backend") ?? undefined;
+  const [name, ...site] = location.hostname.split(".");
+  window.BACKEND = new URLSearchParams(location.search).get("backend")
+    ?? (name === "app" ? `https://api.${site.join(".")}` : undefined);
 </script>
 <script type="module" src="/src/main.ts"></script>
 """
 
 MAIN: Final = """
+import "./account";
 import { session } from "./backend";
 import { backend } from "./backend/client";
 import type { User } from "./backend/session";
@@ -108,13 +112,16 @@ def make_frontend(project: Path, folder: Path) -> None:
     """Create a React app with Vite, and add the page's code and the generated types."""
     npm = require("npm")
     run([npm, *CREATE, folder.name, "--", *TEMPLATE], folder.parent)
-    session, index, client, sign_up, config = blocks(project, "ts")
+    session, index, client, sign_up, token, account, config = blocks(project, "ts")
+    (pages,) = blocks(project, "html")
     (folder / "src/backend").mkdir(parents=True)
     for path, text in {
-        "index.html": INDEX,
+        "index.html": INDEX.replace("{pages}", pages),
         "src/main.ts": MAIN,
         "src/types.ts": TYPES,
         "src/sign-up.ts": sign_up,
+        "src/token.ts": token,
+        "src/account.ts": account,
         "src/backend/session.ts": session,
         "src/backend/index.ts": index,
         "src/backend/client.ts": client,
