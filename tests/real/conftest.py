@@ -13,7 +13,8 @@ from tests.real.chromium import chromium
 from tests.real.docker import docker_engine
 from tests.real.frontend import build, make_frontend
 from tests.real.images import Engine, find_engine
-from tests.real.websites import backends, websites
+from tests.real.mail_server import MailServer, mail_server_of
+from tests.real.websites import ANSWERS, backends, websites
 from tests.support.commands import run
 from tests.support.postgres import Postgres, folder_for_other_user, programs_of
 from tests.support.production import EMAIL, NUMBERS, PASSWORD, SECRET, Site
@@ -120,24 +121,48 @@ def frontend(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def mail_server(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MailServer]:
+    """Return an SMTP server that keeps each message."""
+    with mail_server_of(project, tmp_path_factory.mktemp("mail")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def sites_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of the logs of the web sites and of their backends."""
+    return tmp_path_factory.mktemp("sites")
+
+
+@pytest.fixture(scope="session")
+def databases(postgres: Postgres, migrated: str) -> dict[str, str]:
+    """Return the name of the database for each answer, with the same user."""
+    names = {answer: f"browser_{answer}" for answer in ANSWERS}
+    for name in names.values():
+        postgres.create_database(name, migrated)
+    return names
+
+
+@pytest.fixture(scope="session")
 def https_port(
     project: Path,
     postgres: Postgres,
-    migrated: str,
+    databases: dict[str, str],
     settings: dict[str, str],
     frontend: Path,
-    tmp_path_factory: pytest.TempPathFactory,
+    mail_server: MailServer,
+    sites_folder: Path,
 ) -> Iterator[int]:
     """Return the port of the web sites with the app, and with a backend for each answer."""
-    folder = tmp_path_factory.mktemp("sites")
-    postgres.create_database("browser", migrated)
     environment = project_environment() | settings
-    environment["DATABASE_URL"] = postgres.url("browser")
     environment["JWT_ACCESS_TTL_SECONDS"] = str(ACCESS_SECONDS)
+    environment["SIGNUP_MODE"] = "email"
+    environment["SMTP_URL"] = mail_server.url
+    environment["MAIL_FROM"] = "no-reply@example.com"
+    urls = {answer: postgres.url(name) for answer, name in databases.items()}
     dist = build(frontend)
     with (
-        backends(project, environment, folder) as servers,
-        websites(folder, dist, servers) as port,
+        backends(project, environment, urls, sites_folder) as servers,
+        websites(sites_folder, dist, servers) as port,
     ):
         yield port
 

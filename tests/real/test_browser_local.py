@@ -1,5 +1,6 @@
 """A developer's machine in Chromium: plain HTTP on localhost with the settings of `env.example`."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,12 +11,21 @@ from playwright.sync_api import Browser, BrowserContext, expect
 
 from scripts.projects import project_environment, python_of
 from scripts.screenshot import call
-from tests.real.app import NOT_KEPT, SIGNED_OUT, sees, sign_in, submit
+from tests.real.app import (
+    LINK_REQUESTED,
+    NOT_KEPT,
+    SIGNED_OUT,
+    says,
+    sees,
+    send_form,
+    sign_in,
+    submit,
+)
 from tests.real.chromium import chromium
 from tests.real.frontend import PAGE, blocks, vite
 from tests.support.commands import run
 from tests.support.production import EMAIL, LOGIN, ME, PASSWORD
-from tests.support.servers import free_port, started
+from tests.support.servers import Server, free_port, started, wait_until
 from tests.support.variants import Answers
 
 FRONTEND_PORT = 5173
@@ -24,12 +34,12 @@ PROJECTS = ("Shop", "Blog")
 
 
 @pytest.fixture(scope="module")
-def ports(
+def servers(
     installed: Callable[[Answers], Path], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Mapping[str, int]]:
-    """Return the ports of two projects of the template, which `make dev` runs."""
+) -> Iterator[Mapping[str, Server]]:
+    """Return the servers of two projects of the template, which `make dev` runs."""
     folder = tmp_path_factory.mktemp("local")
-    ports = {}
+    servers = {}
     with ExitStack() as stack:
         for name in PROJECTS:
             project = installed({"project_name": name})
@@ -40,16 +50,16 @@ def ports(
             app = [str(python_of(project)), "-m", "app"]
             create = [*app, "create-user", EMAIL, "--password-stdin"]
             run(create, project, environment, text=PASSWORD)
-            ports[name] = server.port
-        yield ports
+            servers[name] = server
+        yield servers
 
 
 @pytest.fixture(scope="module")
-def frontend_server(frontend: Path, project: Path, ports: Mapping[str, int]) -> Iterator[None]:
+def frontend_server(frontend: Path, project: Path, servers: Mapping[str, Server]) -> Iterator[None]:
     """Run the app in Vite, which forwards /api to the first project as the page describes."""
     (config,) = [block for block in blocks(project, "ts") if "defineConfig" in block]
     assert ":8000" in config
-    config = config.replace(":8000", f":{ports['Shop']}")
+    config = config.replace(":8000", f":{servers['Shop'].port}")
     (frontend / "vite.config.ts").write_text(config, encoding="utf-8")
     with vite(frontend, FRONTEND_PORT):
         yield
@@ -81,9 +91,9 @@ def names(person: BrowserContext) -> set[str]:
 
 @pytest.mark.usefixtures("frontend_server")
 def test_two_projects_on_localhost_keep_separate_sessions(
-    person: BrowserContext, ports: Mapping[str, int]
+    person: BrowserContext, servers: Mapping[str, Server]
 ) -> None:
-    shop, blog = [sign_in(person.new_page(), app(ports[name])) for name in PROJECTS]
+    shop, blog = [sign_in(person.new_page(), app(servers[name].port)) for name in PROJECTS]
     assert names(person) == {
         f"{project}-{kind}"
         for project in ("shop", "blog")
@@ -115,18 +125,35 @@ def test_signing_in_works_through_the_proxy_of_vite(person: BrowserContext) -> N
 
 
 @pytest.mark.usefixtures("frontend_server")
-def test_127_0_0_1_is_another_site_than_localhost(
-    person: BrowserContext, ports: Mapping[str, int]
+def test_link_in_the_message_that_make_dev_prints_sets_a_password(
+    person: BrowserContext, servers: Mapping[str, Server]
 ) -> None:
     page = person.new_page()
-    page.goto(app(ports["Shop"], "127.0.0.1"))
+    page.goto(f"{FRONTEND}reset")
+    send_form(page, "request-link", email=EMAIL)
+    says(page, LINK_REQUESTED)
+    output = servers["Shop"].output
+    link = re.compile(rf"^ *({FRONTEND}reset#token=\S+)$", re.MULTILINE)
+    wait_until(lambda: bool(link.search(output())), output)
+
+    page.goto(link.findall(output())[0])
+    send_form(page, "set-password", password=PASSWORD)
+    says(page, f"You are signed in as {EMAIL}.")
+
+
+@pytest.mark.usefixtures("frontend_server")
+def test_127_0_0_1_is_another_site_than_localhost(
+    person: BrowserContext, servers: Mapping[str, Server]
+) -> None:
+    page = person.new_page()
+    page.goto(app(servers["Shop"].port, "127.0.0.1"))
     sees(page, SIGNED_OUT)
     submit(page)
     sees(page, NOT_KEPT)
 
 
 def test_user_can_sign_in_and_send_requests_on_the_docs_page(
-    person: BrowserContext, ports: Mapping[str, int], tmp_path: Path
+    person: BrowserContext, servers: Mapping[str, Server], tmp_path: Path
 ) -> None:
     page = person.new_page()
     requested: list[str] = []
@@ -134,24 +161,24 @@ def test_user_can_sign_in_and_send_requests_on_the_docs_page(
     failed: list[str] = []
     page.on("requestfailed", lambda request: failed.append(request.url))
     page.on("console", lambda it: failed.append(it.text) if it.type == "error" else None)
-    page.goto(f"http://localhost:{ports['Shop']}/docs")
+    page.goto(f"http://localhost:{servers['Shop'].port}/docs")
 
     expect(call(page, "POST", LOGIN, username=EMAIL, password=PASSWORD)).to_contain_text("200")
     expect(call(page, "GET", ME)).to_contain_text(EMAIL)
 
     page.screenshot(path=tmp_path / "docs.png", full_page=True)
     assert {urlsplit(url).netloc for url in requested if not url.startswith("data:")} == {
-        f"localhost:{ports['Shop']}"
+        f"localhost:{servers['Shop'].port}"
     }
     assert failed == []
 
 
 def test_documented_script_signs_in_with_a_cookie_jar(
-    project: Path, ports: Mapping[str, int]
+    project: Path, servers: Mapping[str, Server]
 ) -> None:
     (script,) = blocks(project, "python")
     for shown, here in {
-        "localhost:8000": f"localhost:{ports['Shop']}",
+        "localhost:8000": f"localhost:{servers['Shop'].port}",
         "you@example.com": EMAIL,
         "your passphrase": PASSWORD,
     }.items():

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Playwright
 
 from scripts.projects import project_environment, python_of
-from tests.real.app import NOT_KEPT, SIGNED_OUT, address, kept, sees, sign_in, submit
+from tests.real.app import NOT_KEPT, SIGNED_OUT, address, follow, kept, sees, sign_in, submit
 from tests.real.chromium import profile
 from tests.real.websites import ANSWERS, SITES
 from tests.support.commands import run
@@ -23,16 +23,13 @@ def test_link_from_another_site_sends_cookies_except_with_strict(
     sign_in(person.new_page(), address(answer))
     page = person.new_page()
 
-    def follow(url: str) -> None:
-        page.goto("https://evil.test/")
-        page.evaluate("(href) => Object.assign(document.createElement('a'), {href}).click()", url)
-        page.wait_for_url(url)
-
     # The app's own requests come from its own site, regardless of the link.
-    follow(address(answer))
+    follow(page, address(answer))
     sees(page, EMAIL)
     # A page of the backend gets the cookies that the browser sends with the link.
-    follow(f"https://api.{answer}.test{ME}")
+    me = f"https://api.{answer}.test{ME}"
+    follow(page, me)
+    page.wait_for_url(me)
     assert (EMAIL in page.content()) == (answer != "strict")
     assert ("not-signed-in" in page.content()) == (answer == "strict")
 

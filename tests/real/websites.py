@@ -11,6 +11,7 @@ from tests.support.servers import Server, can_connect, free_port, started, wait_
 from tests.support.tools import require
 
 ANSWERS: Final = ("lax", "strict", "none")
+ACCESS_LOG: Final = "access.log"
 # Two origins, and their relation in a browser.
 SITES: Final = (
     ("https://app.example.com", "https://api.example.com", "same-site"),
@@ -37,8 +38,14 @@ CADDYFILE: Final = """
         protocols h1 h2
     }}
 }}
+(logged) {{
+    log {{
+        output file {folder}/{access_log}
+    }}
+}}
 (frontend) {{
     root * {frontend}
+    try_files {{path}} /index.html
     file_server
 }}
 (blank) {{
@@ -55,9 +62,11 @@ https://evil.test, {others} {{
 """
 SHOP: Final = """
 https://app.{name}.test {{
+    import logged
     import frontend
 }}
 https://api.{name}.test {{
+    import logged
     reverse_proxy 127.0.0.1:{backend}
 }}
 https://www.{name}.test {{
@@ -76,15 +85,21 @@ https://evil.{name}.test {{
 
 @contextmanager
 def backends(
-    project: Path, environment: Mapping[str, str], folder: Path
+    project: Path, environment: Mapping[str, str], urls: Mapping[str, str], folder: Path
 ) -> Iterator[dict[str, Server]]:
-    """Serve a project once for each SameSite answer."""
+    """Serve a project once for each SameSite answer.
+
+    urls: of a database for each answer. Each backend has its own, because it runs the jobs in its
+        database, and they send links to its frontend.
+    """
     command = [str(python_of(project)), "-m", "app", "serve"]
     with ExitStack() as stack:
         servers = {}
         for answer in ANSWERS:
             own = {
                 "COOKIE_SAMESITE": answer,
+                "DATABASE_URL": urls[answer],
+                "FRONTEND_URL": f"https://app.{answer}.test",
                 "CORS_ORIGINS": f"https://app.{answer}.test,https://app.other.test",
                 "PORT": str(free_port()),
             }
@@ -104,7 +119,13 @@ def websites(folder: Path, frontend: Path, servers: Mapping[str, Server]) -> Ite
     """
     port = free_port()
     others = [origin for pair in SITES for origin in pair[:2]]
-    text = CADDYFILE.format(port=port, folder=folder, frontend=frontend, others=", ".join(others))
+    text = CADDYFILE.format(
+        port=port,
+        folder=folder,
+        access_log=ACCESS_LOG,
+        frontend=frontend,
+        others=", ".join(others),
+    )
     text += "".join(SHOP.format(name=name, backend=it.port) for name, it in servers.items())
     config = folder / "Caddyfile"
     config.write_text(text, encoding="utf-8")
