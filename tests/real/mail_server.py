@@ -51,9 +51,9 @@ class MailServer:
 
 
 @contextmanager
-def mail_server_of(project: Path, folder: Path) -> Iterator[MailServer]:
+def mail_server_of(project: Path, folder: Path, port: int | None = None) -> Iterator[MailServer]:
     """Run the SMTP server that is installed in a project for its tests."""
-    port = free_port()
+    port = port or free_port()
     box = folder / "messages"
     command: list[str | Path] = [python_of(project), "-m", "aiosmtpd", "--nosetuid"]
     command += ["--listen", f"127.0.0.1:{port}", "--class", "aiosmtpd.handlers.Mailbox", box]

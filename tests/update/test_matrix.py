@@ -1,8 +1,8 @@
 """Projects of teams with edits, updated from every release with both commands.
 
 The new version adds a router, a model, a setting and an error to the work tree. The tests of some
-teams run after an update from the oldest or the newest release. `make updates` runs the tests of all teams, and
-writes `docs/updates.md`.
+teams run after an update from the oldest or the newest release. `make updates` runs the tests of
+all teams, and writes `docs/updates.md`.
 """
 
 import json
