@@ -21,6 +21,7 @@ def test_no_message_is_lost_while_the_smtp_server_is_away(site: Site, tmp_path: 
     settings = {
         "SMTP_URL": f"smtp://127.0.0.1:{port}",
         "MAIL_FROM": "no-reply@example.com",
+        "FRONTEND_URL": "https://app.example.com",
         "SIGNUP_MODE": "email",
         "LOGIN_THROTTLE_ENABLED": "false",
     }

@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from app.core.devices import DEVICE_TTL_SECONDS, Device, DeviceTokens
 from app.core.settings import SameSite, Settings
-from app.core.tokens import AccessClaims, AccessTokens, RawToken, parse_refresh_token
+from app.core.tokens import AccessClaims, AccessTokens, RawToken, parse_token
 from app.services.sessions.creation import IssuedTokens
 from app.services.sessions.revocation import PresentedTokens
 
@@ -66,7 +66,7 @@ class AuthCookies:
 
     def refresh_token(self, request: Request) -> RawToken | None:
         """Return the refresh token, or None without a well-formed one."""
-        return parse_refresh_token(request.cookies.get(self.refresh_name))
+        return parse_token(request.cookies.get(self.refresh_name))
 
     def presented_tokens(self, request: Request) -> PresentedTokens:
         """Return the tokens of a request. The access token may have expired."""

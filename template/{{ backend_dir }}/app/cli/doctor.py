@@ -83,7 +83,7 @@ async def _check_database(settings: Settings) -> bool:
     try:
         up_to_date = await is_up_to_date(database.reads, Revisions.load())
         if up_to_date:
-            jobs_are_wrong = await _check_jobs(database)
+            jobs_are_wrong = await _check_jobs(database, settings.jobs_poll_seconds or 0)
     except (DatabaseUnavailable, SQLAlchemyError, TimeoutError) as error:
         return _report("database", _first_line(error))
     finally:
@@ -95,7 +95,7 @@ async def _check_database(settings: Settings) -> bool:
     return _report("migrations", behind, "up to date") or jobs_are_wrong
 
 
-async def _check_jobs(database: Database) -> bool:
+async def _check_jobs(database: Database, poll_seconds: float) -> bool:
     try:
         async with database.reads.connect() as connection:
             backlog = await read_backlog(connection)
@@ -104,7 +104,7 @@ async def _check_jobs(database: Database) -> bool:
     if backlog.dead_letters:
         print(f"hint   jobs: {backlog.dead_letters} have failed too often; see docs/jobs.md")
     waiting = f"{backlog.waiting} wait, the oldest for {backlog.oldest_seconds:.0f} seconds"
-    late = backlog.oldest_seconds > LATE_SECONDS
+    late = backlog.oldest_seconds > poll_seconds + LATE_SECONDS
     return _report("jobs", f"{waiting}; does a worker run?" if late else None, waiting)
 
 

@@ -49,6 +49,12 @@ def parse_smtp_url(url: str) -> SmtpAddress:
         raise ValueError(
             "needs a host; if the user or the password contains / ? # @ or :, percent-encode them"
         )
+    try:
+        parts.hostname.encode("idna")
+    except UnicodeError:
+        raise ValueError("has a host that is not a valid name") from None
+    if port == 0:
+        raise ValueError("has the port 0; expected 587 or 465")
     wanted = query.pop("starttls", "never" if parts.hostname in LOCAL else "always")
     if query or wanted not in ("always", "never"):
         raise ValueError("may have one parameter only, starttls=always or starttls=never")

@@ -1,4 +1,4 @@
-"""Access tokens and refresh tokens: how the server issues and verifies them."""
+"""Access tokens, and opaque tokens: refresh tokens, and the tokens in links sent by mail."""
 
 import base64
 import hashlib
@@ -15,17 +15,17 @@ import jwt
 from app.core.settings import PROJECT_SLUG, Settings
 
 RawToken = NewType("RawToken", str)
-"""A refresh token as the client receives it: 256 bits as 43 base64url characters. Never stored."""
+"""An opaque token as the client receives it: 256 bits as 43 base64url characters. Never stored."""
 TokenHash = NewType("TokenHash", bytes)
-"""The SHA-256 of a refresh token, 32 bytes, which the database stores."""
+"""The SHA-256 of an opaque token, 32 bytes, which the database stores."""
 
-REFRESH_TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{43}")
+OPAQUE_TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 NONCE_BYTES: Final = 32
 CLOCK_SKEW_SECONDS: Final = 30
 
 
-def generate_refresh_token() -> RawToken:
-    """Return the first refresh token of a session."""
+def generate_token() -> RawToken:
+    """Return a new token, such as the first refresh token of a session."""
     return RawToken(secrets.token_urlsafe(32))
 
 
@@ -39,14 +39,14 @@ def derive_successor(predecessor: RawToken, nonce: bytes) -> RawToken:
     return RawToken(base64.urlsafe_b64encode(digest).rstrip(b"=").decode())
 
 
-def hash_refresh_token(raw: RawToken) -> TokenHash:
+def hash_token(raw: RawToken) -> TokenHash:
     """Return the hash of a token. A fast hash is enough, because nobody can guess 256 bits."""
     return TokenHash(hashlib.sha256(raw.encode()).digest())
 
 
-def parse_refresh_token(text: str | None) -> RawToken | None:
-    """Return a cookie's value as a token, or None if it is not well-formed."""
-    return RawToken(text) if text and REFRESH_TOKEN.fullmatch(text) else None
+def parse_token(text: str | None) -> RawToken | None:
+    """Return a cookie's or a link's value as a token, or None if it is not well-formed."""
+    return RawToken(text) if text and OPAQUE_TOKEN.fullmatch(text) else None
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """The job that sends a message."""
 
-from datetime import UTC, datetime
 from typing import ClassVar
 
 import structlog
@@ -9,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from app.core.settings import Settings
 from app.jobs.job import Job, JobContext
 from app.jobs.queue import enqueue
-from app.mail.message import render_message
+from app.mail.message import render_message, variables_of
 from app.mail.sending import Rejected, send
 
 log = structlog.stdlib.get_logger(__name__)
@@ -53,6 +52,5 @@ async def send_later(
     """
     if not settings.can_send_mail:
         return
-    time = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
-    variables = {"email": recipient, "time": time, **values}
+    variables = variables_of(recipient, **values)
     await enqueue(db, SendMail(template=template, recipient=recipient, values=variables))

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid, parseaddr
@@ -21,7 +22,14 @@ TEMPLATES: Final = Environment(
     lstrip_blocks=True,
 )
 TEMPLATES.globals["project"] = PROJECT_NAME
+# A dot-atom (RFC 5322 3.2.3) of at most 64 characters (RFC 5321 4.5.3.1.1), also in other scripts.
+LOCAL_PART: Final = re.compile(r"[\w!#$%&'*+/=?^`{|}~.-]{1,64}")
 DOMAIN: Final = re.compile(r"[A-Za-z0-9.-]+")
+
+
+def variables_of(recipient: str, **values: str) -> dict[str, str]:
+    """Return the variables of a template: those that all templates have, and its own values."""
+    return {"email": recipient, "time": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", **values}
 
 
 def render_message(
@@ -51,15 +59,20 @@ def render_message(
 
 
 def _address(email: str) -> Address:
-    """Return exactly one address: a comma, for example, is quoted before the @, and rejected after.
+    """Return exactly one address.
 
-    A domain in another script becomes ASCII (RFC 5891).
+    `EmailMessage` would decode an encoded word (RFC 2047) in the local part, such as one that
+    contains a line break, and Python's codec would replace letters of a domain, such as ß by ss.
+    The message would then have other headers, or another recipient. Raise `Rejected` for both.
     """
     local, _, domain = email.rpartition("@")
+    if not LOCAL_PART.fullmatch(local) or "=?" in local:
+        raise Rejected("the part before the @ is not valid")
     try:
-        domain = domain.encode("idna").decode()
+        encoded = domain.encode("idna").decode()  # RFC 3490
+        same = domain.isascii() or encoded.encode().decode("idna") == domain
     except UnicodeError:
-        domain = ""
-    if not DOMAIN.fullmatch(domain):
+        raise Rejected("the domain is not valid") from None
+    if not same or not DOMAIN.fullmatch(encoded):
         raise Rejected("the domain is not valid")
-    return Address(username=local, domain=domain)
+    return Address(username=local, domain=encoded)

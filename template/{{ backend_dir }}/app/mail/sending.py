@@ -17,8 +17,12 @@ TIMEOUT_SECONDS: Final = 30.0
 OUTBOX: Final = Path(".mail")
 
 
-class MailNotConfigured(Exception):
+class SmtpNotConfigured(Exception):
     """`SMTP_URL` is not set, and this is not a developer's machine."""
+
+
+class RecipientRefused(Exception):
+    """The server does not accept the recipient now, but may accept it later."""
 
 
 class Rejected(Exception):
@@ -29,14 +33,14 @@ async def send(settings: Settings, message: EmailMessage) -> None:
     """Send a message. Return when the server has accepted it.
 
     On a developer's machine without `SMTP_URL`, print the message, and keep it as a file in
-    `.mail/`. Raise `MailNotConfigured`, `Rejected`, or another error if a repetition may help.
+    `.mail/`. Raise `SmtpNotConfigured`, `Rejected`, or another error if a repetition may help.
     """
     if settings.smtp is not None:
         await _send_over_smtp(settings.smtp, message)
     elif settings.environment == "local":
         await asyncio.to_thread(_keep, message)
     else:
-        raise MailNotConfigured
+        raise SmtpNotConfigured
 
 
 async def check_server(address: SmtpAddress) -> None:
@@ -62,13 +66,15 @@ async def _send_over_smtp(address: SmtpAddress, message: EmailMessage) -> None:
         try:
             await client.send_message(message)
         except aiosmtplib.SMTPRecipientsRefused as error:
+            # Only the codes, because the texts contain the address, which is personal data.
+            codes = ", ".join(str(refusal.code) for refusal in error.recipients)
             # A permanent reply (RFC 5321 4.2.1) about the recipient. The other replies are about
             # the sender, a quota or the server, which an operator can change.
             if all(refusal.code >= 500 for refusal in error.recipients):
-                raise Rejected("; ".join(str(refusal) for refusal in error.recipients)) from None
-            raise
-        except aiosmtplib.SMTPNotSupported as error:  # the address is not ASCII
-            raise Rejected(str(error)) from None
+                raise Rejected(f"the server responded with {codes}") from None
+            raise RecipientRefused(f"the server responded with {codes}") from None
+        except aiosmtplib.SMTPNotSupported:
+            raise Rejected("the address is not ASCII, which the server does not support") from None
 
 
 def _keep(message: EmailMessage) -> None:

@@ -1,7 +1,9 @@
 """A user changes their email address, verifies it again, or deletes the account."""
 
+from typing import Final
+
 import structlog
-from sqlalchemy import func
+from sqlalchemy import bindparam, delete, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -9,7 +11,6 @@ from app.core.devices import Device
 from app.core.emails import Email
 from app.core.settings import Settings
 from app.core.tokens import RawToken
-from app.mail.job import send_later
 from app.models import EmailToken, User, UserSession
 from app.services.email_links import require_mail, send_address_link
 from app.services.email_tokens import (
@@ -19,9 +20,10 @@ from app.services.email_tokens import (
     invalidate_email_tokens,
     use_email_token,
 )
-from app.services.errors import InvalidEmailToken
+from app.services.errors import InvalidEmailToken, NotAuthenticated, TooManyAttempts
+from app.services.notices import notify
 from app.services.passwords.confirmation import confirmed_user
-from app.services.rate_limits import email_link_limits
+from app.services.rate_limits import account_link_limits
 from app.services.resources import Resources
 from app.services.sessions.authentication import AuthContext
 from app.services.sessions.lock import lock_users
@@ -29,6 +31,12 @@ from app.services.sessions.revocation import PresentedTokens, find_sessions, rev
 from app.services.users import PublicUser, public_user
 
 log = structlog.stdlib.get_logger(__name__)
+
+EMAIL_OF_SESSION: Final = (
+    select(User.email)
+    .join(UserSession, UserSession.user_id == User.id)
+    .where(User.is_active, UserSession.id == bindparam("session_id"), UserSession.active())
+)
 
 
 async def delete_dependents(_db: AsyncSession, _user: User) -> None:
@@ -52,8 +60,10 @@ async def delete_account(
         device=device,
     ) as confirmed:
         await delete_dependents(confirmed.db, confirmed.user)
-        await send_later(confirmed.db, resources.settings, confirmed.user.email, "account_deleted")
-        await confirmed.db.delete(confirmed.user)
+        db, user = confirmed.db, confirmed.user
+        await notify(db, resources.settings, user.email, "account_deleted")
+        await db.execute(delete(EmailToken).where(EmailToken.email == user.email))
+        await db.delete(user)
     log.info("account_deleted", user_id=str(auth.user.id))
 
 
@@ -79,23 +89,36 @@ async def request_email_change(
         current,
         failed="email_change_failed",
         throttled="email_change_throttled",
-        limits=email_link_limits(new_email, address),
+        limits=account_link_limits(str(auth.user.id), new_email, address),
         device=device,
     ) as confirmed:
         await send_address_link(confirmed.db, new_email, auth.user.id)
-        await send_later(confirmed.db, settings, confirmed.user.email, "email_change_requested")
+        await notify(confirmed.db, settings, confirmed.user.email, "email_change_requested")
     log.info("email_change_requested", user_id=str(auth.user.id))
 
 
 async def request_verification(
     resources: Resources, auth: AuthContext, address: str | None
 ) -> None:
-    """Send a link to the user's own address. Raise `MailNotConfigured` and `TooManyAttempts`."""
+    """Send a link to the user's own address.
+
+    Raise `MailNotConfigured`, `TooManyAttempts`, and `NotAuthenticated` if another request has
+    revoked the session.
+    """
     require_mail(resources.settings)
-    email = Email(auth.user.email)
-    async with resources.database.transaction() as db:
-        await resources.rate_limiter.hit(db, email_link_limits(email, address))
-        await send_address_link(db, email, auth.user.id)
+    user_id = str(auth.user.id)
+    try:
+        async with resources.database.transaction() as db:
+            await lock_users(db, [auth.user.id])
+            email = await db.scalar(EMAIL_OF_SESSION, {"session_id": auth.session_id})
+            if email is None:
+                raise NotAuthenticated
+            await send_address_link(db, Email(email), auth.user.id)
+            limits = account_link_limits(user_id, email, address)
+            await resources.rate_limiter.hit(db, limits)
+    except TooManyAttempts:
+        log.warning("email_link_throttled", user_id=user_id, client_address=address)
+        raise
 
 
 async def set_email_by_link(
@@ -134,6 +157,6 @@ async def _set_email(
         others = UserSession.id.not_in([row.id for row in await find_sessions(db, presented)])
         await revoke_sessions(db, (UserSession.user_id == user.id) & others)
         await invalidate_email_tokens(db, EmailToken.user_id == user.id)
-        await send_later(db, settings, old, "email_changed")
+        await notify(db, settings, old, "email_changed")
     await db.refresh(user)
     return public_user(user)

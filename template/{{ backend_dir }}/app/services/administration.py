@@ -9,8 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.core.emails import Email
 from app.core.settings import Settings
 from app.jobs.queue import enqueue
-from app.models import User, UserSession
+from app.models import EmailToken, User, UserSession
 from app.services.email_links import SendLink, require_mail
+from app.services.email_tokens import invalidate_email_tokens
 from app.services.errors import EmailTaken, UserNotFound
 from app.services.sessions.lock import lock_users
 from app.services.sessions.revocation import revoke_all_access
@@ -29,6 +30,7 @@ async def invite(db: AsyncSession, settings: Settings, email: Email) -> None:
     if await db.scalar(select(User.id).where(User.email == email)):
         raise EmailTaken
     await enqueue(db, SendLink(email=email, invited=True))
+    log.info("user_invited")
 
 
 async def replace_password(db: AsyncSession, email: Email, new_hash: str) -> None:
@@ -76,6 +78,9 @@ async def revoke_all_sessions(db: AsyncSession) -> int:
             await revoke_all_access(db, batch)
             last = batch[-1]
             count += len(batch)
+    async with db.begin():
+        # Also the links about users who have no session.
+        await invalidate_email_tokens(db, EmailToken.user_id.is_not(None))
     log.info("every_session_ended", users=count)
     return count
 

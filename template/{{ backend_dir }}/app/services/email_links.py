@@ -5,10 +5,10 @@ takes the same time for each address, and does not tell who has an account.
 """
 
 import uuid
-from typing import Final
+from typing import ClassVar, Final
 
 import structlog
-from sqlalchemy import or_, select
+from sqlalchemy import bindparam, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.emails import Email
@@ -16,13 +16,14 @@ from app.core.settings import Settings
 from app.core.tokens import RawToken
 from app.jobs.job import Job, JobContext
 from app.jobs.queue import enqueue
-from app.mail.message import render_message
+from app.mail.message import render_message, variables_of
 from app.mail.sending import Rejected, send
 from app.models import EmailToken, User
 from app.services.email_tokens import EmailPurpose, issue_email_token, reserve_email_token
 from app.services.errors import MailNotConfigured, TooManyAttempts
 from app.services.rate_limits import email_link_limits
 from app.services.resources import Resources
+from app.services.sessions.lock import lock_users
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -32,6 +33,12 @@ PAGES: Final = {
     EmailPurpose.SIGN_UP: "sign-up",
     EmailPurpose.CHANGE: "email",
 }
+
+LOCK_ADDRESS: Final = select(
+    func.pg_advisory_xact_lock(func.hashtextextended(bindparam("email"), 0))
+)
+# A day, as for other messages; see `SendMail`.
+MAX_ATTEMPTS: Final = 150
 
 
 class SendLink(Job):
@@ -43,6 +50,8 @@ class SendLink(Job):
     sends a new one.
     """
 
+    max_attempts: ClassVar[int] = MAX_ATTEMPTS
+
     email: Email
     invited: bool = False
 
@@ -50,7 +59,7 @@ class SendLink(Job):
         """Send a reset link to a user, or a sign-up link to an address without a user."""
         settings = context.settings
         async with context.database.transaction() as db:
-            user = await db.scalar(select(User).where(User.email == self.email))
+            user = await self._lock(db)
             if user is not None and user.is_active:
                 purpose = EmailPurpose.RESET
             elif user is None and (self.invited or settings.sign_up == "email"):
@@ -62,6 +71,16 @@ class SendLink(Job):
             token = await issue_email_token(db, row_id, purpose)
         await _send_link(settings, purpose, self.email, token)
 
+    async def _lock(self, db: AsyncSession) -> User | None:
+        """Lock the user, or an address without one: of two links to it, the last one is valid."""
+        which = User.email == self.email
+        user_id = await db.scalar(select(User.id).where(which))
+        if user_id is None:
+            await db.execute(LOCK_ADDRESS, {"email": self.email})
+        else:
+            await lock_users(db, [user_id])
+        return await db.scalar(select(User).where(which))
+
 
 class SendAddressLink(Job):
     """Sends a link to the address that a user wants to have or to verify.
@@ -69,6 +88,8 @@ class SendAddressLink(Job):
     email_token_id: the row that the request has reserved. If the user's password changes before the
         message is sent, the row is invalid, and so nobody who knew the old password gets a link.
     """
+
+    max_attempts: ClassVar[int] = MAX_ATTEMPTS
 
     email_token_id: uuid.UUID
 
@@ -99,7 +120,7 @@ async def _send_link(
         return
     link = f"{settings.frontend_url}/{PAGES[purpose]}#token={token}"
     try:
-        message = render_message(settings, purpose, email, {"link": link})
+        message = render_message(settings, purpose, email, variables_of(email, link=link))
         await send(settings, message)
     except Rejected as error:
         log.warning("mail_rejected", template=purpose, reason=str(error))

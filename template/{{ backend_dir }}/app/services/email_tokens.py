@@ -24,7 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.emails import Email
-from app.core.tokens import RawToken, generate_refresh_token, hash_refresh_token
+from app.core.tokens import RawToken, generate_token, hash_token
 from app.db.session import Database
 from app.models import EmailToken
 from app.services.errors import InvalidEmailToken
@@ -89,12 +89,12 @@ async def issue_email_token(
 
     Return None if the row has expired or was invalidated since it was reserved.
     """
-    token = generate_refresh_token()
+    token = generate_token()
     issued = await db.execute(
         update(EmailToken)
         .where(EmailToken.id == row_id, IS_VALID)
         .values(
-            token_hash=hash_refresh_token(token),
+            token_hash=hash_token(token),
             expires_at=func.clock_timestamp() + LIFETIMES[purpose],
         )
         .returning(EmailToken.id),
@@ -114,7 +114,7 @@ async def find_email_token(
     """
     if token is None:
         raise InvalidEmailToken
-    values = {"token_hash": hash_refresh_token(token), "purposes": list(purposes)}
+    values = {"token_hash": hash_token(token), "purposes": list(purposes)}
     found = await database.select_one(FIND, values)
     if found is None:
         raise InvalidEmailToken

@@ -68,7 +68,8 @@ class Purge(Job):
 async def purge(db: AsyncSession, settings: Settings) -> Purged:
     """Delete sessions that are no longer active, with their tokens, and other old rows.
 
-    The other rows are counted attempts, and entries of the job queue's log.
+    The other rows are counted attempts, expired email tokens, and old entries of the job queue's
+    log.
 
     The tokens of a session stay while it can be active, because reuse must be detected. An expired
     session is deleted immediately. A revoked session is deleted when none of its access tokens can

@@ -1,4 +1,4 @@
-"""Rate limits on requests that take a password, counted in Postgres for all replicas together.
+"""Rate limits on passwords and on mail, counted in Postgres for all replicas together.
 
 An attempt is counted before its password is hashed. Of fifty simultaneous guesses, only as many as
 the limit allows are therefore hashed. Most limits apply to guesses, and an attempt that succeeds is
@@ -159,6 +159,16 @@ def email_link_limits(email: str, address: str | None) -> list[RateLimit]:
             for network, factor in zip(networks(address), IPV6_NETWORKS.values(), strict=False)
         ),
     ]
+
+
+def account_link_limits(user_id: str, email: str, address: str | None) -> list[RateLimit]:
+    """Return the limits on messages that a signed-in user requests, to an address."""
+    return [RateLimit("email link by user", user_id, 5, HOUR), *email_link_limits(email, address)]
+
+
+def notice_limits(email: str) -> list[RateLimit]:
+    """Return the limit on notices to one address."""
+    return [RateLimit("notice by email", email, 10, HOUR)]
 
 
 def current_password_limits(user_id: str) -> list[RateLimit]:

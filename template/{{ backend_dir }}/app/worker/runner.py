@@ -100,7 +100,8 @@ async def run_worker(context: JobContext, stop: asyncio.Event) -> None:
 async def run_waiting_jobs(context: JobContext, stop: asyncio.Event | None = None) -> None:
     """Connect, run jobs until none is waiting, and disconnect.
 
-    A delayed job, and a job that failed and is repeated later, stay in the queue.
+    A delayed job stays in the queue. So does a job that failed, unless its repetition is due while
+    this worker still runs.
     """
     await _connect_and_run(context, stop or asyncio.Event(), QueueExecutionMode.drain)
 

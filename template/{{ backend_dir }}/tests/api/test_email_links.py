@@ -181,6 +181,30 @@ async def test_all_addresses_get_the_same_response(
     assert (known.headers, known.content) == (unknown.headers, unknown.content)
 
 
+async def test_new_sign_up_link_invalidates_the_older_one(
+    make_mailing_app: AppFactory, make_client: ClientFactory, mailbox: Mailbox
+) -> None:
+    async with make_mailing_app(signup_mode="email") as app:
+        client = make_client(app)
+        older, newer = [await request_token(app, client, mailbox) for _ in range(2)]
+        assert (await set_password(client, older)).json()["type"] == INVALID
+        assert (await set_password(client, newer)).status_code == 200
+
+
+@pytest.mark.parametrize("mode", ["closed", "email"])
+async def test_one_of_several_links_that_are_sent_at_once_is_valid(
+    make_mailing_app: AppFactory, make_client: ClientFactory, db: asyncpg.Connection, mode: str
+) -> None:
+    async with make_mailing_app(signup_mode=mode) as app:
+        if mode == "closed":
+            await add_user(app, EMAIL)
+        for _ in range(5):
+            await make_client(app).post(LINK, json={"email": EMAIL})
+        await run_jobs(app)
+    assert await db.fetchval("SELECT count(*) FROM email_tokens") == 5
+    assert await db.fetchval("SELECT count(*) FROM email_tokens WHERE used_at IS NULL") == 1
+
+
 async def test_new_link_invalidates_the_older_one(
     mailing_app: FastAPI, client: httpx.AsyncClient, mailbox: Mailbox, reset_token: str
 ) -> None:

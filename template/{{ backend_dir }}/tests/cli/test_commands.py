@@ -243,6 +243,20 @@ def test_commands_revoke_sessions(
 
 
 @pytest.mark.usefixtures("empty")
+def test_end_sessions_invalidates_links_about_users_without_a_session(
+    environment: pytest.MonkeyPatch, test_database: str
+) -> None:
+    create_user(environment, "ada@example.com", PASSWORD)
+    query(
+        test_database,
+        "INSERT INTO email_tokens (purpose, email, user_id, expires_at) "
+        "SELECT 'email', 'x@example.com', id, now() + make_interval(hours => 1) FROM users",
+    )
+    assert main(["end-sessions", "--all"]) == 0
+    assert query(test_database, "SELECT count(*) FROM email_tokens WHERE used_at IS NULL") == 0
+
+
+@pytest.mark.usefixtures("empty")
 def test_end_sessions_revokes_sessions_with_a_future_creation_time(
     environment: pytest.MonkeyPatch, test_database: str
 ) -> None:
@@ -372,15 +386,24 @@ def test_purge_deletes_expired_rows_only(
     query(test_database, f"UPDATE attempt_counts SET window_ends_at = {expired}")  # noqa: S608
     capsys.readouterr()
 
+    query(
+        test_database,
+        "INSERT INTO email_tokens (purpose, email, expires_at) VALUES "
+        "('reset', 'ada@example.com', now()), "
+        "('sign_up', 'ada@example.com', now() + make_interval(hours => 1))",
+    )
     assert main(["purge"]) == 0
     assert capsys.readouterr().out == (
-        "Deleted 1 sessions, 1 refresh tokens, 4 rate-limit rows and 0 entries of the job log.\n"
+        "Deleted 1 sessions, 1 refresh tokens, 4 rate-limit rows, 1 mailed links "
+        "and 0 entries of the job log.\n"
     )
     assert query(test_database, "SELECT count(*) FROM sessions") == 1
     assert query(test_database, "SELECT count(*) FROM refresh_tokens") == 1
+    assert query(test_database, "SELECT purpose FROM email_tokens") == "sign_up"
     assert main(["purge"]) == 0
     assert capsys.readouterr().out == (
-        "Deleted 0 sessions, 0 refresh tokens, 0 rate-limit rows and 0 entries of the job log.\n"
+        "Deleted 0 sessions, 0 refresh tokens, 0 rate-limit rows, 0 mailed links "
+        "and 0 entries of the job log.\n"
     )
 
 

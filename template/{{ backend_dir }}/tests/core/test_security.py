@@ -16,7 +16,7 @@ from app.core.security import (
     Requester,
 )
 from app.core.startup import load_or_exit
-from app.core.tokens import derive_successor, generate_refresh_token, hash_refresh_token
+from app.core.tokens import derive_successor, generate_token, hash_token
 
 
 @pytest.fixture
@@ -137,18 +137,18 @@ def test_broken_passlib_stops_the_start_with_one_line(
 
 
 def test_refresh_tokens_are_opaque_and_unique() -> None:
-    tokens = {generate_refresh_token() for _ in range(1000)}
+    tokens = {generate_token() for _ in range(1000)}
 
     assert len(tokens) == 1000
     assert all(len(token) == 43 and "." not in token for token in tokens)
 
 
 def test_same_predecessor_and_nonce_derive_the_same_successor() -> None:
-    predecessor, nonce = generate_refresh_token(), b"n" * 32
+    predecessor, nonce = generate_token(), b"n" * 32
     successor = derive_successor(predecessor, nonce)
 
     assert len(successor) == 43
     assert successor == derive_successor(predecessor, nonce)
     assert successor != derive_successor(predecessor, b"m" * 32)
-    assert successor != derive_successor(generate_refresh_token(), nonce)
-    assert len(hash_refresh_token(successor)) == 32
+    assert successor != derive_successor(generate_token(), nonce)
+    assert len(hash_token(successor)) == 32

@@ -1,3 +1,5 @@
+from contextlib import nullcontext
+
 import pytest
 
 from app.core.settings import ExplicitSettings
@@ -35,6 +37,8 @@ def test_smtp_url_is_read(url: str, address: SmtpAddress) -> None:
         ("smtp://u:hun/ter2@host", "percent-encode"),
         ("smtp://", "needs a host"),
         ("smtp://u:hunter2@host:port", "is not a URL"),
+        ("smtp://u:hunter2@exa..mple", "not a valid name"),
+        ("smtp://u:hunter2@host:0", "port 0"),
         ("smtp://u@host", "both a user and a password"),
         ("smtp://u:hunter2@host?tls=1", "one parameter only"),
         ("smtp://u:hunter2@host?starttls=maybe", "one parameter only"),
@@ -51,8 +55,34 @@ def test_message_about_an_invalid_smtp_url_contains_no_secret(url: str, message:
     [
         ({"smtp_url": "smtp://host"}, "is missing; set it to the sender"),
         ({"smtp_url": "smtp://host", "mail_from": "nobody"}, "is not an email address"),
+        ({"smtp_url": "smtp://host", "mail_from": "a@bücher.de"}, "ASCII"),
     ],
 )
 def test_sender_must_be_an_address(values: dict[str, str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ExplicitSettings(database_url="postgresql://h/x", jwt_secret=SECRET, **values)
+
+
+@pytest.mark.parametrize(
+    ("environment", "frontend_url", "is_valid"),
+    [
+        ("production", "http://app.example.com", False),
+        ("staging", "http://localhost:5173", False),
+        ("production", "https://app.example.com", True),
+        ("local", "http://localhost:5173", True),
+    ],
+)
+def test_links_of_a_deployment_lead_to_https(
+    environment: str, frontend_url: str, is_valid: bool
+) -> None:
+    values = {
+        "environment": environment,
+        "database_url": "postgresql://h/x",
+        "jwt_secret": SECRET,
+        "smtp_url": "smtp://host",
+        "mail_from": "a@example.com",
+        "frontend_url": frontend_url,
+    }
+    with nullcontext() if is_valid else pytest.raises(ValueError, match="https://"):
+        ExplicitSettings(**values)
+    assert ExplicitSettings(**{**values, "smtp_url": None}).frontend_url == frontend_url

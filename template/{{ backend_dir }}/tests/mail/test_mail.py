@@ -8,12 +8,14 @@ import asyncpg
 import httpx
 import pytest
 from fastapi import FastAPI
+from jinja2 import UndefinedError
 
 from app.core.settings import PROJECT_NAME, ExplicitSettings
 from app.jobs.queue import enqueue
 from app.mail.job import SendMail
 from app.mail.message import TEMPLATES, render_message
 from app.mail.sending import Rejected, check_server, send
+from app.services.notices import notify
 from app.worker import runner
 from tests.conftest import (
     PASSWORD,
@@ -81,13 +83,42 @@ def test_values_are_escaped_in_html_only() -> None:
     assert "<b>" in text_of(message)
 
 
-async def test_address_with_a_comma_is_one_recipient(mailbox: Mailbox) -> None:
-    box, url = mailbox, mailbox.url
-    settings = settings_for_mail(url)
+def test_message_without_a_value_of_its_template_is_an_error() -> None:
+    with pytest.raises(UndefinedError, match="link"):
+        render_message(settings_for_mail(None), "reset", "ada@example.com", {})
 
-    await send(settings, render_message(settings, "password_changed", "a,b@example.com", VALUES))
 
-    assert box.recipients == ['"a,b"@example.com']
+@pytest.mark.parametrize(
+    "local",
+    [
+        "a,b",
+        "a b",
+        "a\r\nBcc: eve@example.com",
+        "=?utf-8?q?a=0d=0abcc:_eve=40example.com=0d=0a?=",
+        "=?utf-8?q?eve=40evil.example=2c?=",
+        r"=?unicode_escape?q?=5cud800?=",
+        "a" * 65,
+        "",
+    ],
+)
+def test_local_part_that_could_change_the_message_is_rejected(local: str) -> None:
+    with pytest.raises(Rejected, match="before the @"):
+        render_message(settings_for_mail(None), "password_changed", f"{local}@b.example", VALUES)
+
+
+@pytest.mark.parametrize(
+    "domain", ["straße.example", "ｇmail.example", "ⓖmail.example", "gmail。example"]
+)
+def test_domain_that_would_become_another_one_is_rejected(domain: str) -> None:
+    with pytest.raises(Rejected, match="domain"):
+        render_message(settings_for_mail(None), "password_changed", f"ada@{domain}", VALUES)
+
+
+async def test_address_that_the_server_does_not_support_is_rejected(mailbox: Mailbox) -> None:
+    settings = settings_for_mail(mailbox.url)
+    message = render_message(settings, "password_changed", "jürgen@example.com", VALUES)
+    with pytest.raises(Rejected, match="not ASCII"):
+        await send(settings, message)
 
 
 async def test_message_arrives(mailbox: Mailbox) -> None:
@@ -111,7 +142,7 @@ async def test_refused_recipient_is_not_tried_again(
     box, url = mailbox, mailbox.url
     box.refusal = "550 no such user"
     settings = settings_for_mail(url)
-    with pytest.raises(Rejected, match="no such user"):
+    with pytest.raises(Rejected, match="responded with 550"):
         await send(settings, render_message(settings, "password_changed", "a@b.example", VALUES))
 
     async with make_app(smtp_url=url, mail_from=SENDER) as app:
@@ -119,7 +150,29 @@ async def test_refused_recipient_is_not_tried_again(
         await run_jobs(app)
 
     assert "mail_rejected" in caplog.text
+    assert "no such user" not in caplog.text  # servers repeat the address in the text
     assert box.messages == []
+
+
+async def test_recipient_that_is_refused_for_now_is_tried_again(
+    make_app: AppFactory,
+    mailbox: Mailbox,
+    db: asyncpg.Connection,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(runner, "POLL", timedelta(seconds=0.1))
+    mailbox.refusal = "450 ada@example.com is full"
+    async with make_app(smtp_url=mailbox.url, mail_from=SENDER) as app:
+        await add_message(app)
+        await run_jobs(app)
+        assert "responded with 450" in caplog.text
+        assert "is full" not in caplog.text
+
+        mailbox.refusal = None
+        await db.execute("UPDATE pgqueuer.pgqueuer SET execute_after = now()")
+        await run_jobs(app)
+    assert mailbox.recipients == ["ada@example.com"]
 
 
 @pytest.mark.parametrize(
@@ -215,6 +268,18 @@ async def test_user_is_told_that_a_refresh_token_was_used_twice(
     (message,) = mailbox.messages
     assert message["Subject"] == f"You have been signed out of {PROJECT_NAME} on one device"
     assert stolen not in text_of(message)
+
+
+async def test_address_receives_a_few_notices_an_hour(
+    mailing_app: FastAPI, db: asyncpg.Connection
+) -> None:
+    settings = mailing_app.state.settings
+    for template in ["password_changed"] * 12 + ["account_deleted"] * 3:
+        async with mailing_app.state.database.sessions.begin() as session:
+            await notify(session, settings, "ada@example.com", template)
+    count = "SELECT count(*) FROM pgqueuer.pgqueuer WHERE convert_from(payload, 'utf8') LIKE $1"
+    assert await db.fetchval(count, "%password_changed%") == 10
+    assert await db.fetchval(count, "%account_deleted%") == 3
 
 
 async def test_without_an_smtp_server_nothing_is_enqueued(

@@ -9,7 +9,7 @@ from app.api.media_types import require_media_type
 from app.api.problems import problem_responses
 from app.api.schemas import EmailIn, EmailTokenIn, LoginForm, PasswordIn, UserOut
 from app.core.emails import Email
-from app.core.tokens import parse_refresh_token
+from app.core.tokens import parse_token
 from app.services.account import set_email_by_link
 from app.services.email_links import request_link
 from app.services.passwords.reset import PasswordByLink, set_password_by_link
@@ -88,7 +88,7 @@ async def set_password(
 ) -> PublicUser:
     """Set the password with the token of a link, and sign the user in."""
     by_link = PasswordByLink(
-        token=parse_refresh_token(body.token),
+        token=parse_token(body.token),
         new_password=body.new_password,
         address=address,
         user_agent=user_agent,
@@ -105,7 +105,7 @@ async def set_password(
 async def set_email(body: EmailTokenIn, request: Request, state: State) -> PublicUser:
     """Set and verify the email address with the token of a link."""
     presented = state.cookies.presented_tokens(request)
-    return await set_email_by_link(state, parse_refresh_token(body.token), presented)
+    return await set_email_by_link(state, parse_token(body.token), presented)
 
 
 @router.post("/logout", status_code=204)

@@ -4,7 +4,7 @@ import structlog
 
 from app.core.devices import Device
 from app.core.emails import Email
-from app.mail.job import send_later
+from app.services.notices import notify
 from app.services.passwords.confirmation import confirmed_user
 from app.services.passwords.policy import check_password
 from app.services.rate_limits import password_change_limits
@@ -46,6 +46,6 @@ async def change_password(
     ) as confirmed:
         await revoke_all_access(confirmed.db, [user.id])
         tokens = await create_session(confirmed.db, settings, user.id, confirmed.now, user_agent)
-        await send_later(confirmed.db, settings, user.email, "password_changed")
+        await notify(confirmed.db, settings, confirmed.user.email, "password_changed")
     log.info("password_changed", user_id=str(user.id), session_id=str(tokens.session_id))
     return tokens

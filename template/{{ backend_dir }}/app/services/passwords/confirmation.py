@@ -9,7 +9,6 @@ from sqlalchemy import bindparam, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.core.devices import Device
-from app.core.security import HashingUnavailable
 from app.models import User, UserSession
 from app.services.errors import NotAuthenticated, TooManyAttempts, WrongPassword
 from app.services.passwords.verification import StoredUser, VerifiedUser, verified_user
@@ -63,23 +62,25 @@ async def confirmed_user(
     is_known = device is not None and device.user_id == user_id
     requester = limiter.requester(f"user {user_id}", is_known=is_known)
     try:
-        # `verified_user` raises `NotAuthenticated` only if the password was correct.
-        async with (
-            limiter.refund_on((HashingUnavailable, NotAuthenticated), database, guesses),
-            verified_user(
-                resources,
-                stored,
-                current,
-                requester,
-                session_id=session_id,
-                new_password=new_password,
-            ) as verified,
-        ):
+        async with verified_user(
+            resources,
+            stored,
+            current,
+            requester,
+            session_id=session_id,
+            new_password=new_password,
+        ) as verified:
             yield verified
             await limiter.refund(verified.db, guesses)
             await limiter.hit(verified.db, limits)
     except WrongPassword:
         log.info(failed, **names)
+        raise
+    except Exception as error:  # no wrong guess: the password was correct, or not verified
+        async with database.transaction() as db:
+            await limiter.refund(db, guesses)
+        if isinstance(error, TooManyAttempts):
+            log.warning(throttled, **names)
         raise
 
 

@@ -10,7 +10,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.core.devices import Device
 from app.core.emails import Email
 from app.core.tokens import RawToken
-from app.mail.job import send_later
 from app.models import User, UserSession
 from app.services.email_tokens import (
     EmailPurpose,
@@ -19,6 +18,7 @@ from app.services.email_tokens import (
     use_email_token,
 )
 from app.services.errors import InvalidEmailToken
+from app.services.notices import notify
 from app.services.passwords.policy import check_password
 from app.services.rate_limits import networks
 from app.services.resources import Resources
@@ -78,7 +78,7 @@ async def set_password_by_link(resources: Resources, request: PasswordByLink) ->
         now = (await db.execute(select(func.clock_timestamp()))).scalar_one()
         tokens = await create_session(db, settings, user.id, now, request.user_agent)
         if found.purpose == EmailPurpose.RESET:
-            await send_later(db, settings, user.email, "password_changed")
+            await notify(db, settings, user.email, "password_changed")
     event = "password_reset" if found.purpose == EmailPurpose.RESET else "user_signed_up"
     log.info(event, user_id=str(user.id), client_address=request.address)
     known = request.device if request.device and request.device.user_id == user.id else None

@@ -9,7 +9,7 @@ from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.settings import Settings
-from app.core.tokens import RawToken, generate_refresh_token, hash_refresh_token
+from app.core.tokens import RawToken, generate_token, hash_token
 from app.models import RefreshToken, UserSession
 from app.services.purging import delete_revoked_sessions, revoked_before
 from app.services.sessions.revocation import revoke_sessions
@@ -63,7 +63,7 @@ async def create_session(
         )
     )
     row, tokens = issue_refresh_token(
-        settings, user_id, session_id, generate_refresh_token(), now, now + session_ttl
+        settings, user_id, session_id, generate_token(), now, now + session_ttl
     )
     await db.execute(insert(RefreshToken), row)
     return tokens
@@ -87,7 +87,7 @@ def issue_refresh_token(
         "id": uuid.uuid4(),
         "user_id": user_id,
         "session_id": session_id,
-        "token_hash": hash_refresh_token(token),
+        "token_hash": hash_token(token),
         "expires_at": expires_at,
         "created_at": now,
     }

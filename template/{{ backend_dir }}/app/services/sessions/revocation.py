@@ -8,7 +8,7 @@ import structlog
 from sqlalchemy import ColumnElement, Row, Update, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
-from app.core.tokens import RawToken, hash_refresh_token
+from app.core.tokens import RawToken, hash_token
 from app.db.session import Database
 from app.models import EmailToken, RefreshToken, UserSession
 from app.services.email_tokens import invalidate_email_tokens
@@ -80,7 +80,7 @@ async def find_sessions(
     if presented.refresh_token is not None:
         # Use `=`: for an OR that contains an `IN`, Postgres would read the whole table.
         by_token = select(RefreshToken.session_id).where(
-            RefreshToken.token_hash == hash_refresh_token(presented.refresh_token)
+            RefreshToken.token_hash == hash_token(presented.refresh_token)
         )
         conditions.append(UserSession.id == by_token.scalar_subquery())
     if not conditions:

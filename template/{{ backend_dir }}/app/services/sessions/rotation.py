@@ -29,11 +29,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import aliased
 
 from app.core.settings import Settings
-from app.core.tokens import NONCE_BYTES, RawToken, derive_successor, hash_refresh_token
+from app.core.tokens import NONCE_BYTES, RawToken, derive_successor, hash_token
 from app.db.session import Database, DatabaseUnavailable
-from app.mail.job import send_later
 from app.models import RefreshToken, User, UserSession
 from app.services.errors import ReusedRefreshToken, SessionNotActive, UnknownRefreshToken
+from app.services.notices import notify
 from app.services.sessions.creation import IssuedTokens, issue_refresh_token
 from app.services.sessions.revocation import revocation
 
@@ -193,7 +193,7 @@ async def _send_notice(database: Database, settings: Settings, family: TokenFami
         return
     try:
         async with database.sessions.begin() as db:
-            await send_later(db, settings, family.email, "token_reused")
+            await notify(db, settings, family.email, "token_reused")
     except (DatabaseUnavailable, SQLAlchemyError):
         log.exception("notice_not_enqueued", user_id=str(family.user_id))
 
@@ -218,7 +218,7 @@ def _refresh(
 
 
 def _lock_token_family(db: Connection, token: RawToken) -> TokenFamily:
-    values = {"token_hash": hash_refresh_token(token)}
+    values = {"token_hash": hash_token(token)}
     if db.scalar(LOCK_USER, values) is None:
         raise UnknownRefreshToken
     row = db.execute(TOKEN_FAMILY, values).mappings().one_or_none()
