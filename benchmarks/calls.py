@@ -61,7 +61,11 @@ def measure(stage: Stage, rounds: int, seconds: float) -> list[Figure]:
     me = "`GET /api/v1/users/me`, as a share of"
     return [
         figure(f"{me} a bare FastAPI handler on raw asyncpg", "me", "me, FastAPI", 0.45),
-        figure(f"{me} that handler, without the pool's reset", "me", "me, FastAPI without reset"),
+        figure(
+            f"{me} that handler, if its pool does not reset connections (see below)",
+            "me",
+            "me, FastAPI without reset",
+        ),
         figure(f"{me} bare ASGI on raw asyncpg", "me", "me, ASGI"),
         figure("`GET /health`, as a share of bare FastAPI", "health", "health, FastAPI", 0.8),
         figure(
