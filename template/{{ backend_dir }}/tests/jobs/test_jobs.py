@@ -130,8 +130,12 @@ async def test_job_that_fails_too_often_becomes_a_dead_letter(
 
 
 async def test_job_with_an_invalid_payload_becomes_a_dead_letter_without_its_values(
-    app: FastAPI, db: asyncpg.Connection, caplog: pytest.LogCaptureFixture
+    app: FastAPI,
+    db: asyncpg.Connection,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(Note, "max_attempts", 2)
     await add(app, Note(number=1))
     await db.execute('UPDATE pgqueuer.pgqueuer SET payload = \'{"number": "secret"}\'')
 

@@ -161,7 +161,7 @@ async def test_recipient_that_is_refused_for_now_is_tried_again(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(runner, "POLL", timedelta(seconds=0.1))
+    monkeypatch.setattr(runner, "POLL", timedelta(seconds=0.01))
     mailbox.refusal = "450 ada@example.com is full"
     async with make_app(smtp_url=mailbox.url, mail_from=SENDER) as app:
         await add_message(app)
@@ -198,7 +198,7 @@ async def test_message_that_is_not_accepted_is_sent_again(
     box, url = mailbox, mailbox.url
     box.responses = ["451 try again later", "554 daily quota exceeded"]
     monkeypatch.setattr(runner, "pause_after", lambda _: timedelta())
-    monkeypatch.setattr(runner, "POLL", timedelta(seconds=0.1))
+    monkeypatch.setattr(runner, "POLL", timedelta(seconds=0.01))
     async with make_app(smtp_url=url, mail_from=SENDER) as app:
         await add_message(app)
         await run_jobs(app)
@@ -212,7 +212,7 @@ async def test_message_waits_until_the_server_can_be_reached(
     mailbox: Mailbox,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(runner, "POLL", timedelta(seconds=0.1))
+    monkeypatch.setattr(runner, "POLL", timedelta(seconds=0.01))
     box, url = mailbox, mailbox.url
     async with make_app(smtp_url="smtp://127.0.0.1:1", mail_from=SENDER) as app:
         await add_message(app)
