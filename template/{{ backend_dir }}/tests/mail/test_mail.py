@@ -9,6 +9,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from jinja2 import UndefinedError
+from markupsafe import escape
 
 from app.core.settings import PROJECT_NAME, ExplicitSettings
 from app.jobs.queue import enqueue
@@ -67,7 +68,7 @@ def test_each_template_has_a_subject_a_text_and_html(template: str) -> None:
     assert PROJECT_NAME in message["Subject"]
     html = message.get_body(("html",))
     assert html is not None
-    assert message["Subject"] in html.get_content()
+    assert escape(message["Subject"]) in html.get_content()
     for text in (text_of(message), html.get_content()):
         assert "ada@example.com" in text or "https://app.example.com/x" in text
 
