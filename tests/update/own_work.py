@@ -17,7 +17,7 @@ ADDED: Final = {
     "env.example": "MY_SETTING=1\n",
     "README.md": "\nA paragraph of ours.\n",
 }
-# Between the imports. Versions also add to the list after them.
+# After the last import. Versions also add imports before it, and to the list after it.
 MODELS: Final = "app/models/__init__.py"
 MODEL: Final = "# The model's import.\n"
 STEP: Final = "      - run: make ours\n"
@@ -30,7 +30,7 @@ def do_work(project: Path) -> None:
         (backend(project) / name).write_text(text)
     for name, text in ADDED.items():
         replace(backend(project) / name, r"\Z", text)
-    replace(backend(project) / MODELS, r"(?=from app\.models\.refresh_token)", MODEL)
+    replace(backend(project) / MODELS, r"(?<=from app\.models\.user import User\n)", MODEL)
     replace(backend(project) / "env.example", *CHANGED)
     replace(workflow(project), r"\Z", STEP)
 
