@@ -26,7 +26,16 @@ MIGRATION_LOCK: Final = int.from_bytes(b"migrate")
 
 
 class MigrationLocked(Exception):
-    """Another process has held the migration lock for too long."""
+    """Another process has held the migration lock for too long.
+
+    seconds: how long this process has waited.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(
+            f"Another process has been migrating the database for {seconds:g} seconds. "
+            "Run migrate again when it has finished."
+        )
 
 
 async def connect_with_retries(
@@ -84,10 +93,7 @@ def lock_migrations(connection: Connection, seconds: float) -> None:
     waiting = False
     while not connection.scalar(statement, {"lock": MIGRATION_LOCK}):
         if time.monotonic() >= deadline:
-            raise MigrationLocked(
-                f"Another process has been migrating the database for {seconds:g} seconds. "
-                "Run migrate again when it has finished."
-            )
+            raise MigrationLocked(seconds)
         if not waiting:
             waiting = True
             log.warning("waiting_for_another_migration", seconds=seconds)
