@@ -24,8 +24,7 @@ from tests.support.tools import give_up
 from tests.support.variants import HOSTILE, Answers
 
 LOCKS = {"uv": "uv.lock", "poetry": "poetry.lock", "pip": "requirements.lock"}
-# 122 with the libraries of 1.1.0: PgQueuer requires Typer, which requires Rich and Pygments.
-MEGABYTES_OVER_BASE = 125
+MEGABYTES_OVER_BASE = 120
 EMAIL, PASSWORD = "ada@example.com", "a passphrase for tests"
 # Files that must not be in the image.
 SECRETS = ("app/.env", "app/core/.env.local", "app/core/server.pem", "alembic/server.key")
