@@ -130,6 +130,13 @@ async def test_change_needs_the_password(
     assert mailbox.messages == []
 
 
+async def test_correct_password_does_not_count_as_a_guess(browser: httpx.AsyncClient) -> None:
+    found = [(await request_change(browser, password="wrong")).status_code for _ in range(4)]
+    found.append((await request_change(browser)).status_code)
+    found += [(await request_change(browser, password="wrong")).status_code for _ in range(2)]
+    assert found == [422] * 4 + [202, 422, 429]
+
+
 async def test_second_change_invalidates_the_link_of_the_first(
     mailing_app: FastAPI, browser: httpx.AsyncClient, mailbox: Mailbox, change_token: str
 ) -> None:

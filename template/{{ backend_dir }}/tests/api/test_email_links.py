@@ -7,6 +7,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from app.api.state import state_of
 from app.core.emails import normalize_email
 from app.services.administration import invite
 from tests.conftest import (
@@ -15,6 +16,7 @@ from tests.conftest import (
     ClientFactory,
     add_user,
     advance_time,
+    cookie,
     log_in,
     raise_shared_count,
     run_jobs,
@@ -93,6 +95,9 @@ async def test_setting_a_password_revokes_the_session_of_the_request(
     assert (await set_password(client, reset_token)).status_code == 200
 
     assert (await grace.get(ME)).status_code == 401
+    device = state_of(mailing_app).cookies._devices.verify(cookie(client, "device"))
+    assert device is not None
+    assert str(device.user_id) == (await client.get(ME)).json()["id"]
     assert (await client.get(ME)).json()["email"] == EMAIL
 
 
@@ -304,6 +309,16 @@ async def test_link_that_is_used_twice_at_once_works_once(
 async def test_messages_to_one_address_are_limited(client: httpx.AsyncClient) -> None:
     found = [await client.post(LINK, json={"email": EMAIL}) for _ in range(6)]
     assert [it.status_code for it in found] == [202] * 5 + [429]
+
+
+async def test_request_over_the_limit_does_not_wait_for_a_lock(
+    client: httpx.AsyncClient, db: asyncpg.Connection
+) -> None:
+    for _ in range(5):
+        await client.post(LINK, json={"email": EMAIL})
+    async with db.transaction():
+        await db.execute("SELECT FROM attempt_counts FOR UPDATE")
+        assert (await client.post(LINK, json={"email": EMAIL})).status_code == 429
 
 
 async def test_messages_that_one_client_requests_are_limited(

@@ -8,12 +8,13 @@ from app.api.deps import ClientAddress, State, UserAgent
 from app.api.media_types import require_media_type
 from app.api.problems import problem_responses
 from app.api.schemas import EmailIn, EmailTokenIn, LoginForm, PasswordIn, UserOut
+from app.api.state import AppState
 from app.core.emails import Email
 from app.core.tokens import parse_token
 from app.services.account import set_email_by_link
 from app.services.email_links import request_link
 from app.services.passwords.reset import PasswordByLink, set_password_by_link
-from app.services.sessions.login import Credentials, sign_in
+from app.services.sessions.login import Credentials, Login, sign_in
 from app.services.sessions.revocation import sign_out
 from app.services.sessions.rotation import refresh as refresh_session
 from app.services.users import PublicUser
@@ -45,9 +46,7 @@ async def login(
         device=state.cookies.device(request),
     )
     login = await sign_in(state, credentials)
-    state.cookies.set(response, login.tokens)
-    state.cookies.set_device(response, login.device)
-    return login.user
+    return _set_cookies(response, state, login)
 
 
 @router.post("/refresh", status_code=204, responses=problem_responses(401))
@@ -96,9 +95,7 @@ async def set_password(
         device=state.cookies.device(request),
     )
     login = await set_password_by_link(state, by_link)
-    state.cookies.set(response, login.tokens)
-    state.cookies.set_device(response, login.device)
-    return login.user
+    return _set_cookies(response, state, login)
 
 
 @router.post("/email", response_model=UserOut, responses=problem_responses(415, 422))
@@ -115,3 +112,10 @@ async def logout(request: Request, state: State) -> Response:
     response = Response(status_code=204)
     state.cookies.clear(response)
     return response
+
+
+def _set_cookies(response: Response, state: AppState, login: Login) -> PublicUser:
+    """Set the cookies of the session and of the device, and return the user."""
+    state.cookies.set(response, login.tokens)
+    state.cookies.set_device(response, login.device)
+    return login.user
