@@ -17,7 +17,13 @@ from app.db.embedded import EmbeddedPostgresError
 from app.db.local import use_local_database
 from app.db.schema_check import explain, require_model_imports
 from app.db.session import DatabaseUnavailable, create_migration_engine
-from app.db.waiting import WAIT_SECONDS, MigrationLocked, connect_with_retries, lock_migrations
+from app.db.waiting import (
+    TRY_LOCK,
+    WAIT_SECONDS,
+    MigrationLocked,
+    connect_with_retries,
+    wait_for_lock,
+)
 
 wait_seconds: float = context.config.attributes.get("wait_seconds", WAIT_SECONDS)
 
@@ -29,8 +35,8 @@ def import_type(kind: str, item: object, autogenerate: AutogenContext) -> Litera
     return False  # render the type as usual
 
 
-def run_migrations(connection: Connection) -> None:
-    """Migrate in one transaction. The lock ends with it, so that no pooler can keep the lock."""
+def run_migrations(connection: Connection) -> bool:
+    """Migrate in one transaction, under a lock. Return whether the lock was free."""
     context.configure(
         connection=connection,
         target_metadata=models.Base.metadata,
@@ -39,17 +45,23 @@ def run_migrations(connection: Connection) -> None:
         process_revision_directives=lambda *_: require_model_imports(models),
     )
     with context.begin_transaction():
-        lock_migrations(connection, wait_seconds)
+        if not connection.scalar(TRY_LOCK):
+            return False
         context.run_migrations()
+    return True
 
 
 async def main(settings: Settings) -> None:
     """Connect to the migration database of the settings, and run the migrations."""
     engine = create_migration_engine(settings)
-    try:
+
+    async def attempt() -> bool:
         connection = await connect_with_retries(engine, settings.migration_database, wait_seconds)
         async with aclosing(connection):
-            await connection.run_sync(run_migrations)
+            return await connection.run_sync(run_migrations)
+
+    try:
+        await wait_for_lock(attempt, wait_seconds)
     finally:
         await engine.dispose()
 

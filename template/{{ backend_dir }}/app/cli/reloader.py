@@ -1,10 +1,13 @@
 """The reloader of `dev`: Uvicorn's own, which also restarts the server when `.env` changes."""
 
+import signal
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 
 import uvicorn
+from uvicorn.supervisors.basereload import HANDLED_SIGNALS
 from uvicorn.supervisors.watchfilesreload import WatchFilesReload
 from watchfiles import watch
 
@@ -35,6 +38,20 @@ class Reloader(WatchFilesReload):
         )
         self.accept_env = accept_env
         self.seen = self.accepted = _stamp()
+
+    def signal_handler(self, sig: int, frame: FrameType | None) -> None:
+        """Stop, and ignore further signals: a group's signal and uv's copy of it arrive together.
+
+        The handlers would interrupt each other, and `Event.set` waits for a lock that it may hold.
+        """
+        for number in HANDLED_SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+        super().signal_handler(sig, frame)
+
+    def pause(self) -> None:
+        """Do not wait: a signal during `Event.wait` might meet the same lock."""
+        if self.should_exit.is_set():
+            raise StopIteration
 
     def should_restart(self) -> list[Path] | None:
         """Return the files that have changed, if they require a restart."""

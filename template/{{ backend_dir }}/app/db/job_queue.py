@@ -1,7 +1,6 @@
 """The tables of the job queue: PgQueuer's own, in a schema that Alembic does not see."""
 
-import asyncio
-import time
+from functools import partial
 from typing import Final
 
 from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
@@ -12,18 +11,13 @@ from pgqueuer.adapters.persistence.qb import (
 )
 from pgqueuer.adapters.persistence.queries import Queries
 from pgqueuer.domain.settings import DBSettings
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.core.settings import Settings
 from app.db.session import create_migration_engine
-from app.db.waiting import PAUSE_SECONDS, WAIT_SECONDS, MigrationLocked
+from app.db.waiting import TRY_LOCK, WAIT_SECONDS, wait_for_lock
 
 SCHEMA: Final = "pgqueuer"
-# An arbitrary number, the same for every replica, and another one than `MIGRATION_LOCK`: processes
-# that wait for a migration keep their connections.
-UPGRADE_LOCK: Final = int.from_bytes(b"pgqueuer")
-TRY_LOCK: Final = text("SELECT pg_try_advisory_xact_lock(:lock)")
 
 
 class ConnectionDriver(AsyncpgDriver):
@@ -65,18 +59,13 @@ def queue_queries(connection: AsyncConnection) -> Queries:
 async def upgrade_job_queue(settings: Settings, wait_seconds: float = WAIT_SECONDS) -> None:
     """Create the tables of the job queue, or bring them to the installed version of PgQueuer.
 
-    wait_seconds: how long to wait for another process that does the same. Meanwhile, this process
-        holds no connection: behind a pooler with few of them, the other one needs two.
+    wait_seconds: how long to wait for another process that migrates.
 
     Raise `MigrationLocked`.
     """
     engine = create_migration_engine(settings)
-    deadline = time.monotonic() + wait_seconds
     try:
-        while not await _upgrade_alone(engine):
-            if time.monotonic() >= deadline:
-                raise MigrationLocked(wait_seconds)
-            await asyncio.sleep(PAUSE_SECONDS)
+        await wait_for_lock(partial(_upgrade_alone, engine), wait_seconds)
     finally:
         await engine.dispose()
 
@@ -84,16 +73,16 @@ async def upgrade_job_queue(settings: Settings, wait_seconds: float = WAIT_SECON
 async def _upgrade_alone(engine: AsyncEngine) -> bool:
     """Upgrade the tables under a lock. Return whether the lock was free.
 
-    One connection holds the lock, and another one runs the statements. Each statement is a
+    One connection holds the lock, and another one runs the statements. Each statement has a
     transaction of its own, because Postgres cannot use a new value of an enum in the transaction
-    that adds it.
+    that adds it. Without transactions, a pooler may prepare and run a statement on two connections.
     """
     async with engine.begin() as lock:
-        if not await lock.scalar(TRY_LOCK, {"lock": UPGRADE_LOCK}):
+        if not await lock.scalar(TRY_LOCK):
             return False
-        autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
-        async with autocommit.connect() as connection:
+        async with engine.begin() as connection:
             plan = await queue_queries(connection).plan_upgrade()
-            for statement in plan.statements:
+        for statement in plan.statements:
+            async with engine.begin() as connection:
                 await connection.exec_driver_sql(statement)
     return True

@@ -3,11 +3,12 @@
 import asyncio
 import ssl
 import time
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import asyncpg
 import structlog
-from sqlalchemy import Connection, text
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -23,6 +24,8 @@ PAUSE_SECONDS: Final = 1.0
 TEMPORARY: Final = ("08", "3D000", "53", "57P")
 # An arbitrary number, the same for every replica.
 MIGRATION_LOCK: Final = int.from_bytes(b"migrate")
+# The lock ends with the transaction, so that no pooler can keep it.
+TRY_LOCK: Final = text(f"SELECT pg_try_advisory_xact_lock({MIGRATION_LOCK})")
 
 
 class MigrationLocked(Exception):
@@ -82,19 +85,20 @@ def _is_temporary(cause: BaseException | None) -> bool:
     return isinstance(cause, OSError | asyncpg.InternalClientError)
 
 
-def lock_migrations(connection: Connection, seconds: float) -> None:
-    """Lock migrations until the transaction ends, so that no pooler can keep the lock.
+async def wait_for_lock(attempt: Callable[[], Awaitable[bool]], seconds: float) -> None:
+    """Repeat an attempt to work under a lock until it returns True: the lock was free.
 
-    Poll for the lock, because a waiting statement would block a migration that builds an index
-    concurrently. Raise `MigrationLocked` if another process holds the lock for longer.
+    Poll, because a waiting statement would block a migration that builds an index concurrently. The
+    attempt must hold no connection when it returns: behind a pooler with few connections, the
+    process that has the lock needs them. Raise `MigrationLocked` if another process holds the lock
+    for longer.
     """
     deadline = time.monotonic() + seconds
-    statement = text("SELECT pg_try_advisory_xact_lock(:lock)")
     waiting = False
-    while not connection.scalar(statement, {"lock": MIGRATION_LOCK}):
+    while not await attempt():
         if time.monotonic() >= deadline:
             raise MigrationLocked(seconds)
         if not waiting:
             waiting = True
             log.warning("waiting_for_another_migration", seconds=seconds)
-        time.sleep(PAUSE_SECONDS)
+        await asyncio.sleep(PAUSE_SECONDS)
