@@ -20,6 +20,7 @@ from app.api.state import AppState
 from app.core.database_url import parse_database_url
 from app.core.emails import normalize_email
 from app.core.logging import configure_logging
+from app.core.roles import Role
 from app.core.settings import ExplicitSettings, Settings
 from app.db import revisions
 from app.db.schema_check import find_schema_mismatch
@@ -27,6 +28,7 @@ from app.db.session import Database
 from app.jobs.job import JobContext
 from app.main import create_app
 from app.services import users
+from app.services.administration import grant_role
 from app.worker.runner import run_waiting_jobs
 from tests.mailbox import Mailbox
 from tests.postgres import database_url
@@ -110,7 +112,7 @@ async def db(connection: asyncpg.Connection) -> asyncpg.Connection:
     """Return a connection to the emptied database, separate from the application's."""
     await connection.execute(
         "DELETE FROM users; DELETE FROM attempt_counts; DELETE FROM email_tokens; "
-        "DELETE FROM pgqueuer.pgqueuer"
+        "DELETE FROM audit_events; DELETE FROM pgqueuer.pgqueuer"
     )
     return connection
 
@@ -264,12 +266,27 @@ async def signed_in(client: httpx.AsyncClient, ada: users.PublicUser) -> httpx.A
     return client
 
 
-async def add_user(app: FastAPI, email: str, password: str = PASSWORD) -> users.PublicUser:
-    """Create a user in the same way as the command `create-user`."""
-    async with app.state.database.sessions() as db, db.begin():
-        return await users.create_user(
-            db, normalize_email(email), await app.state.hasher.hash(password)
-        )
+@pytest.fixture
+async def admin(app: FastAPI, make_client: ClientFactory) -> httpx.AsyncClient:
+    """Return a client that is signed in as an administrator, admin@example.com."""
+    client = make_client(app)
+    user = await add_user(app, "admin@example.com", role=Role.ADMIN)
+    assert (await log_in(client, user.email)).status_code == 200
+    return client
+
+
+async def add_user(
+    app: FastAPI, email: str, password: str = PASSWORD, role: Role = Role.USER
+) -> users.PublicUser:
+    """Create a user in the same way as the commands `create-user` and `grant-role`."""
+    async with app.state.database.sessions() as db:
+        async with db.begin():
+            user = await users.create_user(
+                db, normalize_email(email), await app.state.hasher.hash(password)
+            )
+        if role != user.role:
+            await grant_role(db, normalize_email(email), role)
+    return user
 
 
 async def log_in(

@@ -1,4 +1,4 @@
-"""Users, sessions, refresh tokens, and counted attempts.
+"""Users, sessions, tokens, counted attempts and audit events.
 
 Revision ID: 0001
 Revises: nothing
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects import postgresql
 
 revision: str = "0001"
 down_revision: str | Sequence[str] | None = None
@@ -28,11 +29,41 @@ def upgrade() -> None:
         op.f("ix_attempt_counts_window_ends_at"), "attempt_counts", ["window_ends_at"], unique=False
     )
     op.create_table(
+        "audit_events",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column(
+            "created_at",
+            sa.DateTime(timezone=True),
+            server_default=sa.text("clock_timestamp()"),
+            nullable=False,
+        ),
+        sa.Column("actor_id", sa.Uuid(), nullable=True),
+        sa.Column("action", sa.Text(), nullable=False),
+        sa.Column("subject_id", sa.Uuid(), nullable=True),
+        sa.Column(
+            "details",
+            postgresql.JSONB(astext_type=sa.Text()),
+            server_default=sa.text("'{}'"),
+            nullable=False,
+        ),
+        sa.Column("request_id", sa.Text(), nullable=True),
+        sa.Column("address", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_audit_events")),
+    )
+    op.create_index("ix_audit_events_actor_id_id", "audit_events", ["actor_id", "id"], unique=False)
+    op.create_index(
+        op.f("ix_audit_events_created_at"), "audit_events", ["created_at"], unique=False
+    )
+    op.create_index(
+        "ix_audit_events_subject_id_id", "audit_events", ["subject_id", "id"], unique=False
+    )
+    op.create_table(
         "users",
         sa.Column("id", sa.Uuid(), server_default=sa.text("gen_random_uuid()"), nullable=False),
         sa.Column("email", sa.Text(), nullable=False),
         sa.Column("password_hash", sa.Text(), nullable=False),
         sa.Column("is_active", sa.Boolean(), server_default="true", nullable=False),
+        sa.Column("role", sa.Text(), server_default="user", nullable=False),
         sa.Column("email_verified_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column(
             "created_at",
@@ -42,6 +73,17 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_users")),
         sa.UniqueConstraint("email", name=op.f("uq_users_email")),
+    )
+    op.create_index("ix_users_created_at_id", "users", ["created_at", "id"], unique=False)
+    op.create_index(
+        "ix_users_email_prefix",
+        "users",
+        ["email"],
+        unique=False,
+        postgresql_ops={"email": "text_pattern_ops"},
+    )
+    op.create_index(
+        "ix_users_role_created_at_id", "users", ["role", "created_at", "id"], unique=False
     )
     op.create_table(
         "email_tokens",
@@ -170,6 +212,15 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_email_tokens_expires_at"), table_name="email_tokens")
     op.drop_index(op.f("ix_email_tokens_email"), table_name="email_tokens")
     op.drop_table("email_tokens")
+    op.drop_index("ix_users_role_created_at_id", table_name="users")
+    op.drop_index(
+        "ix_users_email_prefix", table_name="users", postgresql_ops={"email": "text_pattern_ops"}
+    )
+    op.drop_index("ix_users_created_at_id", table_name="users")
     op.drop_table("users")
+    op.drop_index("ix_audit_events_subject_id_id", table_name="audit_events")
+    op.drop_index(op.f("ix_audit_events_created_at"), table_name="audit_events")
+    op.drop_index("ix_audit_events_actor_id_id", table_name="audit_events")
+    op.drop_table("audit_events")
     op.drop_index(op.f("ix_attempt_counts_window_ends_at"), table_name="attempt_counts")
     op.drop_table("attempt_counts")

@@ -1,8 +1,9 @@
 """The dependencies of endpoints. All are async: FastAPI would run a plain function in a thread."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Annotated
 
+import structlog
 from fastapi import Depends, Header, Request, Security
 from fastapi.openapi.models import APIKey, APIKeyIn
 from fastapi.security.base import SecurityBase
@@ -10,12 +11,16 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from app.api.state import AppState, state_of
 from app.core.addresses import normalize_address
+from app.core.roles import MANAGE_USERS, READ_AUDIT_EVENTS, Role
 from app.core.settings import Settings
-from app.services.errors import NotAuthenticated
+from app.services.audit import Actor
+from app.services.errors import NotAuthenticated, PermissionDenied
 from app.services.rag import DocumentIndex
 from app.services.sessions.authentication import AuthContext, authenticate
 from app.services.storage import Storage
 from app.services.users import PublicUser
+
+log = structlog.stdlib.get_logger(__name__)
 
 
 async def get_state(request: Request) -> AppState:
@@ -87,6 +92,35 @@ class AccessCookie(SecurityBase):
 
 ACCESS_COOKIE = AccessCookie()
 CurrentAuth = Annotated[AuthContext, Security(ACCESS_COOKIE)]
+
+
+def require_role(*roles: Role) -> Callable[[AuthContext], Awaitable[AuthContext]]:
+    """Return a dependency for endpoints that only users with one of these roles may use.
+
+    Authentication has read the role in its own query, so this costs nothing, and a changed role
+    applies to the next request.
+    """
+
+    async def check_role(auth: CurrentAuth) -> AuthContext:
+        """Return the user and the session. Raise `PermissionDenied`."""
+        if auth.user.role not in roles:
+            log.warning("permission_denied", user_id=str(auth.user.id), role=auth.user.role)
+            raise PermissionDenied
+        return auth
+
+    return check_role
+
+
+UserManager = Annotated[AuthContext, Depends(require_role(*MANAGE_USERS))]
+AuditReader = Annotated[AuthContext, Depends(require_role(*READ_AUDIT_EVENTS))]
+
+
+async def get_actor(request: Request, auth: CurrentAuth, address: ClientAddress) -> Actor:
+    """Return the authenticated user and the request, for an audit event."""
+    return Actor(auth.user.id, request.state.request_id, address)
+
+
+CurrentActor = Annotated[Actor, Depends(get_actor)]
 
 
 async def get_current_user(auth: CurrentAuth) -> PublicUser:

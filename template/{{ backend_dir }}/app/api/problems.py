@@ -12,6 +12,7 @@ from pydantic.json_schema import SkipJsonSchema
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app.api.validation import FieldError
+from app.core.cursors import InvalidCursor
 from app.core.security import HashingUnavailable
 from app.db.session import DatabaseUnavailable
 from app.services import errors
@@ -140,6 +141,22 @@ PROBLEMS: Final[dict[type[Exception], Problem]] = {
     ),
     errors.WrongPassword: Problem(
         422, "wrong-password", "Wrong password", "The current password is wrong."
+    ),
+    errors.PermissionDenied: Problem(
+        403, "permission-denied", "Permission denied", "Your role does not allow this."
+    ),
+    errors.OwnAccount: Problem(
+        403,
+        "own-account",
+        "Own account",
+        "Another administrator must change your role, or deactivate you.",
+    ),
+    errors.UserNotFound: Problem(404, "user-not-found", "User not found", "There is no such user."),
+    errors.UserNotActive: Problem(
+        409, "user-not-active", "User not active", "The user is deactivated."
+    ),
+    InvalidCursor: Problem(
+        422, "invalid-cursor", "Invalid cursor", "Begin again with the first page."
     ),
     errors.SessionNotFound: Problem(
         404, "session-not-found", "Session not found", "There is no such session."

@@ -4,10 +4,12 @@ import uuid
 from datetime import datetime
 from typing import Annotated
 
+from fastapi import Query
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from app.core.emails import MAX_LENGTH as EMAIL_MAX_LENGTH
 from app.core.emails import normalize_email
+from app.core.roles import Role
 from app.core.security import MAX_LENGTH as PASSWORD_MAX_LENGTH
 
 EmailText = Annotated[
@@ -39,6 +41,8 @@ class UserOut(BaseModel):
     email: str
     email_verified: bool
     is_active: bool
+    # Not a `Role`: the database may contain a role that another version of the code knows.
+    role: str
     created_at: datetime
 
 
@@ -110,3 +114,41 @@ class UserIn(BaseModel):
 
     email: EmailText
     password: Password
+
+
+EmailPrefix = Annotated[
+    str | None,
+    Query(
+        max_length=EMAIL_MAX_LENGTH,
+        pattern=r"^[^\x00]*$",  # Postgres rejects NUL
+        description="How the address begins.",
+    ),
+    AfterValidator(lambda text: text and text.strip().lower()),
+]
+
+
+class UserChange(BaseModel):
+    """What an administrator changes about a user. A field that is missing stays as it is."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    is_active: bool | None = None
+    role: Role | None = None
+
+
+class AuditEventOut(BaseModel):
+    """What somebody changed.
+
+    `actor_id` is null for a command, and `subject_id` for a change that concerns no single user.
+    """
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: int
+    created_at: datetime
+    actor_id: uuid.UUID | None
+    action: str
+    subject_id: uuid.UUID | None
+    details: dict[str, str]
+    request_id: str | None
+    address: str | None

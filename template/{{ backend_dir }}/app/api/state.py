@@ -6,6 +6,7 @@ from typing import Self
 from fastapi import FastAPI
 
 from app.api.cookies import AuthCookies
+from app.core.cursors import Cursors
 from app.core.security import PasswordHasher
 from app.core.settings import Settings
 from app.db.revisions import Revisions
@@ -26,6 +27,7 @@ class AppState(Resources):
     """
 
     cookies: AuthCookies
+    cursors: Cursors
     revisions: Revisions = field(init=False)
     storage: Storage | None = None
     document_index: DocumentIndex | None = None
@@ -41,6 +43,7 @@ class AppState(Resources):
             hasher=PasswordHasher(settings.bcrypt_rounds),
             rate_limiter=RateLimiter(settings),
             cookies=AuthCookies(settings),
+            cursors=Cursors(settings),
         )
 
     def open(self) -> None:

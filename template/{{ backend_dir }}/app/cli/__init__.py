@@ -19,6 +19,7 @@ from app.cli.psql import psql
 from app.cli.reset import reset
 from app.cli.serve import serve
 from app.cli.shell import shell
+from app.core.roles import Role
 from app.core.startup import CONFIGURATION_ERROR, ConfigurationError
 from app.db.embedded import EmbeddedPostgresError
 from app.db.session import DatabaseUnavailable
@@ -78,6 +79,10 @@ def _parser() -> argparse.ArgumentParser:
     parsed = add("deactivate-user", "prevent a user from signing in, and revoke their sessions")
     parsed.add_argument("email", metavar="EMAIL")
     parsed.set_defaults(run=lambda args: users.deactivate_user(args.email))
+    parsed = add("grant-role", "replace the role of a user")
+    parsed.add_argument("email", metavar="EMAIL")
+    parsed.add_argument("role", choices=[role.value for role in Role])
+    parsed.set_defaults(run=lambda args: users.grant_role(args.email, Role(args.role)))
     parsed = add("end-sessions", "revoke the sessions of a user, or of all users")
     whose = parsed.add_mutually_exclusive_group(required=True)
     whose.add_argument("email", metavar="EMAIL", nargs="?")

@@ -55,8 +55,8 @@ def purge() -> None:
         purged = await purging.purge(db, settings)
         print(
             f"Deleted {purged.sessions} sessions, {purged.tokens} refresh tokens, "
-            f"{purged.attempt_counts} rate-limit rows, {purged.email_tokens} mailed links "
-            f"and {purged.job_log} entries of the job log."
+            f"{purged.attempt_counts} rate-limit rows, {purged.email_tokens} mailed links, "
+            f"{purged.audit_events} audit events and {purged.job_log} entries of the job log."
         )
 
     settings = prepare()

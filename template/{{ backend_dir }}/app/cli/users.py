@@ -10,9 +10,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.cli.database import prepare, run
 from app.cli.errors import CommandError
 from app.core.emails import Email, normalize_email
+from app.core.roles import Role
 from app.core.security import PasswordHasher
 from app.core.settings import Settings
 from app.services import administration, users
+from app.services.audit import COMMAND, AuditAction, record
 from app.services.passwords.policy import check_password
 
 
@@ -30,7 +32,8 @@ def create_user(email: str, *, from_stdin: bool, send_link: bool = False) -> Non
                 await administration.invite(db, settings, address)
                 print(f"A worker sends a link to {address}, which creates the user.")
             else:
-                await users.create_user(db, address, new_hash)
+                user = await users.create_user(db, address, new_hash)
+                record(db, COMMAND, AuditAction.USER_CREATED, user.id)
                 print(f"Created {address}.")
 
     run(settings, work)
@@ -55,6 +58,17 @@ def deactivate_user(email: str) -> None:
     async def work(db: AsyncSession) -> None:
         await administration.deactivate_user(db, address)
         print(f"Deactivated {address} and ended their sessions.")
+
+    run(prepare(), work)
+
+
+def grant_role(email: str, role: Role) -> None:
+    """Replace the role of a user."""
+    address = _parse(email)
+
+    async def work(db: AsyncSession) -> None:
+        await administration.grant_role(db, address, role)
+        print(f"{address} has the role {role} now.")
 
     run(prepare(), work)
 

@@ -2,6 +2,7 @@
 
 from app.db.base import Base
 from app.models.attempt_count import AttemptCount
+from app.models.audit_event import AuditEvent
 from app.models.email_token import EmailToken
 from app.models.refresh_token import RefreshToken
 from app.models.session import UserSession
@@ -9,6 +10,7 @@ from app.models.user import User
 
 __all__ = [
     "AttemptCount",
+    "AuditEvent",
     "Base",
     "EmailToken",
     "RefreshToken",

@@ -1,4 +1,4 @@
-"""Administration of users and their sessions, for the commands."""
+"""Administration of users and their sessions. Each change is recorded as an audit event."""
 
 import uuid
 
@@ -7,9 +7,11 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.emails import Email
+from app.core.roles import Role
 from app.core.settings import Settings
 from app.jobs.queue import enqueue
 from app.models import EmailToken, User, UserSession
+from app.services.audit import COMMAND, Actor, AuditAction, record
 from app.services.email_links import SendLink, require_mail
 from app.services.email_tokens import invalidate_email_tokens
 from app.services.errors import EmailTaken, UserNotFound
@@ -30,6 +32,7 @@ async def invite(db: AsyncSession, settings: Settings, email: Email) -> None:
     if await db.scalar(select(User.id).where(User.email == email)):
         raise EmailTaken
     await enqueue(db, SendLink(email=email, invited=True))
+    record(db, COMMAND, AuditAction.USER_INVITED)
     log.info("user_invited")
 
 
@@ -39,6 +42,7 @@ async def replace_password(db: AsyncSession, email: Email, new_hash: str) -> Non
         user_id = await _lock(db, email)
         await db.execute(update(User).where(User.id == user_id).values(password_hash=new_hash))
         await revoke_all_access(db, [user_id])
+        record(db, COMMAND, AuditAction.PASSWORD_SET, user_id)
     log.info("password_set", user_id=str(user_id))
 
 
@@ -46,16 +50,56 @@ async def deactivate_user(db: AsyncSession, email: Email) -> None:
     """Deactivate a user, and revoke their sessions. Raise `UserNotFound`."""
     async with db.begin():
         user_id = await _lock(db, email)
-        await db.execute(update(User).where(User.id == user_id).values(is_active=False))
-        await revoke_all_access(db, [user_id])
-    log.info("user_deactivated", user_id=str(user_id))
+        await set_active(db, COMMAND, user_id, is_active=False)
+
+
+async def grant_role(db: AsyncSession, email: Email, role: Role) -> None:
+    """Replace the role of a user. Raise `UserNotFound`."""
+    async with db.begin():
+        user_id = await _lock(db, email)
+        await set_role(db, COMMAND, user_id, role)
 
 
 async def revoke_sessions_of(db: AsyncSession, email: Email) -> None:
     """Revoke a user's sessions. Raise `UserNotFound`."""
     async with db.begin():
         user_id = await _lock(db, email)
+        await end_sessions(db, COMMAND, user_id)
+
+
+async def set_active(
+    db: AsyncSession, actor: Actor, user_id: uuid.UUID, *, is_active: bool
+) -> None:
+    """Activate a user, or deactivate a user and revoke their sessions. The row is locked."""
+    changed = await db.scalar(
+        update(User)
+        .where(User.id == user_id, User.is_active.is_distinct_from(is_active))
+        .values(is_active=is_active)
+        .returning(User.id)
+    )
+    if changed is None:
+        return
+    if not is_active:
         await revoke_all_access(db, [user_id])
+    action = AuditAction.USER_ACTIVATED if is_active else AuditAction.USER_DEACTIVATED
+    record(db, actor, action, user_id)
+    log.info(str(action), user_id=str(user_id))
+
+
+async def set_role(db: AsyncSession, actor: Actor, user_id: uuid.UUID, role: Role) -> None:
+    """Replace the role of a user. The row is locked."""
+    old = await db.scalar(select(User.role).where(User.id == user_id))
+    if old is None or old == role:
+        return
+    await db.execute(update(User).where(User.id == user_id).values(role=role))
+    record(db, actor, AuditAction.ROLE_CHANGED, user_id, old=old, new=role)
+    log.info("role_changed", user_id=str(user_id), old=old, new=str(role))
+
+
+async def end_sessions(db: AsyncSession, actor: Actor, user_id: uuid.UUID) -> None:
+    """Revoke the sessions of a user. The row is locked."""
+    await revoke_all_access(db, [user_id])
+    record(db, actor, AuditAction.SESSIONS_REVOKED, user_id)
     log.info("sessions_ended", user_id=str(user_id))
 
 
@@ -81,6 +125,7 @@ async def revoke_all_sessions(db: AsyncSession) -> int:
     async with db.begin():
         # Also the links about users who have no session.
         await invalidate_email_tokens(db, EmailToken.user_id.is_not(None))
+        record(db, COMMAND, AuditAction.ALL_SESSIONS_REVOKED)
     log.info("every_session_ended", users=count)
     return count
 

@@ -64,4 +64,16 @@ class TooManyAttempts(ServiceError):
 
 
 class UserNotFound(ServiceError):
-    """No user has this email address."""
+    """No user has this email address or ID."""
+
+
+class PermissionDenied(ServiceError):
+    """The role of the user does not allow the request."""
+
+
+class OwnAccount(ServiceError):
+    """An administrator cannot change their own role or deactivate themselves."""
+
+
+class UserNotActive(ServiceError):
+    """The user is deactivated."""

@@ -25,7 +25,7 @@ from app.core.settings import Settings
 from app.core.tokens import CLOCK_SKEW_SECONDS
 from app.db.job_queue import SCHEMA
 from app.jobs.job import Job, JobContext
-from app.models import AttemptCount, EmailToken, RefreshToken, UserSession
+from app.models import AttemptCount, AuditEvent, EmailToken, RefreshToken, UserSession
 
 # The number of rows that one statement deletes or reads in a few milliseconds.
 BATCH: Final = 1000
@@ -54,6 +54,7 @@ class Purged:
     attempt_counts: int
     job_log: int = 0
     email_tokens: int = 0
+    audit_events: int = 0
 
 
 class Purge(Job):
@@ -68,8 +69,8 @@ class Purge(Job):
 async def purge(db: AsyncSession, settings: Settings) -> Purged:
     """Delete sessions that are no longer active, with their tokens, and other old rows.
 
-    The other rows are counted attempts, expired email tokens, and old entries of the job queue's
-    log.
+    The other rows are counted attempts, expired email tokens, and old entries of the audit trail
+    and of the job queue's log.
 
     The tokens of a session stay while it can be active, because reuse must be detected. An expired
     session is deleted immediately. A revoked session is deleted when none of its access tokens can
@@ -91,7 +92,10 @@ async def purge(db: AsyncSession, settings: Settings) -> Purged:
         sessions += await _delete(db, UserSession, (UserSession.id == of_sessions) & ~has_tokens)
     rows = await _delete(db, AttemptCount, AttemptCount.window_ends_at <= now)
     links = await _delete(db, EmailToken, EmailToken.expires_at <= now)
-    return Purged(sessions, tokens, rows, await _delete_job_log(db, now - JOB_LOG_AGE), links)
+    log = await _delete_job_log(db, now - JOB_LOG_AGE)
+    too_old = AuditEvent.created_at < now - timedelta(days=settings.audit_retention_days)
+    events = await _delete(db, AuditEvent, too_old)
+    return Purged(sessions, tokens, rows, log, links, events)
 
 
 def revoked_before(settings: Settings, now: datetime) -> datetime:
@@ -137,7 +141,7 @@ async def _obsolete_sessions(
 
 async def _delete(
     db: AsyncSession,
-    table: type[UserSession | RefreshToken | AttemptCount | EmailToken],
+    table: type[UserSession | RefreshToken | AttemptCount | EmailToken | AuditEvent],
     which: ColumnElement[bool],
 ) -> int:
     (key,) = table.__table__.primary_key

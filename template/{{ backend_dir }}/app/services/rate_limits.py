@@ -150,10 +150,15 @@ def sign_up_limits(address: str | None) -> list[RateLimit]:
     ]
 
 
+def recipient_limits(email: str) -> list[RateLimit]:
+    """Return the limit on messages to one address."""
+    return [RateLimit("email link by email", email, 5, HOUR)]
+
+
 def email_link_limits(email: str, address: str | None) -> list[RateLimit]:
     """Return the limits on messages to one address, and on those that one client requests."""
     return [
-        RateLimit("email link by email", email, 5, HOUR),
+        *recipient_limits(email),
         *(
             RateLimit("email link by address", network, 20 * factor, HOUR)
             for network, factor in zip(networks(address), IPV6_NETWORKS.values(), strict=False)

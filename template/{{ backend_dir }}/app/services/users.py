@@ -21,14 +21,22 @@ class PublicUser:
     email: str
     email_verified: bool
     is_active: bool
+    role: str
     created_at: datetime
 
 
-PUBLIC_COLUMNS = (User.id, User.email, User.email_verified_at, User.is_active, User.created_at)
+PUBLIC_COLUMNS = (
+    User.id,
+    User.email,
+    User.email_verified_at,
+    User.is_active,
+    User.role,
+    User.created_at,
+)
 
 
 def public_user(
-    user: User | Row[uuid.UUID, str, datetime | None, bool, datetime],
+    user: User | Row[uuid.UUID, str, datetime | None, bool, str, datetime],
 ) -> PublicUser:
     """Return a user, from an entity or from a row of `PUBLIC_COLUMNS`, as responses show it."""
     return PublicUser(
@@ -36,6 +44,7 @@ def public_user(
         email=user.email,
         email_verified=user.email_verified_at is not None,
         is_active=user.is_active,
+        role=user.role,
         created_at=user.created_at,
     )
 

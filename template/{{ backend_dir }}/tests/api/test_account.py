@@ -194,7 +194,14 @@ async def test_verification_after_a_change_goes_to_the_new_address(
 ) -> None:
     # The session is checked before the address changes.
     row = await db.fetchrow("SELECT users.*, sessions.id AS session_id FROM users, sessions")
-    user = PublicUser(row["id"], EMAIL, False, True, row["created_at"])
+    user = PublicUser(
+        id=row["id"],
+        email=EMAIL,
+        email_verified=False,
+        is_active=True,
+        role="user",
+        created_at=row["created_at"],
+    )
     await db.execute("UPDATE users SET email = $1", NEW_EMAIL)
     auth = AuthContext(user, row["session_id"])
     await account.request_verification(state_of(mailing_app), auth, None)

@@ -26,6 +26,7 @@ async def test_login_returns_the_user_and_sets_three_cookies(
         "email": "ada@example.com",
         "email_verified": False,
         "is_active": True,
+        "role": "user",
         "created_at": ada.created_at.isoformat().replace("+00:00", "Z"),
     }
     assert len(response.headers.get_list("set-cookie")) == 3

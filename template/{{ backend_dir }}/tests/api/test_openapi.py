@@ -62,6 +62,12 @@ def test_operation_ids_are_the_names_of_the_endpoints(fresh_app: FastAPI) -> Non
             ("get", "/api/v1/users/me/sessions"): "listSessions",
             ("delete", "/api/v1/users/me/sessions"): "endOtherSessions",
             ("delete", "/api/v1/users/me/sessions/{session_id}"): "endSession",
+            ("get", "/api/v1/admin/users"): "listUsers",
+            ("get", "/api/v1/admin/users/{user_id}"): "readUser",
+            ("patch", "/api/v1/admin/users/{user_id}"): "updateUser",
+            ("delete", "/api/v1/admin/users/{user_id}/sessions"): "endSessionsOfUser",
+            ("post", "/api/v1/admin/users/{user_id}/email-link"): "sendLinkToUser",
+            ("get", "/api/v1/admin/audit-events"): "listAuditEvents",
         }.items()
     )
 
@@ -125,7 +131,11 @@ def test_problem_type_lists_all_known_types(fresh_app: FastAPI) -> None:
 
     assert types >= {it.type for it in (*problems.PROBLEMS.values(), *declared)}
     assert types >= {"/problems/not-found", "/problems/method-not-allowed"}
-    assert problem_types(409) == ["/problems/conflict", "/problems/email-taken"]
+    assert problem_types(409) == [
+        "/problems/conflict",
+        "/problems/email-taken",
+        "/problems/user-not-active",
+    ]
 
 
 def test_the_errors_of_a_field_are_optional_and_never_null(fresh_app: FastAPI) -> None:

@@ -33,7 +33,14 @@ async def test_new_user_can_sign_in(open_client: httpx.AsyncClient) -> None:
 
     assert response.status_code == 201
     assert response.json()["email"] == "ada@example.com"
-    assert set(response.json()) == {"id", "email", "email_verified", "is_active", "created_at"}
+    assert set(response.json()) == {
+        "id",
+        "email",
+        "email_verified",
+        "is_active",
+        "role",
+        "created_at",
+    }
     assert (await log_in(open_client, "ada@example.com")).status_code == 200
 
 

@@ -374,6 +374,24 @@ def test_end_sessions_requires_either_an_email_or_all(environment: pytest.Monkey
 
 
 @pytest.mark.usefixtures("empty")
+def test_grant_role_replaces_the_role_and_is_recorded(
+    environment: pytest.MonkeyPatch, test_database: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    create_user(environment, "ada@example.com", PASSWORD)
+    assert main(["grant-role", "Ada@example.com", "admin"]) == 0
+    assert capsys.readouterr().out.endswith("ada@example.com has the role admin now.\n")
+    assert query(test_database, "SELECT role FROM users") == "admin"
+    event = "SELECT concat(action, actor_id, details) FROM audit_events ORDER BY id DESC LIMIT 1"
+    assert query(test_database, event) == 'role_changed{"new": "admin", "old": "user"}'
+
+    assert main(["grant-role", "bob@example.com", "admin"]) == 1
+    assert capsys.readouterr().err == "There is no user with this email address.\n"
+    with pytest.raises(SystemExit):
+        main(["grant-role", "ada@example.com", "king"])
+    assert "choose from" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("empty")
 def test_purge_deletes_expired_rows_only(
     environment: pytest.MonkeyPatch, test_database: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -394,16 +412,16 @@ def test_purge_deletes_expired_rows_only(
     )
     assert main(["purge"]) == 0
     assert capsys.readouterr().out == (
-        "Deleted 1 sessions, 1 refresh tokens, 4 rate-limit rows, 1 mailed links "
-        "and 0 entries of the job log.\n"
+        "Deleted 1 sessions, 1 refresh tokens, 4 rate-limit rows, 1 mailed links, "
+        "0 audit events and 0 entries of the job log.\n"
     )
     assert query(test_database, "SELECT count(*) FROM sessions") == 1
     assert query(test_database, "SELECT count(*) FROM refresh_tokens") == 1
     assert query(test_database, "SELECT purpose FROM email_tokens") == "sign_up"
     assert main(["purge"]) == 0
     assert capsys.readouterr().out == (
-        "Deleted 0 sessions, 0 refresh tokens, 0 rate-limit rows, 0 mailed links "
-        "and 0 entries of the job log.\n"
+        "Deleted 0 sessions, 0 refresh tokens, 0 rate-limit rows, 0 mailed links, "
+        "0 audit events and 0 entries of the job log.\n"
     )
 
 

@@ -41,6 +41,20 @@ async def test_purge_keeps_revoked_sessions_until_their_access_tokens_expire(
     assert len(response.headers.get_list("set-cookie")) == 2
 
 
+async def test_purge_deletes_audit_events_after_the_retention_period(
+    app: FastAPI, db: asyncpg.Connection
+) -> None:
+    await db.execute(
+        "INSERT INTO audit_events (action, created_at) SELECT days::text, "
+        "clock_timestamp() - make_interval(days => days, mins => 1) "
+        "FROM unnest(ARRAY[0, 364, 365]) days"
+    )
+
+    assert (await run_purge(app)).audit_events == 1
+    kept = await db.fetch("SELECT action FROM audit_events ORDER BY id")
+    assert [row["action"] for row in kept] == ["0", "364"]
+
+
 async def add_sessions(
     db: asyncpg.Connection, user: PublicUser, sessions: int, tokens: int
 ) -> None:

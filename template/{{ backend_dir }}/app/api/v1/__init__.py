@@ -3,6 +3,7 @@
 from fastapi import APIRouter
 
 from app.api.v1 import (
+    admin,
     auth,
     users,
 )
@@ -10,3 +11,4 @@ from app.api.v1 import (
 router = APIRouter(prefix="/api/v1")
 router.include_router(auth.router)
 router.include_router(users.router)
+router.include_router(admin.router)

@@ -1,0 +1,42 @@
+"""Cursors: where the next page of a list begins."""
+
+import hmac
+from collections.abc import Sequence
+
+import jwt
+
+from app.core.settings import Settings
+
+
+class InvalidCursor(Exception):
+    """The client did not receive the cursor from this list."""
+
+
+class Cursors:
+    """Signs and verifies cursors, so that only a position that the server chose reaches a query.
+
+    The keys are derived from the JWT secrets, and differ from those of all other tokens.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._keys = [
+            hmac.digest(secret.get_secret_value().encode(), b"cursor", "sha256")
+            for secret in (settings.jwt_secret, *settings.jwt_previous_secrets)
+        ]
+
+    def issue(self, list_name: str, values: Sequence[str]) -> str:
+        """Return the cursor of a position: the values by which the list is sorted, as text."""
+        return jwt.encode({"list": list_name, "after": list(values)}, self._keys[0], "HS256")
+
+    def verify(self, list_name: str, cursor: str) -> list[str]:
+        """Return the values of a cursor. Raise `InvalidCursor`, also for another list's cursor."""
+        for key in self._keys:
+            try:
+                payload = jwt.decode(cursor, key, algorithms=["HS256"])
+            except jwt.InvalidSignatureError:
+                continue
+            except jwt.PyJWTError:
+                break
+            if payload.get("list") == list_name:
+                return list(payload["after"])
+        raise InvalidCursor
