@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from benchmarks import calls, copies, jobs, logins, machine, plot, process, report, scale
+from benchmarks import calls, copies, jobs, logins, machine, pages, plot, process, report, scale
 from benchmarks.figures import Figure
 from benchmarks.stage import Stage, stage
 from scripts.check_template import ROOT
@@ -33,6 +33,7 @@ def main() -> int:
         "calls": lambda it: calls.measure(it, rounds, seconds),
         "logins": lambda it: logins.measure(it, rounds, 2 * seconds),
         "jobs": lambda it: jobs.measure(it, rounds),
+        "pages": lambda it: pages.measure(it, rounds),
         "process": lambda it: process.measure(it, rounds),
         "copies": lambda it: copies.measure(it, rounds),
         "suite": lambda it: copies.measure_suite(it, max(1, rounds // 2)),
@@ -73,7 +74,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5, help="for each measurement; 5 or more")
     parser.add_argument("--seconds", type=float, default=4, help="duration of each load")
     parser.add_argument("--minutes", type=float, default=10, help="to fill the large database")
-    parser.add_argument("--only", help="groups: calls,logins,jobs,process,copies,suite,scale")
+    parser.add_argument("--only", help="groups: calls,logins,jobs,pages,process,copies,suite,scale")
     parser.add_argument("--write", action="store_true", help="write the results to the page")
     return parser.parse_args()
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
-from pydantic import TypeAdapter
 from sqlalchemy import Select, literal, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
@@ -75,5 +74,6 @@ def _text(item: object, column: InstrumentedAttribute[Any]) -> str:
 
 
 def _parse(column: InstrumentedAttribute[Any], text: str) -> Any:
-    value = TypeAdapter(column.type.python_type).validate_python(text)
+    parse = column.type.python_type
+    value = datetime.fromisoformat(text) if parse is datetime else parse(text)
     return literal(value, column.type)
