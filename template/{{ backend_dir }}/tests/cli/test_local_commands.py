@@ -9,9 +9,9 @@ import pytest
 from app.cli import main
 from app.cli.psql import split_password
 from app.cli.reset import local_database_name
-from app.cli.seed import PASSWORD
 from app.core.security import PasswordHasher
 from app.db.revisions import migrate
+from app.services.examples import PASSWORD
 from tests.cli.test_commands import query
 from tests.conftest import SECRET, settings_for
 from tests.postgres import database_url
