@@ -29,7 +29,6 @@ from app.jobs.job import JobContext
 from app.main import create_app
 from app.models.factories import make_user
 from app.services import users
-from app.services.administration import grant_role
 from app.worker.runner import run_waiting_jobs
 from tests.mailbox import Mailbox
 from tests.postgres import database_url

@@ -29,4 +29,4 @@ def seed(*, count: int) -> None:
         print(f"Users added: {len(new)}. Users left unchanged: {len(users) - len(new)}.")
 
     run(settings, work)
-    print(f'Sign in as {EMAIL} with the password "{PASSWORD}", unless you have changed it.')
+    print(f'Administrator: {EMAIL}. Unless you have changed it, the password is "{PASSWORD}".')

@@ -6,6 +6,7 @@ from typing import Final
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.core.roles import Role
 from app.models import User
 from app.models.factories import make_user
 
@@ -17,7 +18,7 @@ def example_users(password_hash: str, count: int) -> list[User]:
     """Return the example users, whether they exist or not."""
     now = datetime.now(UTC)
     return [
-        make_user(password_hash, email=EMAIL, email_verified_at=now),
+        make_user(password_hash, email=EMAIL, email_verified_at=now, role=Role.ADMIN),
         make_user(password_hash, email="grace@example.com"),  # has not verified the address
         make_user(password_hash, email="alan@example.com", email_verified_at=now, is_active=False),
         *(

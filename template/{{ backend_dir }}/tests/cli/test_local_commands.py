@@ -143,7 +143,7 @@ def test_seed_adds_only_missing_users(local_test: str, capsys: pytest.CaptureFix
 
     printed = capsys.readouterr().out
     assert "Users added: 4. Users left unchanged: 1.\n" in printed
-    assert f'Sign in as ada@example.com with the password "{PASSWORD}"' in printed
+    assert f'the password is "{PASSWORD}".' in printed
     assert query(local_test, hash_of("ada@example.com")) == ""  # as before
     for email in ("grace@example.com", "user-2@example.com"):
         assert verifies(PASSWORD, str(query(local_test, hash_of(email))))
@@ -151,6 +151,14 @@ def test_seed_adds_only_missing_users(local_test: str, capsys: pytest.CaptureFix
     assert main(["seed", "--users", "3"]) == 0
     assert "Users added: 1. Users left unchanged: 5.\n" in capsys.readouterr().out
     assert query(local_test, "SELECT count(*) FROM users") == 6
+
+
+def test_seed_adds_an_administrator(local_test: str) -> None:
+    query(local_test, "DELETE FROM users")
+
+    assert main(["seed"]) == 0
+
+    assert query(local_test, "SELECT email FROM users WHERE role = 'admin'") == "ada@example.com"
 
 
 def hash_of(email: str) -> str:
