@@ -40,12 +40,24 @@ class Stream:
 
     receive: Callable[[], Awaitable[str]]
     closed: Callable[[], Awaitable[int | None]]
-    send: Callable[[str], Awaitable[None]]
+    send: Callable[[str | bytes], Awaitable[None]]
+
+
+def with_cookies(client: httpx.AsyncClient, headers: Mapping[str, str] | None) -> dict[str, str]:
+    """Return headers with the cookies of a client, whatever their host is."""
+    cookies = "; ".join(f"{it.name}={it.value}" for it in client.cookies.jar)
+    return {"cookie": cookies, **(headers or {})}
 
 
 @asynccontextmanager
-async def open_socket(url: str, headers: Mapping[str, str]) -> AsyncIterator[Stream]:
-    """Open a WebSocket. Raise `InvalidStatus`. url: the host, the port and the path."""
+async def open_socket(
+    url: str, user: httpx.AsyncClient, headers: Mapping[str, str] | None = None
+) -> AsyncIterator[Stream]:
+    """Open a WebSocket with the cookies of a client. Raise `InvalidStatus`.
+
+    url: the host, the port and the path.
+    """
+    headers = with_cookies(user, headers)
     async with connect(f"ws://{url}", additional_headers=headers, proxy=None) as client:
 
         async def receive() -> str:
@@ -63,8 +75,14 @@ async def open_socket(url: str, headers: Mapping[str, str]) -> AsyncIterator[Str
 
 
 @asynccontextmanager
-async def open_events(url: str, headers: Mapping[str, str]) -> AsyncIterator[Stream]:
-    """Open server-sent events. Raise `HTTPStatusError`. url: the host, the port and the path."""
+async def open_events(
+    url: str, user: httpx.AsyncClient, headers: Mapping[str, str] | None = None
+) -> AsyncIterator[Stream]:
+    """Open server-sent events with the cookies of a client. Raise `HTTPStatusError`.
+
+    url: the host, the port and the path.
+    """
+    headers = with_cookies(user, headers)
     async with (
         httpx.AsyncClient(timeout=HANG_SECONDS) as client,
         client.stream("GET", f"http://{url}", headers=headers) as response,
@@ -85,7 +103,7 @@ async def open_events(url: str, headers: Mapping[str, str]) -> AsyncIterator[Str
             async for _ in lines:
                 pass
 
-        async def send(_: str) -> None:
+        async def send(_: str | bytes) -> None:
             raise NotImplementedError
 
         yield Stream(receive, closed, send)

@@ -3,13 +3,15 @@
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import Depends, Response
+from fastapi import Depends, Response, WebSocket, WebSocketException
 from starlette.requests import HTTPConnection
 
 from app.api.deps import CurrentAuth, CurrentSettings, State
 from app.api.middleware.origin_check import is_allowed_origin
 from app.api.problems import CrossSiteRequest
 from app.services.sessions.authentication import AuthContext
+
+UNSUPPORTED_DATA = 1003
 
 
 async def check_origin(connection: HTTPConnection, settings: CurrentSettings) -> None:
@@ -41,3 +43,15 @@ async def watch_session(
 
 
 StreamAuth = Annotated[AuthContext, Depends(watch_session)]
+
+
+async def receive_texts(socket: WebSocket) -> AsyncIterator[str]:
+    """Yield the messages of a WebSocket until the client closes it.
+
+    Raise `WebSocketException` for a message that is not text.
+    """
+    try:
+        async for text in socket.iter_text():
+            yield text
+    except KeyError:  # Starlette's, for a binary message
+        raise WebSocketException(UNSUPPORTED_DATA) from None

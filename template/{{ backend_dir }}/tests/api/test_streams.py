@@ -12,7 +12,7 @@ from fastapi import APIRouter, FastAPI, WebSocket
 from fastapi.sse import EventSourceResponse
 from websockets.exceptions import InvalidStatus
 
-from app.api.streams import StreamAuth
+from app.api.streams import StreamAuth, receive_texts
 from app.core.settings import Settings
 from app.main import create_app
 from app.services.sessions import watching
@@ -46,7 +46,7 @@ async def send_events(auth: StreamAuth) -> AsyncIterator[str]:
 async def send_messages(socket: WebSocket, auth: StreamAuth) -> None:
     await socket.accept()
     await socket.send_text(auth.user.email)
-    async for text in socket.iter_text():
+    async for text in receive_texts(socket):
         await socket.send_text(str(1 // int(text)))
 
 
@@ -67,9 +67,8 @@ def open_stream(
     kind: str, host: str, client: httpx.AsyncClient, headers: Mapping[str, str] | None = None
 ) -> AbstractAsyncContextManager[Stream]:
     """Open a stream with the cookies of a client, and with a query."""
-    cookies = "; ".join(f"{it.name}={it.value}" for it in client.cookies.jar)
-    headers = {"cookie": cookies, **(headers or {})}
-    return (open_socket if kind == "socket" else open_events)(f"{host}/{kind}?secret", headers)
+    open_this = open_socket if kind == "socket" else open_events
+    return open_this(f"{host}/{kind}?secret", client, headers)
 
 
 async def rejection(stream: AbstractAsyncContextManager[Stream]) -> tuple[int, str]:
@@ -298,15 +297,23 @@ async def test_stream_is_logged_once_without_its_query(
     assert "secret" not in caplog.text
 
 
-async def test_error_closes_a_websocket_with_the_code_for_internal_errors(
-    host: str, signed_in: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("message", "code", "logged"), [("0", 1011, True), (b"binary", 1003, False)]
+)
+async def test_websocket_is_closed_after_an_error(
+    host: str,
+    signed_in: httpx.AsyncClient,
+    caplog: pytest.LogCaptureFixture,
+    message: str | bytes,
+    code: int,
+    logged: bool,
 ) -> None:
     async with open_stream("socket", host, signed_in) as stream:
         await stream.receive()
-        await stream.send("0")
+        await stream.send(message)
 
-        assert await stream.closed() == 1011
-    assert "internal_error" in caplog.text
+        assert await stream.closed() == code
+    assert ("internal_error" in caplog.text) == logged
 
 
 def create_streaming_app() -> FastAPI:
