@@ -8,7 +8,7 @@ from tests.support.commands import run
 
 # A code block, and the line above it that says where the code belongs.
 STEP = re.compile(
-    r"(?:^`(?P<path>[^`\n]+)`, (?P<how>a new file(?: in the frontend)?|at the end|changed|its functions)[^\n]*:\n\n)?"
+    r"(?:^`(?P<path>[^`\n]+)`, (?P<how>a new file|at the end|changed|its functions)[^\n]*:\n\n)?"
     r"^```(?P<language>\w+)\n(?P<text>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
@@ -17,23 +17,25 @@ STEP = re.compile(
 ELSEWHERE = ("ts", "sql", "nginx")
 
 
-def follow(page: str, project: Path, environment: Mapping[str, str]) -> None:
-    """Do all steps of a page except `make dev`, which is already running."""
+def follow(
+    page: str, project: Path, environment: Mapping[str, str], *, commands: bool = True
+) -> None:
+    """Do all steps of a page except `make dev`, which is already running.
+
+    commands: whether to run the commands, too.
+    """
     text = (project / page).read_text(encoding="utf-8")
     steps = list(STEP.finditer(text))
     assert len(steps) == text.count("```") / 2
     for step in steps:
         if step["language"] == "sh":
             for command in step["text"].splitlines():
-                if command != "make dev":
+                if commands and command != "make dev":
                     run(["sh", "-c", command], project, environment)
-        elif step["language"] in ELSEWHERE:
-            continue
-        elif step["how"]:
+        elif step["language"] not in ELSEWHERE:
+            assert step["how"], step[0]
             (path,) = list(project.glob(step["path"])) or [project / step["path"]]
             write(path, step["how"], step["text"])
-        else:
-            raise AssertionError(f"{step[0]} belongs to no file")
 
 
 def write(path: Path, how: str, text: str) -> None:
