@@ -116,7 +116,7 @@ UserManager = Annotated[AuthContext, Depends(require_role(*MANAGE_USERS))]
 AuditReader = Annotated[AuthContext, Depends(require_role(*READ_AUDIT_EVENTS))]
 
 
-async def get_actor(request: Request, auth: CurrentAuth, address: ClientAddress) -> Actor:
+async def get_actor(request: HTTPConnection, auth: CurrentAuth, address: ClientAddress) -> Actor:
     """Return the authenticated user and the request, for an audit event."""
     return Actor(auth.user.id, request.state.request_id, address)
 

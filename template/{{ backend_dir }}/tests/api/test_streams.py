@@ -103,6 +103,7 @@ async def test_stream_without_a_session_is_rejected(
         ("idle", "socket"),
         ("deactivation", "events"),
         ("deletion", "socket"),
+        ("role", "events"),
     ],
 )
 async def test_stream_ends_when_the_session_is_no_longer_active(
@@ -134,6 +135,8 @@ async def test_stream_ends_when_the_session_is_no_longer_active(
                 await db.execute("UPDATE refresh_tokens SET expires_at = clock_timestamp()")
             case "deactivation":
                 await db.execute("UPDATE users SET is_active = false")
+            case "role":
+                await db.execute("UPDATE users SET role = 'admin'")
             case "deletion":
                 await db.execute("DELETE FROM users")
 

@@ -25,7 +25,7 @@ MAX_STREAMS: Final = 50
 """How many streams one user can have open in one process."""
 
 ACTIVE_SESSIONS: Final = (
-    select(UserSession.id)
+    select(UserSession.id, User.role)
     .join(User, User.id == UserSession.user_id)
     .join(RefreshToken, RefreshToken.session_id == UserSession.id)
     .where(
@@ -73,6 +73,8 @@ class SessionWatcher:
     @asynccontextmanager
     async def watch(self, auth: AuthContext) -> AsyncIterator[None]:
         """Cancel the block when the session is no longer active, or when the server stops.
+
+        A changed role also ends the stream, because it may allow less. The client can open another.
 
         Raise `SessionNotActive` or `ServerStopping` then, `SessionNotChecked` if the database has
         been unavailable for a minute, and `TooManyStreams` before the block.
@@ -133,8 +135,8 @@ class SessionWatcher:
     async def _check(self, streams: set[Stream]) -> None:
         values = {"session_ids": list({it.auth.session_id for it in streams})}
         async with self._database.reads.connect() as connection:
-            active = set(await connection.scalars(ACTIVE_SESSIONS, values))
-        ended = [it for it in streams if it.auth.session_id not in active]
+            active = {tuple(it) for it in await connection.execute(ACTIVE_SESSIONS, values)}
+        ended = [it for it in streams if (it.auth.session_id, it.auth.user.role) not in active]
         self._end(ended, SessionNotActive)
 
     def _end(self, streams: Collection[Stream], reason: type[Exception]) -> None:
