@@ -15,6 +15,7 @@ from tests.support.servers import can_connect, wait_until
 from tests.support.tools import PATH, require
 
 PAGE: Final = "docs/frontend.md"
+STREAMS: Final = "docs/streaming.md"
 START_SECONDS: Final = 30
 # The newest versions, which a new frontend gets today.
 CREATE: Final = ("create", "--yes", "vite@latest")
@@ -43,6 +44,7 @@ import "./account";
 import { session } from "./backend";
 import { backend } from "./backend/client";
 import type { User } from "./backend/session";
+import { openEvents, openSocket } from "./backend/stream";
 
 const form = document.querySelector("form")!;
 const output = document.querySelector("output")!;
@@ -61,7 +63,7 @@ form.querySelector("button[type=button]")!.addEventListener("click", () => {
 session.me().then(show, explain);
 
 // For the tests, and for the browser console.
-Object.assign(window, { backend, session });
+Object.assign(window, { backend, session, openEvents, openSocket });
 """
 
 # Claims about the generated types. The compiler checks them, and nothing runs.
@@ -102,9 +104,9 @@ export default mergeConfig(config, {
 """
 
 
-def blocks(project: Path, language: str) -> list[str]:
-    """Return the code blocks of a language on the page."""
-    text = (project / PAGE).read_text(encoding="utf-8")
+def blocks(project: Path, language: str, page: str = PAGE) -> list[str]:
+    """Return the code blocks of a language on a page."""
+    text = (project / page).read_text(encoding="utf-8")
     return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
@@ -113,6 +115,7 @@ def make_frontend(project: Path, folder: Path) -> None:
     npm = require("npm")
     run([npm, *CREATE, folder.name, "--", *TEMPLATE], folder.parent)
     session, index, client, sign_up, token, account, config = blocks(project, "ts")
+    stream, inbox = blocks(project, "ts", STREAMS)
     (pages,) = blocks(project, "html")
     (folder / "src/backend").mkdir(parents=True)
     for path, text in {
@@ -122,9 +125,11 @@ def make_frontend(project: Path, folder: Path) -> None:
         "src/sign-up.ts": sign_up,
         "src/token.ts": token,
         "src/account.ts": account,
+        "src/inbox.ts": inbox,
         "src/backend/session.ts": session,
         "src/backend/index.ts": index,
         "src/backend/client.ts": client,
+        "src/backend/stream.ts": stream,
         "vite.config.ts": config,
         "vite.tests.ts": TESTS_CONFIG,
     }.items():

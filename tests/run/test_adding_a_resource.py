@@ -14,7 +14,7 @@ from tests.support.variants import Answers
 # The tests that a page adds, and the tests of migrations. Other tests of this suite run the rest.
 QUICK = (
     "--ignore=tests/fuzz -m 'not slow' --no-cov "
-    "-k 'projects or avatars or words or extension or passages or migrations or docs' "
+    "-k 'projects or avatars or words or inbox or extension or passages or migrations or docs' "
     "-W 'ignore:Coverage disabled'"
 )
 
@@ -55,6 +55,14 @@ def test_documented_steps_to_use_the_extension_points_work(
     project: Path, environment: dict[str, str]
 ) -> None:
     follow("docs/extension-points.md", project, environment)
+
+
+def test_documented_steps_to_add_a_stream_work(
+    project: Path, environment: dict[str, str], server: Server
+) -> None:
+    follow("docs/streaming.md", project, environment)
+
+    wait_until(lambda: "/api/v1/inbox/events" in paths(server), server.output)
 
 
 @pytest.mark.usefixtures("server")

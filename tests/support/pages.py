@@ -13,22 +13,29 @@ STEP = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 
+# Code for the frontend, for a database on another server, and for a proxy.
+ELSEWHERE = ("ts", "sql", "nginx")
 
-def follow(page: str, project: Path, environment: Mapping[str, str]) -> None:
-    """Do all steps of a page except `make dev`, which is already running."""
+
+def follow(
+    page: str, project: Path, environment: Mapping[str, str], *, commands: bool = True
+) -> None:
+    """Do all steps of a page except `make dev`, which is already running.
+
+    commands: whether to run the commands, too.
+    """
     text = (project / page).read_text(encoding="utf-8")
     steps = list(STEP.finditer(text))
     assert len(steps) == text.count("```") / 2
     for step in steps:
         if step["language"] == "sh":
             for command in step["text"].splitlines():
-                if command != "make dev":
+                if commands and command != "make dev":
                     run(["sh", "-c", command], project, environment)
-        elif step["how"]:
+        elif step["language"] not in ELSEWHERE:
+            assert step["how"], step[0]
             (path,) = list(project.glob(step["path"])) or [project / step["path"]]
             write(path, step["how"], step["text"])
-        else:
-            assert step["language"] == "sql", step[0]  # for a database on another server
 
 
 def write(path: Path, how: str, text: str) -> None:

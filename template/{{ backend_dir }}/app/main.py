@@ -42,7 +42,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 def create_app(settings: Settings) -> FastAPI:
     """Build an application. This opens no connection; a process can build several."""
-    scheme = "https" if settings.cookie_secure else "http"
+    scheme = settings.own_scheme
     hints = [Middleware(OriginHintMiddleware, origins=settings.cors_origins, scheme=scheme)]
     app = FastAPI(
         title=PROJECT_NAME,

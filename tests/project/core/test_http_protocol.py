@@ -8,7 +8,9 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket
+from websockets.asyncio.client import connect
 
 from app.core import http_protocol
 from app.core.http_protocol import MAX_HEAD_BYTES, BoundedHttpProtocol
@@ -22,11 +24,19 @@ async def respond(request: Request) -> PlainTextResponse:
     return PlainTextResponse(str(len(await request.body())))
 
 
+async def echo(socket: WebSocket) -> None:
+    await socket.accept()
+    async for text in socket.iter_text():
+        await socket.send_text(text)
+
+
 @pytest.fixture
 async def server() -> AsyncIterator[uvicorn.Server]:
     """Return a server that closes no idle connection while a test runs."""
     config = uvicorn.Config(
-        Starlette(routes=[Route("/", respond, methods=["POST"])]),
+        Starlette(
+            routes=[Route("/", respond, methods=["POST"]), WebSocketRoute("/socket", echo)],
+        ),
         port=0,
         http=BoundedHttpProtocol,
         timeout_keep_alive=HANG_SECONDS,
@@ -153,3 +163,13 @@ async def test_request_that_takes_long_to_serve_is_not_cut_off(
 
 async def test_malformed_request_is_rejected_with_400(port: int) -> None:
     assert (await send(port, b"no request\r\n\r\n")).startswith(b"HTTP/1.1 400 ")
+
+
+async def test_websocket_has_no_time_limit(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_protocol, "HEAD_SECONDS", 0.05)
+    monkeypatch.setattr(http_protocol, "BODY_SECONDS", 0.05)
+
+    async with connect(f"ws://127.0.0.1:{port}/socket", proxy=None) as client:
+        await asyncio.sleep(0.2)
+        await client.send("hello")
+        assert await client.recv() == "hello"

@@ -17,7 +17,7 @@ from starlette.datastructures import State
 from app.core.shutdown import delay_shutdown
 
 async def serve():
-    state = State({"draining": False})
+    state = State({"draining": False, "end_streams": lambda: stopped.append("streams")})
     loop = asyncio.get_running_loop()
     began = loop.time()
     with delay_shutdown(state, 0.3):
@@ -40,7 +40,7 @@ asyncio.run(serve())
         (
             "lambda *_: stopped.append(1)",
             0,
-            ["draining=True stopped=[]", "stopped=[1] delayed=True"],
+            ["draining=True stopped=[]", "stopped=['streams', 1] delayed=True"],
         ),
         ("signal.SIG_DFL", -signal.SIGTERM, ["draining=True stopped=[]"]),
         ("signal.SIG_IGN", 0, ["draining=False stopped=[]", "stopped=[] delayed=True"]),

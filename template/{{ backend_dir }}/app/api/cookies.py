@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
 from app.core.devices import DEVICE_TTL_SECONDS, Device, DeviceTokens
@@ -60,7 +60,7 @@ class AuthCookies:
         """Return the device of the request, or None without a valid device cookie."""
         return self._devices.verify(request.cookies.get(self.device_name))
 
-    def access_claims(self, request: Request) -> AccessClaims | None:
+    def access_claims(self, request: HTTPConnection) -> AccessClaims | None:
         """Return the claims of the access token, or None without a valid one."""
         return self._tokens.verify(request.cookies.get(self.access_name))
 

@@ -4,10 +4,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Annotated
 
 import structlog
-from fastapi import Depends, Header, Request, Security
+from fastapi import Depends, Header, Security
 from fastapi.openapi.models import APIKey, APIKeyIn
 from fastapi.security.base import SecurityBase
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from starlette.requests import HTTPConnection
 
 from app.api.state import AppState, state_of
 from app.core.addresses import normalize_address
@@ -23,7 +24,7 @@ from app.services.users import PublicUser
 log = structlog.stdlib.get_logger(__name__)
 
 
-async def get_state(request: Request) -> AppState:
+async def get_state(request: HTTPConnection) -> AppState:
     """Return the state that all requests share."""
     return state_of(request.app)
 
@@ -36,7 +37,7 @@ async def get_settings(state: State) -> Settings:
     return state.settings
 
 
-async def get_client_address(request: Request) -> str | None:
+async def get_client_address(request: HTTPConnection) -> str | None:
     """Return the client's address: the peer's, or the one that a trusted proxy names."""
     return normalize_address(request.client.host if request.client else None)
 
@@ -79,7 +80,7 @@ class AccessCookie(SecurityBase):
             }
         )
 
-    async def __call__(self, request: Request) -> AuthContext:
+    async def __call__(self, request: HTTPConnection) -> AuthContext:
         """Return the user and the session. Raise `NotAuthenticated`, also for a revoked session."""
         state = state_of(request.app)
         claims = state.cookies.access_claims(request)
@@ -115,7 +116,7 @@ UserManager = Annotated[AuthContext, Depends(require_role(*MANAGE_USERS))]
 AuditReader = Annotated[AuthContext, Depends(require_role(*READ_AUDIT_EVENTS))]
 
 
-async def get_actor(request: Request, auth: CurrentAuth, address: ClientAddress) -> Actor:
+async def get_actor(request: HTTPConnection, auth: CurrentAuth, address: ClientAddress) -> Actor:
     """Return the authenticated user and the request, for an audit event."""
     return Actor(auth.user.id, request.state.request_id, address)
 

@@ -5,11 +5,13 @@ from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any, Final
 
-from fastapi import Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from pydantic.json_schema import SkipJsonSchema
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from starlette.requests import HTTPConnection
+from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocketClose
 
 from app.api.validation import FieldError
 from app.core.cursors import InvalidCursor
@@ -26,6 +28,10 @@ RENAMED_STATUSES: Final = {
     416: "Range Not Satisfiable",
     422: "Unprocessable Content",
 }
+
+
+class CrossSiteRequest(Exception):
+    """A page of another origin sends the request; see `OriginCheckMiddleware`."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +106,7 @@ UNSUPPORTED: Final = Problem(
     "The endpoint does not read this Content-Type.",
 )
 # The problems that no exception in `PROBLEMS` leads to. The OpenAPI document contains both tables.
-OTHER_PROBLEMS: Final = (INTERNAL, NOT_READY, CROSS_SITE, TOO_LARGE, INVALID, UNSUPPORTED)
+OTHER_PROBLEMS: Final = (INTERNAL, TOO_LARGE, INVALID, UNSUPPORTED)
 
 PROBLEMS: Final[dict[type[Exception], Problem]] = {
     errors.InvalidCredentials: Problem(
@@ -171,6 +177,11 @@ PROBLEMS: Final[dict[type[Exception], Problem]] = {
     errors.TooManyAttempts: Problem(
         429, "too-many-attempts", "Too many attempts", "Try again later."
     ),
+    errors.TooManyStreams: Problem(
+        429, "too-many-streams", "Too many streams", "Close another stream first.", RETRY
+    ),
+    errors.ServerStopping: NOT_READY,
+    CrossSiteRequest: CROSS_SITE,
     HashingUnavailable: Problem(
         503, "busy", "Busy", "Too many sign-ins at once; try again in a few seconds.", RETRY
     ),
@@ -180,7 +191,7 @@ PROBLEMS: Final[dict[type[Exception], Problem]] = {
 
 
 def problem_response(
-    request: Request, problem: Problem, field_errors: list[FieldError] | None = None
+    request: HTTPConnection, problem: Problem, field_errors: list[FieldError] | None = None
 ) -> JSONResponse:
     """Return the response for a problem. field_errors: the `errors` of a 422 response."""
     document = ProblemDocument(
@@ -197,6 +208,15 @@ def problem_response(
         media_type=MEDIA_TYPE,
         headers=problem.headers,
     )
+
+
+async def refuse(problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
+    """Respond to a request, or to the handshake of a WebSocket, with a problem document."""
+    if scope["type"] == "http" or "websocket.http.response" in scope.get("extensions", {}):
+        response = problem_response(HTTPConnection(scope), problem)
+        await response(scope, receive, send)
+    else:
+        await WebSocketClose(1008)(scope, receive, send)  # the server responds with a plain 403
 
 
 def http_problem(status: int) -> Problem:

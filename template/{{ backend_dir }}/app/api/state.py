@@ -14,6 +14,7 @@ from app.db.session import Database
 from app.services.rag import DocumentIndex
 from app.services.rate_limits import RateLimiter
 from app.services.resources import Resources
+from app.services.sessions.watching import SessionWatcher
 from app.services.storage import Storage
 
 
@@ -23,12 +24,14 @@ class AppState(Resources):
 
     storage, document_index: the extension points; None until a project sets them.
     declared_names: the names of all fields and parameters; None until an error needs them.
+    watcher: ends the streams whose session is no longer active.
     draining: whether the process is shutting down; `/health/ready` then responds with 503.
     """
 
     cookies: AuthCookies
     cursors: Cursors
     revisions: Revisions = field(init=False)
+    watcher: SessionWatcher = field(init=False)
     storage: Storage | None = None
     document_index: DocumentIndex | None = None
     declared_names: frozenset[str] | None = None
@@ -49,9 +52,15 @@ class AppState(Resources):
     def open(self) -> None:
         """Read the migrations. An image without them can still create the application."""
         self.revisions = Revisions.load()
+        self.watcher = SessionWatcher(self.database)
+
+    def end_streams(self) -> None:
+        """End all streams, because the server stops."""
+        self.watcher.stop()
 
     async def close(self) -> None:
         """Close every connection, and stop the threads."""
+        await self.watcher.close()
         self.hasher.close()
         await self.database.close()
 

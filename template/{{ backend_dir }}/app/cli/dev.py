@@ -12,7 +12,7 @@ from alembic.util import CommandError as AlembicError
 
 from app.cli.database import warn_of_disagreement
 from app.cli.errors import CommandError
-from app.cli.serve import check_port
+from app.cli.serve import MAX_MESSAGE_BYTES, check_port
 from app.core.settings import Settings
 from app.core.startup import (
     ENV,
@@ -92,6 +92,7 @@ def _serve(settings: Settings, *, embedded: bool) -> None:
         reload_dirs=[str(APP)],
         log_config=None,
         access_log=False,
+        ws_max_size=MAX_MESSAGE_BYTES,
         timeout_graceful_shutdown=DRAIN_SECONDS,
     )
     Reloader(config, config.bind_socket(), accept_env).run()

@@ -20,6 +20,8 @@ log = structlog.stdlib.get_logger(__name__)
 KEEP_ALIVE_SECONDS = 75
 # A request that hangs must not keep the process running forever.
 DRAIN_SECONDS = 25
+# The limit for one message on a WebSocket, like that for the body of a request.
+MAX_MESSAGE_BYTES = 1024 * 1024
 
 
 def serve() -> int:
@@ -32,7 +34,7 @@ def serve() -> int:
         access_log=False,
         server_header=False,
         http=BoundedHttpProtocol,
-        ws="none",  # the API has no WebSockets; remove this line to add one
+        ws_max_size=MAX_MESSAGE_BYTES,
         forwarded_allow_ips=",".join(settings.forwarded_allow_ips),
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=DRAIN_SECONDS,

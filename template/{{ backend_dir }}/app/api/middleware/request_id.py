@@ -14,6 +14,9 @@ from app.api.state import state_of
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 # A browser or a proxy must not show one user's response to another.
 PRIVATE_PATHS = "/api/"
+# The messages that begin a response, including the responses to the handshake of a WebSocket.
+RESPONSE = "http.response.start"
+RESPONSES = (RESPONSE, "websocket.accept", "websocket.http.response.start")
 
 
 class RequestIdMiddleware:
@@ -34,7 +37,7 @@ class RequestIdMiddleware:
             self.headers.append((b"strict-transport-security", b"max-age=31536000"))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
         proposed = find_header(scope, b"x-request-id") or ""
@@ -44,15 +47,15 @@ class RequestIdMiddleware:
         structlog.contextvars.bind_contextvars(request_id=request_id)
 
         async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = [*message["headers"], *self.headers]
+            if message["type"] in RESPONSES:
+                headers = [*message.get("headers", ()), *self.headers]
                 headers.append((b"x-request-id", request_id.encode()))
-                chosen = {name for name, _ in message["headers"]}
+                chosen = {name for name, _ in headers}
                 if b"cross-origin-resource-policy" not in chosen:
                     headers.append((b"cross-origin-resource-policy", b"same-site"))
                 if b"cache-control" not in chosen and _is_private(scope):
                     headers.append((b"cache-control", b"no-store"))
-                if state_of(scope["app"]).draining:
+                if message["type"] == RESPONSE and state_of(scope["app"]).draining:
                     # A proxy that keeps connections open then connects to another process.
                     headers.append((b"connection", b"close"))
                 message["headers"] = headers
