@@ -95,6 +95,17 @@ def test_links_in_the_pages_of_the_template_are_valid() -> None:
     assert list(broken_links(ROOT, pages)) == []
 
 
+def test_commands_of_the_page_for_agents_are_targets() -> None:
+    page, makefile = (
+        (ROOT / name).read_text(encoding="utf-8") for name in ("AGENTS.md", "Makefile")
+    )
+    block = page.partition("```sh\n")[2].partition("```")[0]
+    targets = {f"make {it}" for it in re.findall(r"^([a-z-]+):.* ##", makefile, re.MULTILINE)}
+    assert block
+    assert set(block.splitlines()) <= targets
+    assert (ROOT / "CLAUDE.md").read_text(encoding="utf-8") == "@AGENTS.md\n"
+
+
 def test_generated_workflows_use_the_actions_of_the_template() -> None:
     pinned = re.compile(r"[\w/-]+@[0-9a-f]{40} # v[\d.]+")
     own = "".join(it.read_text(encoding="utf-8") for it in ROOT.glob(".github/workflows/*.yml"))
