@@ -14,6 +14,8 @@ AUTHOR: Final = {
 }
 OURS, BASE, THEIRS = "2", "1", "3"
 FILE_MODES: Final = {"100644", "100755"}
+# Nothing else depends on the files in these folders, so a team may have replaced all of them.
+EDITOR_FOLDERS: Final = {".devcontainer", ".vscode"}
 
 # The mode and the blob of each stage of a conflicting path.
 Stages = dict[str, tuple[str, str]]
@@ -28,6 +30,8 @@ class Merged:
     kept_deleted: list[str] = field(default_factory=list)
     # The template deleted these, and the project changed them: they stay.
     kept_changed: list[str] = field(default_factory=list)
+    # The project already had these, and the template adds its own: the project's stay.
+    kept_own: list[str] = field(default_factory=list)
     # The project rewrote these pages, and the template changed them: they stay.
     kept_rewritten: list[str] = field(default_factory=list)
     # Both added lines at the same place, and both additions were kept.
@@ -103,11 +107,13 @@ def _settle(worktree: Repository, path: str, stages: Stages, merged: Merged) -> 
     elif BASE in stages and THEIRS not in stages:
         worktree.git("add", "--", path)
         merged.kept_changed.append(path)
+    elif BASE not in stages and _is_replaceable(path) and _are_files(stages):
+        _keep_ours(worktree, path)
+        merged.kept_own.append(path)
     elif len(stages) == len((OURS, BASE, THEIRS)) and _are_files(stages):
         versions = [worktree.raw("cat-file", "blob", stages[it][1]) for it in (OURS, BASE, THEIRS)]
-        if path.endswith(".md") and hunks.is_rewritten(versions[1], versions[0]):
-            worktree.git("checkout", "--ours", "--", path)
-            worktree.git("add", "--", path)
+        if _is_replaceable(path) and hunks.is_rewritten(versions[1], versions[0]):
+            _keep_ours(worktree, path)
             merged.kept_rewritten.append(path)
             return
         content = hunks.merge(path, *versions)
@@ -119,6 +125,16 @@ def _settle(worktree: Repository, path: str, stages: Stages, merged: Merged) -> 
         merged.combined.append(path)
     else:
         merged.conflicts.append(path)
+
+
+def _is_replaceable(path: str) -> bool:
+    """Return whether a team may have its own file instead of the template's."""
+    return path.endswith(".md") or not EDITOR_FOLDERS.isdisjoint(path.split("/"))
+
+
+def _keep_ours(worktree: Repository, path: str) -> None:
+    worktree.git("checkout", "--ours", "--", path)
+    worktree.git("add", "--", path)
 
 
 def _are_files(stages: Stages) -> bool:

@@ -74,6 +74,11 @@ class Report:
                 [f"`{name}`" for name in self.merged.kept_changed],
             ),
             _section(
+                "Files that you already had and the template adds",
+                "They keep your content.",
+                [f"`{name}`" for name in self.merged.kept_own],
+            ),
+            _section(
                 "Pages that you rewrote and the template changed",
                 "They keep your text.",
                 [f"`{name}`" for name in self.merged.kept_rewritten],

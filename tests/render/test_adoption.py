@@ -18,6 +18,7 @@ ANSWERS: Final = {"repo_layout": "monorepo"}
 PAGE: Final = "backend/docs/monorepo.md"
 OWN: Final = {
     "frontend/package.json": "{}\n",
+    "AGENTS.md": "# Our agents\n",
     "README.md": "# Ours\n",
     ".gitignore": "node_modules/\n",
     "Makefile": "ours:\n\techo ours\n",

@@ -19,6 +19,9 @@ from tests.support.variants import variants
 SCHEMAS = {
     ".github/workflows/*.yml": "vendor.github-workflows",
     ".github/dependabot.yml": "vendor.dependabot",
+    ".github/ISSUE_TEMPLATE/config.yml": "vendor.github-issue-config",
+    ".github/ISSUE_TEMPLATE/bug.yml": "vendor.github-issue-forms",
+    ".github/ISSUE_TEMPLATE/idea.yml": "vendor.github-issue-forms",
     "docker-compose*.yml": "vendor.compose-spec",
     "compose.production.yml": "vendor.compose-spec",
 }

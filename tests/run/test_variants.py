@@ -98,15 +98,22 @@ def test_newest_python_is_available() -> None:
 
 def test_readme_commands_work_and_the_checks_pass(variant: Variant, tmp_path: Path) -> None:
     if variant.repository != variant.project:
-        follow(variant, variant.repository, shell_lines(variant.repository / "README.md"), tmp_path)
+        follow(variant, variant.repository, first_pages(variant.repository), tmp_path)
     readme = variant.project / "README.md"
-    commands = [*shell_lines(readme), *shell_lines(variant.project / "docs/developing.md")]
+    commands = [*first_pages(variant.project), *shell_lines(variant.project / "docs/developing.md")]
     follow(variant, variant.project, commands, tmp_path)
     assert {"make install", "make dev", "make migrate", "make install check"} <= set(commands)
     for page in (readme, variant.project / "docs/developing.md"):
         check_commands(variant, page.read_text(encoding="utf-8"))
     check_locks(variant)
     check_image(variant, tmp_path / "image")
+
+
+def first_pages(folder: Path) -> list[str]:
+    """Return the commands of the README, and then those that only `AGENTS.md` shows."""
+    readme, agents = (shell_lines(folder / name) for name in ("README.md", "AGENTS.md"))
+    assert agents, folder
+    return [*readme, *(command for command in agents if command not in readme)]
 
 
 def shell_lines(page: Path) -> list[str]:

@@ -13,6 +13,7 @@ from jinja2.nodes import TemplateData
 
 from scripts import check_template
 from scripts.check_template import BACKEND, ROOT, TEMPLATE
+from scripts.example import BRANCH
 from tests.support.markdown import broken_links
 from tests.support.rendering import add_move, example_move, without_moves
 from tests.support.tools import PACKAGES
@@ -92,7 +93,20 @@ def test_files_of_the_owner_are_skipped_by_copy_and_by_update() -> None:
 
 def test_links_in_the_pages_of_the_template_are_valid() -> None:
     pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
-    assert list(broken_links(ROOT, pages)) == []
+    # This one leads to a branch on GitHub, whose address the page does not know.
+    branch = f"README.md: ../../tree/{BRANCH} leads to no file here"
+    assert list(broken_links(ROOT, pages)) == [branch]
+
+
+def test_commands_of_the_page_for_agents_are_targets() -> None:
+    page, makefile = (
+        (ROOT / name).read_text(encoding="utf-8") for name in ("AGENTS.md", "Makefile")
+    )
+    block = page.partition("```sh\n")[2].partition("```")[0]
+    targets = {f"make {it}" for it in re.findall(r"^([a-z-]+):.* ##", makefile, re.MULTILINE)}
+    assert block
+    assert set(block.splitlines()) <= targets
+    assert (ROOT / "CLAUDE.md").read_text(encoding="utf-8") == "@AGENTS.md\n"
 
 
 def test_generated_workflows_use_the_actions_of_the_template() -> None:

@@ -87,6 +87,9 @@ def make_previous(repository: Path) -> None:
     (backend / "docs/updating.md.jinja").rename(backend / "docs/old.md")
     readme = backend / "README.md.jinja"
     replace(readme, r"\[docs/updating\.md\]\(docs/updating\.md\) explains[^.]*\.", "")
+    # Pages that a team may have already.
+    for name in ("AGENTS.md.jinja", "CLAUDE.md"):
+        (backend / name).unlink()
     # An index that is missing in a model and in the first migration.
     replace(backend / "app/models/session.py", r"(expires_at.*), index=True\)", r"\1)")
     replace(backend / "alembic/versions/0001_initial.py", r".*ix_sessions_expires_at.*\n", "", 2)
@@ -147,7 +150,7 @@ def make_features(backend: Path) -> None:
     (backend / "app/api/v1/announcements.py").write_text(ANNOUNCEMENTS)
     replace(
         backend / "app/api/v1/__init__.py",
-        r"(?s)(from app\.api\.v1 import \(\n)(.*)\Z",
+        r"(?s)(from app\.api\.v1 import \(\n    admin,\n)(.*)\Z",
         r"\1    announcements,\n\2router.include_router(announcements.router)\n",
     )
 

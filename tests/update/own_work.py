@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Final
 
+from tests.support.commands import commit
 from tests.support.rendering import backend
 from tests.update.history import replace
 
@@ -22,6 +23,17 @@ MODELS: Final = "app/models/__init__.py"
 MODEL: Final = "# The model's import.\n"
 STEP: Final = "      - run: make ours\n"
 CHANGED: Final = ("JWT_ACCESS_TTL_SECONDS=900", "JWT_ACCESS_TTL_SECONDS=600")
+# Files that a version adds, and that a team may have had before.
+OWN_FILES: Final = ("AGENTS.md",)
+OWN_TEXT: Final = '{"ours": true}\n'
+
+
+def add_own_file(project: Path, name: str) -> Path:
+    """Commit a file of the team in a project, and return the project."""
+    (project / name).parent.mkdir(exist_ok=True)
+    (project / name).write_text(OWN_TEXT)
+    commit(project, "Our file")
+    return project
 
 
 def do_work(project: Path) -> None:

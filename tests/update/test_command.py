@@ -18,6 +18,7 @@ from tests.support.commands import COPIER, commit, git, run
 from tests.support.rendering import data, files
 from tests.support.variants import Answers, columns
 from tests.update.history import FEATURES, NEXT, PREVIOUS, History, ProjectFrom, origins, replace
+from tests.update.own_work import OWN_FILES, OWN_TEXT, add_own_file
 from tests.update.test_update import ANSWERS, MIGRATIONS, brought, fresh
 from tests.update.updating import template_update
 
@@ -201,6 +202,18 @@ def test_conflict_is_left_to_resolve_in_a_second_work_tree(disagreeing: Path) ->
     git(disagreeing, "worktree", "remove", str(second))
     git(disagreeing, "merge", "--quiet", BRANCH)
     assert "timeout-minutes: 99" in (disagreeing / unmerged[0]).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", OWN_FILES)
+def test_file_that_the_project_already_has_keeps_its_content(
+    project_from: ProjectFrom, name: str
+) -> None:
+    project = add_own_file(project_from(PREVIOUS, ANSWERS), name)
+    output = template_update(project, TO)
+    assert f"- `{name}`" in output.partition("## Files that you already had")[2]
+    git(project, "merge", "--quiet", BRANCH)
+    assert (project / name).read_text(encoding="utf-8") == OWN_TEXT
+    assert (project / "CLAUDE.md").exists()
 
 
 def test_preview_reports_conflicts_by_its_exit_code(disagreeing: Path) -> None:

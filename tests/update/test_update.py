@@ -13,7 +13,14 @@ from tests.support.commands import COPIER, commit, git, run
 from tests.support.rendering import backend, data, files
 from tests.support.variants import TEXTS, Answers, columns
 from tests.update.history import NEXT, PREVIOUS, TIMEOUT, History, ProjectFrom, origins, replace
-from tests.update.own_work import ADDED, assert_work_is_there, do_work
+from tests.update.own_work import (
+    ADDED,
+    OWN_FILES,
+    OWN_TEXT,
+    add_own_file,
+    assert_work_is_there,
+    do_work,
+)
 
 ANSWERS: Answers = {"project_name": "Shop", "cookie_samesite": "strict"}
 MIGRATIONS = "alembic/versions/"
@@ -213,6 +220,17 @@ def test_conflict_is_visible_and_loses_nothing(history: History, disagreeing: Pa
     assert "<<<<<<< before updating\n    timeout-minutes: 99\n" in ours
     assert theirs.startswith(f"    {TIMEOUT}\n>>>>>>> after updating\n")
     assert git(disagreeing, "diff", "--name-only", "--diff-filter=U").split() == [workflow]
+
+
+@pytest.mark.parametrize("name", OWN_FILES)
+def test_file_that_the_project_already_has_is_in_conflict_and_loses_nothing(
+    history: History, project_from: ProjectFrom, name: str
+) -> None:
+    project = add_own_file(project_from(PREVIOUS, ANSWERS), name)
+    update(project, history.current)
+    text = (project / name).read_text(encoding="utf-8")
+    assert f"<<<<<<< before updating\n{OWN_TEXT}=======\n" in text
+    assert git(project, "diff", "--name-only", "--diff-filter=U").split() == [name]
 
 
 def test_update_can_be_reverted(history: History, disagreeing: Path) -> None:
