@@ -96,26 +96,6 @@ class PasswordConfirmation(BaseModel):
     current_password: Password
 
 
-class SessionOut(BaseModel):
-    """An active session of the user: a device that is signed in."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-    id: uuid.UUID
-    created_at: datetime
-    last_used_at: datetime
-    expires_at: datetime
-    user_agent: str | None
-    current: bool
-
-
-class UserIn(BaseModel):
-    """The email address and the password of a new user."""
-
-    email: EmailText
-    password: Password
-
-
 EmailPrefix = Annotated[
     str | None,
     Query(
@@ -152,3 +132,23 @@ class AuditEventOut(BaseModel):
     details: dict[str, str]
     request_id: str | None
     address: str | None
+
+
+class SessionOut(BaseModel):
+    """An active session of the user: a device that is signed in."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: uuid.UUID
+    created_at: datetime
+    last_used_at: datetime
+    expires_at: datetime
+    user_agent: str | None
+    current: bool
+
+
+class UserIn(BaseModel):
+    """The email address and the password of a new user."""
+
+    email: EmailText
+    password: Password

@@ -55,6 +55,18 @@ class SessionNotFound(ServiceError):
     """The user has no such session."""
 
 
+class PermissionDenied(ServiceError):
+    """The role of the user does not allow the request."""
+
+
+class OwnAccount(ServiceError):
+    """An administrator cannot change their own role or deactivate themselves."""
+
+
+class UserNotActive(ServiceError):
+    """The user is deactivated."""
+
+
 class TooManyAttempts(ServiceError):
     """A rate limit is reached. wait: the time until its period ends."""
 
@@ -72,16 +84,4 @@ class ServerStopping(ServiceError):
 
 
 class UserNotFound(ServiceError):
-    """No user has this email address or ID."""
-
-
-class PermissionDenied(ServiceError):
-    """The role of the user does not allow the request."""
-
-
-class OwnAccount(ServiceError):
-    """An administrator cannot change their own role or deactivate themselves."""
-
-
-class UserNotActive(ServiceError):
-    """The user is deactivated."""
+    """No user has this email address."""

@@ -10,5 +10,5 @@ from app.api.v1 import (
 
 router = APIRouter(prefix="/api/v1")
 router.include_router(auth.router)
-router.include_router(users.router)
 router.include_router(admin.router)
+router.include_router(users.router)
