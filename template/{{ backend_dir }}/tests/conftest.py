@@ -361,5 +361,9 @@ async def advance_time(db: asyncpg.Connection, seconds: float) -> None:
     )
     await db.execute("UPDATE email_tokens SET expires_at = expires_at %s".replace("%s", shift))
     await db.execute(
+        "UPDATE personal_access_tokens SET created_at = created_at %s, expires_at = expires_at %s, "
+        "last_used_at = last_used_at %s".replace("%s", shift)
+    )
+    await db.execute(
         "UPDATE attempt_counts SET window_ends_at = window_ends_at %s".replace("%s", shift)
     )

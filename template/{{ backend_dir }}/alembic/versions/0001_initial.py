@@ -115,6 +115,42 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_email_tokens_user_id"), "email_tokens", ["user_id"], unique=False)
     op.create_table(
+        "personal_access_tokens",
+        sa.Column("id", sa.Uuid(), server_default=sa.text("gen_random_uuid()"), nullable=False),
+        sa.Column("user_id", sa.Uuid(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("scopes", sa.ARRAY(sa.Text()), nullable=False),
+        sa.Column("token_hash", sa.LargeBinary(), nullable=False),
+        sa.Column(
+            "created_at",
+            sa.DateTime(timezone=True),
+            server_default=sa.text("clock_timestamp()"),
+            nullable=False,
+        ),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("last_used_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["user_id"],
+            ["users.id"],
+            name=op.f("fk_personal_access_tokens_user_id_users"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_personal_access_tokens")),
+        sa.UniqueConstraint("token_hash", name=op.f("uq_personal_access_tokens_token_hash")),
+    )
+    op.create_index(
+        op.f("ix_personal_access_tokens_expires_at"),
+        "personal_access_tokens",
+        ["expires_at"],
+        unique=False,
+    )
+    op.create_index(
+        "ix_personal_access_tokens_user_id_created_at_id",
+        "personal_access_tokens",
+        ["user_id", "created_at", "id"],
+        unique=False,
+    )
+    op.create_table(
         "sessions",
         sa.Column("id", sa.Uuid(), server_default=sa.text("gen_random_uuid()"), nullable=False),
         sa.Column("user_id", sa.Uuid(), nullable=False),
@@ -208,6 +244,11 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_sessions_user_id"), table_name="sessions")
     op.drop_index(op.f("ix_sessions_expires_at"), table_name="sessions")
     op.drop_table("sessions")
+    op.drop_index(
+        "ix_personal_access_tokens_user_id_created_at_id", table_name="personal_access_tokens"
+    )
+    op.drop_index(op.f("ix_personal_access_tokens_expires_at"), table_name="personal_access_tokens")
+    op.drop_table("personal_access_tokens")
     op.drop_index(op.f("ix_email_tokens_user_id"), table_name="email_tokens")
     op.drop_index(op.f("ix_email_tokens_expires_at"), table_name="email_tokens")
     op.drop_index(op.f("ix_email_tokens_email"), table_name="email_tokens")

@@ -5,17 +5,20 @@ from typing import Annotated
 
 import structlog
 from fastapi import Depends, Header, Security
-from fastapi.openapi.models import APIKey, APIKeyIn
+from fastapi.openapi.models import APIKey, APIKeyIn, HTTPBearer
 from fastapi.security.base import SecurityBase
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from starlette.requests import HTTPConnection
 
+from app.api.middleware.origin_check import SAFE_METHODS
 from app.api.state import AppState, state_of
 from app.core.addresses import normalize_address
+from app.core.personal_tokens import Scope, parse_personal_token
 from app.core.roles import MANAGE_USERS, READ_AUDIT_EVENTS, Role
 from app.core.settings import Settings
 from app.services.audit import Actor
 from app.services.errors import NotAuthenticated, PermissionDenied
+from app.services.personal_tokens import authenticate_token
 from app.services.rag import DocumentIndex
 from app.services.sessions.authentication import AuthContext, authenticate
 from app.services.storage import Storage
@@ -124,9 +127,51 @@ async def get_actor(request: HTTPConnection, auth: CurrentAuth, address: ClientA
 CurrentActor = Annotated[Actor, Depends(get_actor)]
 
 
-async def get_current_user(auth: CurrentAuth) -> PublicUser:
-    """Return the authenticated user. Raise `NotAuthenticated`."""
-    return auth.user
+class BearerToken(SecurityBase):
+    """Reads a personal access token from the header `Authorization`.
+
+    model, scheme_name: see `AccessCookie`, which `docs.py` adds as an alternative.
+    """
+
+    def __init__(self) -> None:
+        self.scheme_name = "PersonalAccessToken"
+        self.model = HTTPBearer(
+            description="A personal access token, if `ACCESS_TOKENS_ENABLED` is true."
+        )
+
+    async def __call__(self, request: HTTPConnection) -> str | None:
+        """Return what follows `Bearer`, or None if the request has no token that counts.
+
+        An access cookie takes precedence, even an invalid one. A request with both is therefore
+        never treated as a request without cookies.
+        """
+        state = state_of(request.app)
+        if not state.settings.access_tokens_enabled or state.cookies.has_access_cookie(request):
+            return None
+        scheme, _, text = request.headers.get("authorization", "").partition(" ")
+        return text.strip() if scheme.lower() == "bearer" else None
+
+
+BEARER_TOKEN = BearerToken()
+
+
+async def get_current_user(
+    request: HTTPConnection, token: Annotated[str | None, Security(BEARER_TOKEN)]
+) -> PublicUser:
+    """Return the user of the access cookie or, without one, of the personal access token.
+
+    Raise `NotAuthenticated`, `InvalidPersonalToken` and `InsufficientScope`.
+    """
+    if token is None:
+        return (await ACCESS_COOKIE(request)).user
+    # A WebSocket has no method, and counts as unsafe.
+    is_safe = request.scope.get("method") in SAFE_METHODS
+    scope = Scope.READ if is_safe else Scope.WRITE
+    user = await authenticate_token(
+        state_of(request.app).database, parse_personal_token(token), scope
+    )
+    request.state.user_id = str(user.id)  # for the access log
+    return user
 
 
 CurrentUser = Annotated[PublicUser, Depends(get_current_user)]

@@ -9,7 +9,7 @@ from starlette.responses import HTMLResponse, RedirectResponse
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
-from app.api.deps import ACCESS_COOKIE
+from app.api.deps import ACCESS_COOKIE, BEARER_TOKEN
 from app.api.operation_ids import shorten_operation_ids
 from app.api.problem_schemas import problem_schemas
 from app.api.state import state_of
@@ -28,9 +28,19 @@ def describe(app: FastAPI) -> None:
         document["components"]["schemas"].update(problem_schemas(document))
         schemes = document["components"]["securitySchemes"]
         schemes[ACCESS_COOKIE.scheme_name]["name"] = cookies.access_name
+        _add_cookie(document)
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend it
+
+
+def _add_cookie(document: dict[str, Any]) -> None:
+    """Name the access cookie as an alternative to the token, wherever a token is accepted."""
+    for item in document["paths"].values():
+        for operation in item.values():
+            security = operation.get("security", [])
+            if {BEARER_TOKEN.scheme_name: []} in security:
+                security.insert(0, {ACCESS_COOKIE.scheme_name: []})
 
 
 def add_docs(app: FastAPI) -> None:

@@ -75,6 +75,8 @@ class ProblemDocument(BaseModel):
 
 # RFC 9110 11.6.1 requires the header in a 401 response; no scheme is registered for cookies.
 CHALLENGE: Final = {"WWW-Authenticate": "Cookie"}
+# RFC 6750 3: for a request with a token in the header `Authorization`.
+BEARER_CHALLENGE: Final = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
 RETRY: Final = {"Retry-After": RETRY_AFTER_SECONDS}
 
 INTERNAL: Final = Problem(
@@ -171,6 +173,25 @@ PROBLEMS: Final[dict[type[Exception], Problem]] = {
     InvalidCursor: Problem(
         422, "invalid-cursor", "Invalid cursor", "Begin again with the first page."
     ),
+    errors.InvalidPersonalToken: Problem(
+        401,
+        "invalid-token",
+        "Invalid token",
+        "The token is malformed, unknown, expired or revoked.",
+        BEARER_CHALLENGE,
+    ),
+    errors.InsufficientScope: Problem(
+        403,
+        "insufficient-scope",
+        "Insufficient scope",
+        "The scopes of the token do not allow this.",
+    ),
+    errors.PersonalTokenNotFound: Problem(
+        404, "token-not-found", "Token not found", "There is no such token."
+    ),
+    errors.TooManyPersonalTokens: Problem(
+        409, "too-many-tokens", "Too many tokens", "Revoke a token before you create another."
+    ),
     errors.SessionNotFound: Problem(
         404, "session-not-found", "Session not found", "There is no such session."
     ),
@@ -240,6 +261,9 @@ def problem_of(error: Exception) -> Problem | None:
     if isinstance(error, errors.TooManyAttempts):
         wait = {"Retry-After": str(max(1, math.ceil(error.wait.total_seconds())))}
         return replace(PROBLEMS[errors.TooManyAttempts], headers=wait)
+    if isinstance(error, errors.InsufficientScope):
+        challenge = f'Bearer error="insufficient_scope", scope="{error.scope}"'
+        return replace(PROBLEMS[errors.InsufficientScope], headers={"WWW-Authenticate": challenge})
     return next((PROBLEMS[kind] for kind in type(error).__mro__ if kind in PROBLEMS), None)
 
 

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from app.core.emails import MAX_LENGTH as EMAIL_MAX_LENGTH
 from app.core.emails import normalize_email
+from app.core.personal_tokens import Scope
 from app.core.roles import Role
 from app.core.security import MAX_LENGTH as PASSWORD_MAX_LENGTH
 
@@ -94,6 +95,39 @@ class PasswordConfirmation(BaseModel):
     """The current password."""
 
     current_password: Password
+
+
+class PersonalTokenIn(BaseModel):
+    """What a new personal access token is for, what it allows, and when it expires."""
+
+    name: Annotated[
+        str,
+        # Postgres rejects NUL.
+        StringConstraints(
+            strip_whitespace=True, min_length=1, max_length=100, pattern=r"^[^\x00]+$"
+        ),
+    ]
+    scopes: Annotated[frozenset[Scope], Field(min_length=1)]
+    expires_in_days: Annotated[int, Field(ge=1, le=365)]
+
+
+class PersonalTokenOut(BaseModel):
+    """An active personal access token. `last_used_at` is exact to the hour; null if never used."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: uuid.UUID
+    name: str
+    scopes: list[str]
+    created_at: datetime
+    expires_at: datetime
+    last_used_at: datetime | None
+
+
+class CreatedTokenOut(PersonalTokenOut):
+    """A new personal access token. No other response contains `token`."""
+
+    token: str
 
 
 EmailPrefix = Annotated[

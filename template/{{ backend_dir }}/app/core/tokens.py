@@ -15,10 +15,11 @@ import jwt
 from app.core.settings import PROJECT_SLUG, Settings
 
 RawToken = NewType("RawToken", str)
-"""An opaque token as the client receives it: 256 bits as 43 base64url characters. Never stored."""
+"""An opaque token as the client receives it, with 256 random bits. Never stored."""
 TokenHash = NewType("TokenHash", bytes)
 """The SHA-256 of an opaque token, 32 bytes, which the database stores."""
 
+# All of them except personal access tokens, which `personal_tokens.py` describes.
 OPAQUE_TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 NONCE_BYTES: Final = 32
 CLOCK_SKEW_SECONDS: Final = 30

@@ -3,7 +3,7 @@
 import uuid
 
 import structlog
-from sqlalchemy import select, update
+from sqlalchemy import select, true, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.emails import Email
@@ -15,6 +15,7 @@ from app.services.audit import COMMAND, Actor, AuditAction, record
 from app.services.email_links import SendLink, require_mail
 from app.services.email_tokens import invalidate_email_tokens
 from app.services.errors import EmailTaken, UserNotFound
+from app.services.personal_tokens import delete_tokens
 from app.services.sessions.lock import lock_users
 from app.services.sessions.revocation import revoke_all_access
 
@@ -123,8 +124,9 @@ async def revoke_all_sessions(db: AsyncSession) -> int:
             last = batch[-1]
             count += len(batch)
     async with db.begin():
-        # Also the links about users who have no session.
+        # Also the links about users who have no session, and their tokens.
         await invalidate_email_tokens(db, EmailToken.user_id.is_not(None))
+        await delete_tokens(db, true())
         record(db, COMMAND, AuditAction.ALL_SESSIONS_REVOKED)
     log.info("every_session_ended", users=count)
     return count

@@ -51,6 +51,26 @@ class WrongPassword(ServiceError):
     """The current password of a user is wrong."""
 
 
+class InvalidPersonalToken(ServiceError):
+    """The personal access token is malformed, unknown, expired or revoked."""
+
+
+class InsufficientScope(ServiceError):
+    """The personal access token does not allow the request. scope: the one that it lacks."""
+
+    def __init__(self, scope: str) -> None:
+        super().__init__("insufficient scope")
+        self.scope = scope
+
+
+class PersonalTokenNotFound(ServiceError):
+    """The user has no such personal access token."""
+
+
+class TooManyPersonalTokens(ServiceError):
+    """The user has as many personal access tokens as are allowed."""
+
+
 class SessionNotFound(ServiceError):
     """The user has no such session."""
 

@@ -25,7 +25,14 @@ from app.core.settings import Settings
 from app.core.tokens import CLOCK_SKEW_SECONDS
 from app.db.job_queue import SCHEMA
 from app.jobs.job import Job, JobContext
-from app.models import AttemptCount, AuditEvent, EmailToken, RefreshToken, UserSession
+from app.models import (
+    AttemptCount,
+    AuditEvent,
+    EmailToken,
+    PersonalAccessToken,
+    RefreshToken,
+    UserSession,
+)
 
 # The number of rows that one statement deletes or reads in a few milliseconds.
 BATCH: Final = 1000
@@ -55,6 +62,7 @@ class Purged:
     job_log: int = 0
     email_tokens: int = 0
     audit_events: int = 0
+    personal_tokens: int = 0
 
 
 class Purge(Job):
@@ -69,8 +77,8 @@ class Purge(Job):
 async def purge(db: AsyncSession, settings: Settings) -> Purged:
     """Delete sessions that are no longer active, with their tokens, and other old rows.
 
-    The other rows are counted attempts, expired email tokens, and old entries of the audit trail
-    and of the job queue's log.
+    The other rows are counted attempts, expired email tokens and personal access tokens, and old
+    entries of the audit trail and of the job queue's log.
 
     The tokens of a session stay while it can be active, because reuse must be detected. An expired
     session is deleted immediately. A revoked session is deleted when none of its access tokens can
@@ -95,7 +103,8 @@ async def purge(db: AsyncSession, settings: Settings) -> Purged:
     log = await _delete_job_log(db, now - JOB_LOG_AGE)
     too_old = AuditEvent.created_at < now - timedelta(days=settings.audit_retention_days)
     events = await _delete(db, AuditEvent, too_old)
-    return Purged(sessions, tokens, rows, log, links, events)
+    personal = await _delete(db, PersonalAccessToken, PersonalAccessToken.expires_at <= now)
+    return Purged(sessions, tokens, rows, log, links, events, personal)
 
 
 def revoked_before(settings: Settings, now: datetime) -> datetime:
@@ -141,7 +150,9 @@ async def _obsolete_sessions(
 
 async def _delete(
     db: AsyncSession,
-    table: type[UserSession | RefreshToken | AttemptCount | EmailToken | AuditEvent],
+    table: type[
+        UserSession | RefreshToken | AttemptCount | EmailToken | AuditEvent | PersonalAccessToken
+    ],
     which: ColumnElement[bool],
 ) -> int:
     (key,) = table.__table__.primary_key

@@ -36,9 +36,12 @@ PUBLIC_COLUMNS = (
 
 
 def public_user(
-    user: User | Row[uuid.UUID, str, datetime | None, bool, str, datetime],
+    user: User | Row[uuid.UUID, str, datetime | None, bool, str, datetime, *tuple[object, ...]],
 ) -> PublicUser:
-    """Return a user, from an entity or from a row of `PUBLIC_COLUMNS`, as responses show it."""
+    """Return a user as responses show it.
+
+    user: an entity, or a row that begins with `PUBLIC_COLUMNS`.
+    """
     return PublicUser(
         id=user.id,
         email=user.email,

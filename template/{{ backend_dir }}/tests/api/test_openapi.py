@@ -134,6 +134,7 @@ def test_problem_type_lists_all_known_types(fresh_app: FastAPI) -> None:
     assert problem_types(409) == [
         "/problems/conflict",
         "/problems/email-taken",
+        "/problems/too-many-tokens",
         "/problems/user-not-active",
     ]
 

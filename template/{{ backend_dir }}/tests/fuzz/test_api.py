@@ -50,6 +50,7 @@ def url(test_database: str) -> Iterator[str]:
         test_database,
         LOGIN_THROTTLE_ENABLED="false",
         SIGNUP_MODE="open",
+        ACCESS_TOKENS_ENABLED="true",
         SMTP_URL="smtp://localhost:1025",
         MAIL_FROM="no-reply@example.com",
         JOBS_IN_SERVER="false",

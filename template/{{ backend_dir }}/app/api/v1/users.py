@@ -4,7 +4,7 @@ import uuid
 
 from fastapi import APIRouter, Request, Response
 
-from app.api.deps import ClientAddress, CurrentAuth, State, UserAgent
+from app.api.deps import ClientAddress, CurrentAuth, CurrentUser, State, UserAgent
 from app.api.problems import problem_responses
 from app.api.schemas import (
     EmailChange,
@@ -36,10 +36,10 @@ async def create_user(user: UserIn, state: State, address: ClientAddress) -> Pub
     )
 
 
-@router.get("/me", response_model=UserOut, responses=problem_responses(401))
-async def read_me(auth: CurrentAuth) -> PublicUser:
+@router.get("/me", response_model=UserOut, responses=problem_responses(401, 403))
+async def read_me(user: CurrentUser) -> PublicUser:
     """Return the authenticated user."""
-    return auth.user
+    return user
 
 
 @router.put(

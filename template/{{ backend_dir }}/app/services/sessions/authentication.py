@@ -4,6 +4,7 @@ import uuid
 from dataclasses import dataclass
 
 from sqlalchemy import bindparam, select
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.tokens import AccessClaims
 from app.db.session import Database
@@ -42,3 +43,13 @@ async def authenticate(database: Database, claims: AccessClaims) -> AuthContext:
     if user is None:
         raise NotAuthenticated
     return AuthContext(public_user(user), claims.session_id)
+
+
+async def authenticate_again(db: AsyncSession, auth: AuthContext) -> None:
+    """Check, with the user's row locked, that the session is still active.
+
+    Raise `NotAuthenticated`.
+    """
+    values = {"user_id": auth.user.id, "session_id": auth.session_id}
+    if (await db.execute(AUTHENTICATED_USER, values)).one_or_none() is None:
+        raise NotAuthenticated

@@ -10,9 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from app.core.tokens import RawToken, hash_token
 from app.db.session import Database
-from app.models import EmailToken, RefreshToken, UserSession
+from app.models import EmailToken, PersonalAccessToken, RefreshToken, UserSession
 from app.services.email_tokens import invalidate_email_tokens
 from app.services.errors import SessionNotFound
+from app.services.personal_tokens import delete_tokens
 from app.services.sessions.authentication import AuthContext
 from app.services.sessions.lock import lock_users
 
@@ -36,12 +37,13 @@ async def revoke_sessions(db: AsyncSession, which: ColumnElement[bool]) -> None:
 
 
 async def revoke_all_access(db: AsyncSession, user_ids: Collection[uuid.UUID]) -> None:
-    """Revoke all sessions of some users, and invalidate the links that were sent about them.
+    """Revoke all sessions and personal access tokens of some users, and the links about them.
 
     A link to a new address would otherwise outlive a password reset: someone who knew the old
     password could request it before, and use it after. Call this with the users' rows locked.
     """
     await revoke_sessions(db, UserSession.user_id.in_(user_ids))
+    await delete_tokens(db, PersonalAccessToken.user_id.in_(user_ids))
     await invalidate_email_tokens(db, EmailToken.user_id.in_(user_ids))
 
 
