@@ -35,12 +35,16 @@ def describe(app: FastAPI) -> None:
 
 
 def _add_cookie(document: dict[str, Any]) -> None:
-    """Name the access cookie as an alternative to the token, wherever a token is accepted."""
+    """Name the access cookie as an alternative to the token, unless an endpoint needs both."""
+    cookie: dict[str, list[str]] = {ACCESS_COOKIE.scheme_name: []}
+    token: dict[str, list[str]] = {BEARER_TOKEN.scheme_name: []}
     for item in document["paths"].values():
         for operation in item.values():
             security = operation.get("security", [])
-            if {BEARER_TOKEN.scheme_name: []} in security:
-                security.insert(0, {ACCESS_COOKIE.scheme_name: []})
+            if token in security and cookie in security:
+                security.remove(token)  # another dependency needs a session
+            elif token in security:
+                security.insert(0, cookie)
 
 
 def add_docs(app: FastAPI) -> None:

@@ -76,6 +76,7 @@ def purge() -> None:
         print(
             f"Deleted {purged.sessions} sessions, {purged.tokens} refresh tokens, "
             f"{purged.attempt_counts} rate-limit rows, {purged.email_tokens} mailed links, "
+            f"{purged.personal_tokens} personal access tokens, "
             f"{purged.audit_events} audit events and {purged.job_log} entries of the job log."
         )
 

@@ -367,11 +367,19 @@ async def end_every_session(client: httpx.AsyncClient, app: FastAPI) -> None:
     [
         change_password,
         delete_account,
+        command(lambda db, _: administration.replace_password(db, EMAIL, "")),
         command(lambda db, _: administration.revoke_sessions_of(db, EMAIL)),
         command(lambda db, _: administration.deactivate_user(db, EMAIL)),
         end_every_session,
     ],
-    ids=["password", "deletion", "end-sessions", "deactivation", "end-sessions --all"],
+    ids=[
+        "password",
+        "deletion",
+        "set-password",
+        "end-sessions",
+        "deactivation",
+        "end-sessions --all",
+    ],
 )
 async def test_token_ends_with_all_other_access(
     app: FastAPI,

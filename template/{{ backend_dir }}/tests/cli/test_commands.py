@@ -413,7 +413,7 @@ def test_purge_deletes_expired_rows_only(
     assert main(["purge"]) == 0
     assert capsys.readouterr().out == (
         "Deleted 1 sessions, 1 refresh tokens, 4 rate-limit rows, 1 mailed links, "
-        "0 audit events and 0 entries of the job log.\n"
+        "0 personal access tokens, 0 audit events and 0 entries of the job log.\n"
     )
     assert query(test_database, "SELECT count(*) FROM sessions") == 1
     assert query(test_database, "SELECT count(*) FROM refresh_tokens") == 1
@@ -421,7 +421,7 @@ def test_purge_deletes_expired_rows_only(
     assert main(["purge"]) == 0
     assert capsys.readouterr().out == (
         "Deleted 0 sessions, 0 refresh tokens, 0 rate-limit rows, 0 mailed links, "
-        "0 audit events and 0 entries of the job log.\n"
+        "0 personal access tokens, 0 audit events and 0 entries of the job log.\n"
     )
 
 

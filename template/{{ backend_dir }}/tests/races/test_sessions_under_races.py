@@ -39,8 +39,11 @@ LOGOUT = "/api/v1/auth/logout"
 REFRESH = "/api/v1/auth/refresh"
 CHANGE = "/api/v1/users/me/password"
 RESET = "/api/v1/auth/password"
+ME = "/api/v1/users/me"
+TOKENS = f"{ME}/tokens"
 EMAIL = normalize_email("ada@example.com")
 NEW = "another long passphrase"
+NEW_TOKEN = {"name": "CI", "scopes": ["read"], "expires_in_days": 1}
 
 ACTIVE_SESSIONS = "SELECT count(*) FROM sessions WHERE revoked_at IS NULL"
 CURRENT_TOKENS = "SELECT count(*) FROM refresh_tokens WHERE revoked_at IS NULL"
@@ -51,6 +54,7 @@ async def app(make_app: AppFactory) -> AsyncIterator[FastAPI]:
     """Return the application with a connection for each request and without rate limits."""
     async with make_app(
         login_throttle_enabled=False,
+        access_tokens_enabled=True,
         database_pool_size=REQUESTS + 5,
         database_timeout_seconds=HANG_SECONDS,
         refresh_grace_seconds=GRACE,
@@ -208,6 +212,60 @@ async def test_logins_during_a_deactivation_leave_no_active_session(
         await asyncio.gather(deactivate(), *(log_in(tab, "ada@example.com") for tab in tabs[:10]))
 
         assert await db.fetchval(ACTIVE_SESSIONS) == 0
+
+
+async def test_token_is_rejected_after_the_response_to_its_revocation(
+    tabs: list[httpx.AsyncClient], app: FastAPI, make_client: ClientFactory
+) -> None:
+    await sign_in(tabs)
+    programs = [make_client(app) for _ in range(10)]
+    for _ in range(ROUNDS // 4):
+        created = (await tabs[0].post(TOKENS, json=NEW_TOKEN)).json()
+        header = {"authorization": f"Bearer {created['token']}"}
+        revoked = asyncio.Event()
+
+        async def use(
+            program: httpx.AsyncClient, header: dict[str, str], revoked: asyncio.Event
+        ) -> list[tuple[bool, int]]:
+            """Use the token until it is rejected. Return each status, and if it was revoked."""
+            uses: list[tuple[bool, int]] = []
+            while not uses or uses[-1][1] == 200:
+                was_revoked = revoked.is_set()
+                response = await program.get(ME, headers=header)
+                uses.append((was_revoked, response.status_code))
+            return uses
+
+        async def revoke(path: str, revoked: asyncio.Event) -> None:
+            assert (await tabs[0].delete(path)).status_code == 204
+            revoked.set()
+
+        uses = [use(program, header, revoked) for program in programs]
+        path = f"{TOKENS}/{created['id']}"
+        async with asyncio.timeout(HANG_SECONDS):
+            results, _ = await asyncio.gather(asyncio.gather(*uses), revoke(path, revoked))
+
+        statuses = {use for uses_of_one in results for use in uses_of_one}
+        assert statuses <= {(False, 200), (False, 401), (True, 401)}
+        assert (await programs[0].get(ME, headers=header)).status_code == 401
+
+
+async def test_password_change_leaves_no_token_that_is_created_meanwhile(
+    app: FastAPI, tabs: list[httpx.AsyncClient], db: asyncpg.Connection
+) -> None:
+    old, new = PASSWORD, NEW
+    for _ in range(ROUNDS // 4):
+        await sign_in(tabs, old)
+        body = {"current_password": old, "new_password": new}
+        responses = await asyncio.gather(
+            *(tab.post(TOKENS, json=NEW_TOKEN) for tab in tabs[1:11]),
+            tabs[0].put(CHANGE, json=body),
+            *(tab.post(TOKENS, json=NEW_TOKEN) for tab in tabs[11:]),
+        )
+
+        assert responses[10].status_code == 204
+        assert {response.status_code for response in responses} <= {201, 204, 401}
+        assert await db.fetchval("SELECT count(*) FROM personal_access_tokens") == 0
+        old, new = new, old
 
 
 async def test_concurrent_logins_with_swapped_users_do_not_deadlock(
