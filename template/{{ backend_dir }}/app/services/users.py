@@ -3,6 +3,7 @@
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVarTuple
 
 from sqlalchemy import Row
 from sqlalchemy.dialects.postgresql import insert
@@ -11,6 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.core.emails import Email
 from app.models import User
 from app.services.errors import EmailTaken
+
+# The columns of a row after `PUBLIC_COLUMNS`.
+Others = TypeVarTuple("Others")
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ PUBLIC_COLUMNS = (
 
 
 def public_user(
-    user: User | Row[uuid.UUID, str, datetime | None, bool, str, datetime, *tuple[object, ...]],
+    user: User | Row[uuid.UUID, str, datetime | None, bool, str, datetime, *Others],
 ) -> PublicUser:
     """Return a user as responses show it.
 
