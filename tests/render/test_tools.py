@@ -82,9 +82,10 @@ def test_mypy_finds_nothing(projects: list[Path], python: Path, tmp_path: Path) 
         run([python, "-m", "mypy", f"--cache-dir={tmp_path / 'cache'}"], folder)
 
 
-def test_pyright_finds_nothing_in_the_application(projects: list[Path], python: Path) -> None:
+def test_pyright_finds_nothing(projects: list[Path], python: Path) -> None:
     # Pylance in VS Code shows these errors. Variants only differ in the defaults of settings.
-    run([sys.executable, "-m", "pyright", "--pythonpath", python, "app"], backend(projects[0]))
+    pyright = [sys.executable, "-m", "pyright", "--pythonpath"]
+    run([*pyright, python, "app", "tests"], backend(projects[0]))
 
 
 def test_template_uses_the_lint_rules_of_generated_projects(projects: list[Path]) -> None:

@@ -5,6 +5,7 @@ between the two. This matters before the first release, and after a release with
 """
 
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,7 +88,8 @@ def make_previous(repository: Path) -> None:
     (backend / "docs/updating.md.jinja").rename(backend / "docs/old.md")
     readme = backend / "README.md.jinja"
     replace(readme, r"\[docs/updating\.md\]\(docs/updating\.md\) explains[^.]*\.", "")
-    # Pages that a team may have already.
+    # Pages and settings that a team may have already.
+    shutil.rmtree(template / ".vscode")
     for name in ("AGENTS.md.jinja", "CLAUDE.md"):
         (backend / name).unlink()
     # An index that is missing in a model and in the first migration.

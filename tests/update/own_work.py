@@ -24,7 +24,7 @@ MODEL: Final = "# The model's import.\n"
 STEP: Final = "      - run: make ours\n"
 CHANGED: Final = ("JWT_ACCESS_TTL_SECONDS=900", "JWT_ACCESS_TTL_SECONDS=600")
 # Files that a version adds, and that a team may have had before.
-OWN_FILES: Final = ("AGENTS.md",)
+OWN_FILES: Final = ("AGENTS.md", ".vscode/settings.json")
 OWN_TEXT: Final = '{"ours": true}\n'
 
 

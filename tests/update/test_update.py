@@ -60,7 +60,9 @@ def brought(content: dict[str, bytes]) -> dict[str, bytes]:
     """
     owned = OWNED if "backend/README.md" in content else set()
     return {
-        name: it for name, it in content.items() if MIGRATIONS not in name and name not in owned
+        name: it
+        for name, it in content.items()
+        if MIGRATIONS not in name and owned.isdisjoint({name, name.partition("/")[0]})
     }
 
 

@@ -341,7 +341,7 @@ async def raise_shared_count(db: asyncpg.Connection, limits: int, attempts: int)
     assert changed == f"UPDATE {limits}"
 
 
-async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+async def until(condition: Callable[[], Awaitable[object]]) -> None:
     """Wait until a condition is true."""
     async with asyncio.timeout(HANG_SECONDS):
         while not await condition():  # noqa: ASYNC110 - there is no event to wait for

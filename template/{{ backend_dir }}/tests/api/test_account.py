@@ -194,6 +194,7 @@ async def test_verification_after_a_change_goes_to_the_new_address(
 ) -> None:
     # The session is checked before the address changes.
     row = await db.fetchrow("SELECT users.*, sessions.id AS session_id FROM users, sessions")
+    assert row
     user = PublicUser(
         id=row["id"],
         email=EMAIL,

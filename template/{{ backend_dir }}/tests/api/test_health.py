@@ -59,7 +59,7 @@ async def test_not_ready_if_the_database_has_an_older_revision(
 ) -> None:
     from app.db.revisions import Revisions
 
-    current = await db.fetchval("SELECT version_num FROM alembic_version")
+    current = str(await db.fetchval("SELECT version_num FROM alembic_version"))
     newer = Revisions(known=frozenset({current, "next"}), heads=frozenset({"next"}))
     client._transport.app.state.revisions = newer  # type: ignore[attr-defined]  # ASGITransport
 

@@ -6,7 +6,7 @@ import asyncpg
 import httpx
 import pytest
 from fastapi import FastAPI
-from passlib.hash import bcrypt
+from passlib.context import CryptContext
 
 from app.core import security
 from app.services.users import PublicUser
@@ -147,11 +147,12 @@ async def test_login_fails_if_the_stored_value_is_not_a_hash(
 async def test_a_plain_bcrypt_hash_is_replaced_at_login(
     client: httpx.AsyncClient, ada: PublicUser, db: asyncpg.Connection, ident: str
 ) -> None:
-    old = bcrypt.using(rounds=4, ident=ident).hash(PASSWORD)
+    old = CryptContext(["bcrypt"], bcrypt__rounds=4, bcrypt__ident=ident).hash(PASSWORD)
     await db.execute("UPDATE users SET password_hash = $1", old)
 
     assert (await log_in(client, ada.email)).status_code == 200
-    assert (await db.fetchval("SELECT password_hash FROM users")).startswith("$bcrypt-sha256$")
+    new = str(await db.fetchval("SELECT password_hash FROM users"))
+    assert new.startswith("$bcrypt-sha256$")
     assert (await log_in(client, ada.email)).status_code == 200
 
 

@@ -210,7 +210,7 @@ async def test_requests_that_wait_for_a_lock_do_not_exhaust_the_pool(
             await db.execute("SELECT FROM users FOR UPDATE")
             waiting = [asyncio.create_task(log_in(make_client(app), ada.email)) for _ in range(4)]
             waiting += [asyncio.create_task(client.post("/api/v1/auth/refresh")) for _ in range(4)]
-            while await db.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted") < 2:
+            while await db.fetchval("SELECT count(*) < 2 FROM pg_locks WHERE NOT granted"):
                 pass
             assert (await client.get("/api/v1/users/me")).status_code == 200
             assert (await client.get("/health/ready")).status_code == 200

@@ -30,7 +30,7 @@ class Note(Job):
 
     number: int
 
-    async def run(self, _context: JobContext) -> None:
+    async def run(self, context: JobContext) -> None:  # noqa: ARG002 - as in Job
         done.append(self.number)
 
 
@@ -39,7 +39,7 @@ class Fail(Job):
 
     max_attempts: ClassVar[int] = 3
 
-    async def run(self, _context: JobContext) -> None:
+    async def run(self, context: JobContext) -> None:  # noqa: ARG002 - as in Job
         done.append(0)
         raise RuntimeError("it fails")
 
@@ -47,7 +47,7 @@ class Fail(Job):
 class Hang(Job):
     """Does not end."""
 
-    async def run(self, _context: JobContext) -> None:
+    async def run(self, context: JobContext) -> None:  # noqa: ARG002 - as in Job
         started.set()
         await asyncio.sleep(HANG_SECONDS)
 
@@ -237,7 +237,7 @@ class Cancel(Job):
 
     max_attempts: ClassVar[int] = 2
 
-    async def run(self, _context: JobContext) -> None:
+    async def run(self, context: JobContext) -> None:  # noqa: ARG002 - as in Job
         done.append(0)
         raise asyncio.CancelledError
 
@@ -284,6 +284,7 @@ async def test_interruption_is_not_a_failed_attempt(
     await running
 
     job = await db.fetchrow("SELECT status::text, attempts FROM pgqueuer.pgqueuer")
+    assert job
     assert tuple(job) == ("queued", 0)
 
 
