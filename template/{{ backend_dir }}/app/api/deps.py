@@ -14,7 +14,7 @@ from app.api.middleware.origin_check import SAFE_METHODS
 from app.api.state import AppState, state_of
 from app.core.addresses import normalize_address
 from app.core.personal_tokens import Scope, parse_personal_token
-from app.core.roles import MANAGE_USERS, READ_AUDIT_EVENTS, Role
+from app.core.roles import Role
 from app.core.settings import Settings
 from app.services.audit import Actor
 from app.services.errors import NotAuthenticated, PermissionDenied
@@ -113,10 +113,6 @@ def require_role(*roles: Role) -> Callable[[AuthContext], Awaitable[AuthContext]
         return auth
 
     return check_role
-
-
-UserManager = Annotated[AuthContext, Depends(require_role(*MANAGE_USERS))]
-AuditReader = Annotated[AuthContext, Depends(require_role(*READ_AUDIT_EVENTS))]
 
 
 async def get_actor(request: HTTPConnection, auth: CurrentAuth, address: ClientAddress) -> Actor:
