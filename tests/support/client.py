@@ -40,7 +40,7 @@ class Browser:
         """Send a POST request with an optional form."""
         return self._send("POST", path, urlencode(form) if form else None, FORM)
 
-    def post_json(self, path: str, body: Mapping[str, str]) -> Response:
+    def post_json(self, path: str, body: Mapping[str, object]) -> Response:
         """Send a POST request with JSON."""
         return self._send("POST", path, json.dumps(body), "application/json")
 

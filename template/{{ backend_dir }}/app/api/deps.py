@@ -85,11 +85,16 @@ class AccessCookie(SecurityBase):
 
     async def __call__(self, request: HTTPConnection) -> AuthContext:
         """Return the user and the session. Raise `NotAuthenticated`, also for a revoked session."""
+        # An endpoint may also have a `CurrentUser`, which calls this too.
+        known: AuthContext | None = getattr(request.state, "auth", None)
+        if known is not None:
+            return known
         state = state_of(request.app)
         claims = state.cookies.access_claims(request)
         if claims is None:
             raise NotAuthenticated
         auth = await authenticate(state.database, claims)
+        request.state.auth = auth
         request.state.user_id = str(auth.user.id)  # for the access log
         return auth
 

@@ -80,6 +80,7 @@ async def authenticate_token(
     found = await database.select_one(TOKEN_USER, {"token_hash": hash_token(token)})
     if found is None:
         raise InvalidPersonalToken
+    structlog.contextvars.bind_contextvars(token_id=str(found.token_id))  # for all log lines
     if scope not in found.scopes:
         raise InsufficientScope(scope)
     if found.use_is_old:

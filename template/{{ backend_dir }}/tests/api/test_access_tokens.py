@@ -11,11 +11,11 @@ from typing import Any
 import asyncpg
 import httpx
 import pytest
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.api.deps import CurrentUser
+from app.api.deps import CurrentUser, require_role
 from app.core.emails import normalize_email
 from app.core.personal_tokens import generate_personal_token
 from app.core.roles import Role
@@ -424,6 +424,19 @@ async def test_use_is_noted_once_an_hour_and_costs_one_query_otherwise(
     assert (await last_used()) > first
 
 
+async def test_endpoint_with_a_user_and_a_role_costs_one_query(
+    app: FastAPI, admin: httpx.AsyncClient
+) -> None:
+    @app.get("/reports", dependencies=[Depends(require_role(Role.ADMIN))])
+    async def read_reports(_user: CurrentUser) -> None:
+        """Stand for an endpoint of a team."""
+
+    with statements(app) as sent:
+        assert (await admin.get("/reports")).status_code == 200
+
+    assert len(sent) == 1
+
+
 async def test_tokens_are_logged_by_their_id_only(
     signed_in: httpx.AsyncClient,
     program: httpx.AsyncClient,
@@ -447,6 +460,7 @@ async def test_tokens_are_logged_by_their_id_only(
     }
     used = [line for line in lines if line["event"] == "request" and line["route"] == ME]
     assert [(line["status"], line["user_id"]) for line in used] == [(200, str(ada.id)), (401, None)]
+    assert [line.get("token_id") for line in used] == [created["id"], None]
     assert created["token"] not in caplog.text
 
 
