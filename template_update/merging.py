@@ -77,7 +77,11 @@ def merge(worktree: Repository, new: str) -> Merged:
             # The path is a folder on one side. Keep the folder, and the file where git moved it.
             merged.conflicts.append(aside)
     for path, stages in unmerged.items():
-        _settle(worktree, path, stages, merged)
+        if _is_own_file(worktree, path, stages, new):
+            _keep_ours(worktree, path)
+            merged.kept_own.append(path)
+        else:
+            _settle(worktree, path, stages, merged)
     merged.conflicts.sort()
     return merged
 
@@ -107,9 +111,6 @@ def _settle(worktree: Repository, path: str, stages: Stages, merged: Merged) -> 
     elif BASE in stages and THEIRS not in stages:
         worktree.git("add", "--", path)
         merged.kept_changed.append(path)
-    elif BASE not in stages and _is_replaceable(path) and _are_files(stages):
-        _keep_ours(worktree, path)
-        merged.kept_own.append(path)
     elif len(stages) == len((OURS, BASE, THEIRS)) and _are_files(stages):
         versions = [worktree.raw("cat-file", "blob", stages[it][1]) for it in (OURS, BASE, THEIRS)]
         if _is_replaceable(path) and hunks.is_rewritten(versions[1], versions[0]):
@@ -125,6 +126,17 @@ def _settle(worktree: Repository, path: str, stages: Stages, merged: Merged) -> 
         merged.combined.append(path)
     else:
         merged.conflicts.append(path)
+
+
+def _is_own_file(worktree: Repository, path: str, stages: Stages, new: str) -> bool:
+    """Return whether the project already had a file that the template adds.
+
+    Return False if the template moved another file there, and git merged the project's changes of
+    that file into the template's version.
+    """
+    if stages.keys() != {OURS, THEIRS} or not _is_replaceable(path) or not _are_files(stages):
+        return False
+    return stages[THEIRS][1] == worktree.git("rev-parse", f"{new}:{path}")
 
 
 def _is_replaceable(path: str) -> bool:

@@ -36,7 +36,7 @@ def test_settings_point_to_the_backend(project: Path) -> None:
     assert folder == backend(project)
     assert (folder / settings["python.testing.pytestArgs"][0]).is_dir()
     interpreter = settings["python.defaultInterpreterPath"].replace(workspace, str(project))
-    assert Path(interpreter) == folder / ".venv/bin/python"
+    assert Path(interpreter) == folder / ".venv"
     for configuration in load(project / ".vscode/launch.json")["configurations"]:
         assert Path(configuration["cwd"].replace(workspace, str(project))) == folder
 

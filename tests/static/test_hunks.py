@@ -307,6 +307,33 @@ def test_file_and_link_are_a_conflict_with_our_side_in_the_work_tree(
     assert git(tmp_path, "diff", "--cached", "--name-only", "ours") == ""
 
 
+def test_page_that_both_add_stays_unless_git_merged_our_changes_into_the_other_one(
+    tmp_path: Path,
+) -> None:
+    def add_page(folder: Path) -> None:
+        (folder / "page.md").write_text("ours\n")
+
+    def add_another_page(folder: Path) -> None:
+        (folder / "page.md").write_text("theirs\n")
+
+    def add_page_and_change(folder: Path) -> None:
+        change_end(folder)
+        add_page(folder)
+
+    def move_to_page(folder: Path) -> None:
+        (folder / PATH).rename(folder / "page.md")
+
+    (tmp_path / "added").mkdir()
+    merged = merged_commits(tmp_path / "added", lambda _: None, add_page, add_another_page)
+    assert merged == Merged(kept_own=["page.md"])
+    assert (tmp_path / "added/page.md").read_text() == "ours\n"
+
+    (tmp_path / "moved").mkdir()
+    merged = merged_commits(tmp_path / "moved", lambda _: None, add_page_and_change, move_to_page)
+    assert merged == Merged(conflicts=["page.md"])
+    assert "end\n" in (tmp_path / "moved/page.md").read_text()
+
+
 @pytest.mark.parametrize(
     ("ours", "theirs"),
     [
