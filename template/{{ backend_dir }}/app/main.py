@@ -74,6 +74,7 @@ def create_app(settings: Settings) -> FastAPI:
                 OriginCheckMiddleware,
                 origins=settings.cors_origins,
                 scheme=scheme,
+                accepts_tokens=settings.access_tokens_enabled,
             ),
         ],
         telemetry=telemetry_config(enabled=settings.telemetry_enabled),

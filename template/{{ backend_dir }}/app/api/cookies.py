@@ -60,9 +60,9 @@ class AuthCookies:
         """Return the device of the request, or None without a valid device cookie."""
         return self._devices.verify(request.cookies.get(self.device_name))
 
-    def has_access_cookie(self, request: HTTPConnection) -> bool:
-        """Return whether the request has an access cookie, valid or not."""
-        return self.access_name in request.cookies
+    def has_session_cookie(self, request: HTTPConnection) -> bool:
+        """Return whether the request has a cookie of a session, valid or not."""
+        return not request.cookies.keys().isdisjoint((self.access_name, self.refresh_name))
 
     def access_claims(self, request: HTTPConnection) -> AccessClaims | None:
         """Return the claims of the access token, or None without a valid one."""

@@ -143,11 +143,11 @@ class BearerToken(SecurityBase):
     async def __call__(self, request: HTTPConnection) -> str | None:
         """Return what follows `Bearer`, or None if the request has no token that counts.
 
-        An access cookie takes precedence, even an invalid one. A request with both is therefore
-        never treated as a request without cookies.
+        A cookie of a session takes precedence, even an invalid one. A request with both is
+        therefore never treated as a request without cookies.
         """
         state = state_of(request.app)
-        if not state.settings.access_tokens_enabled or state.cookies.has_access_cookie(request):
+        if not state.settings.access_tokens_enabled or state.cookies.has_session_cookie(request):
             return None
         scheme, _, text = request.headers.get("authorization", "").partition(" ")
         return text.strip() if scheme.lower() == "bearer" else None

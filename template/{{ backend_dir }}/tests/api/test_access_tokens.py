@@ -201,7 +201,7 @@ async def test_token_is_no_session(
     assert await db.fetchval("SELECT count(*) FROM personal_access_tokens") == 1
 
 
-async def test_access_cookie_takes_precedence_over_a_token(
+async def test_cookie_of_a_session_takes_precedence_over_a_token(
     app: FastAPI, signed_in: httpx.AsyncClient, make_client: ClientFactory
 ) -> None:
     token = bearer(await create(signed_in))
@@ -216,22 +216,29 @@ async def test_access_cookie_takes_precedence_over_a_token(
         set_cookie(bob, "access", value)
         response = await bob.get(ME, headers=token)
         assert response.json()["type"] == "/problems/not-signed-in"
+    bob.cookies.delete("__Host-access")
+    assert (await bob.get(ME, headers=token)).json()["type"] == "/problems/not-signed-in"
 
 
-async def test_page_in_a_browser_cannot_use_a_token(
+async def test_token_without_cookies_needs_no_check_of_the_origin(
     signed_in: httpx.AsyncClient, program: httpx.AsyncClient
 ) -> None:
     token = bearer(await create(signed_in))
+    stranger = {"origin": "https://evil.example", "sec-fetch-site": "cross-site"}
+
+    assert (await program.post(NOTES, headers=token | stranger)).json() == "ada@example.com"
+    for headers in (stranger, token | stranger | {"cookie": "theme=dark"}):
+        response = await program.post(NOTES, headers=headers)
+        assert response.json()["type"] == "/problems/cross-site-request"
+
+
+async def test_page_in_a_browser_cannot_send_a_token(program: httpx.AsyncClient) -> None:
     preflight = {
         "origin": ORIGIN,
         "access-control-request-method": "GET",
         "access-control-request-headers": "authorization",
     }
-    stranger = {"origin": "https://evil.example", "sec-fetch-site": "cross-site"}
-
     assert (await program.options(ME, headers=preflight)).status_code == 400
-    response = await program.post(NOTES, headers=token | stranger)
-    assert response.json()["type"] == "/problems/cross-site-request"
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
@@ -244,6 +251,10 @@ async def test_without_the_setting_there_are_no_tokens(
         response = await client.get(ME, headers=token)
         assert response.json()["type"] == "/problems/not-signed-in"
         assert response.headers["www-authenticate"] == "Cookie"
+        stranger = {"origin": "https://evil.example"}
+        assert (
+            await client.post("/api/v1/auth/logout", headers=token | stranger)
+        ).status_code == 403
         for cookies in ({}, dict(signed_in.cookies)):
             client = make_client(app, cookies=cookies)
             response = await client.request(method, TOKENS)

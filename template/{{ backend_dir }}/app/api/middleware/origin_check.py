@@ -19,17 +19,29 @@ class OriginCheckMiddleware:
     with a GET request that CORS does not cover; it counts as unsafe.
 
     origins: the allowlist, normalized. scheme: the scheme of the backend's own origin. It comes
-    from the settings, never from a proxy header.
+    from the settings, never from a proxy header. accepts_tokens: whether programs may send personal
+    access tokens. A browser adds no such token by itself, so a request that has one and no cookies
+    needs no check.
     """
 
-    def __init__(self, app: ASGIApp, *, origins: Collection[str], scheme: str) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        origins: Collection[str],
+        scheme: str,
+        accepts_tokens: bool = False,
+    ) -> None:
         self.app = app
         self.origins = frozenset(origins)
         self.scheme = scheme
+        self.accepts_tokens = accepts_tokens
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         is_safe = scope["type"] == "lifespan" or scope.get("method") in SAFE_METHODS
-        if is_safe or is_allowed_origin(Headers(scope=scope), self.origins, self.scheme):
+        headers = Headers(scope=scope)
+        has_token = self.accepts_tokens and "authorization" in headers and "cookie" not in headers
+        if is_safe or has_token or is_allowed_origin(headers, self.origins, self.scheme):
             await self.app(scope, receive, send)
         else:
             await refuse(CROSS_SITE, scope, receive, send)
