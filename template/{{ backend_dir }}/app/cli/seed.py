@@ -5,6 +5,7 @@ import asyncio
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.cli.database import prepare_locally, run
+from app.cli.errors import CommandError
 from app.cli.reset import local_database_name
 from app.core.security import PasswordHasher
 from app.services.examples import EMAIL, PASSWORD, add_examples, example_users
@@ -15,6 +16,8 @@ def seed(*, count: int) -> None:
 
     count: how many more users to add, such as for a long list.
     """
+    if count < 0:
+        raise CommandError("--users takes a number that is not negative.")
     settings = prepare_locally("seed", "local", "test")
     # Everybody knows the password, so no server that others can reach may have it.
     local_database_name(settings.database_url.get_secret_value())

@@ -151,6 +151,8 @@ def test_seed_adds_only_missing_users(local_test: str, capsys: pytest.CaptureFix
     assert main(["seed", "--users", "3"]) == 0
     assert "Users added: 1. Users left unchanged: 5.\n" in capsys.readouterr().out
     assert query(local_test, "SELECT count(*) FROM users") == 6
+    assert main(["seed", "--users", "-1"]) == 1
+    assert capsys.readouterr().err == "--users takes a number that is not negative.\n"
 
 
 def test_seed_adds_an_administrator(local_test: str) -> None:
