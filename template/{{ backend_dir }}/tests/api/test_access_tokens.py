@@ -121,7 +121,7 @@ async def test_token_is_shown_once_and_stored_as_a_hash(
     assert zlib.crc32(token[:-8].encode()) == int(token[-8:], 16)
     assert created["scopes"] == ["read", "write"]
     assert listed == {"items": [created], "next_cursor": None}
-    row = await db.fetchrow("SELECT * FROM personal_access_tokens")
+    (row,) = await db.fetch("SELECT * FROM personal_access_tokens")
     assert row["token_hash"] == sha256(token.encode()).digest()
     assert token not in str(dict(row))
 
