@@ -39,12 +39,15 @@ class OriginCheckMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         is_safe = scope["type"] == "lifespan" or scope.get("method") in SAFE_METHODS
-        headers = Headers(scope=scope)
-        has_token = self.accepts_tokens and "authorization" in headers and "cookie" not in headers
-        if is_safe or has_token or is_allowed_origin(headers, self.origins, self.scheme):
+        if is_safe or self._is_allowed(Headers(scope=scope)):
             await self.app(scope, receive, send)
         else:
             await refuse(CROSS_SITE, scope, receive, send)
+
+    def _is_allowed(self, headers: Headers) -> bool:
+        if self.accepts_tokens and "authorization" in headers and "cookie" not in headers:
+            return True
+        return is_allowed_origin(headers, self.origins, self.scheme)
 
 
 def is_allowed_origin(headers: Headers, allowed: Collection[str], scheme: str) -> bool:
