@@ -40,7 +40,7 @@ class Reloader(WatchFilesReload):
         self.seen = self.accepted = _stamp()
 
     def signal_handler(self, sig: int, frame: FrameType | None) -> None:
-        """Stop, and ignore further signals: a group's signal and uv's copy of it arrive together.
+        """Stop, and ignore further signals: a parent process may pass on a copy of the signal.
 
         The handlers would interrupt each other, and `Event.set` waits for a lock that it may hold.
         """
