@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.rendering import release
-from tests.support.variants import Answers, answers
+from tests.support.variants import Answers, answers, variants
+
+VARIANTS = variants()
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +26,15 @@ def rendered_once(rendered: Callable[[Answers], Path]) -> Callable[[Mapping[str,
         return folder
 
     return render_once
+
+
+@pytest.fixture(params=VARIANTS)
+def row(request: pytest.FixtureRequest) -> Mapping[str, str]:
+    """Return a row of the table of variants."""
+    return VARIANTS[request.param]
+
+
+@pytest.fixture
+def project(row: Mapping[str, str], rendered_once: Callable[[Mapping[str, str]], Path]) -> Path:
+    """Return the rendered project of the row, which tests must not change."""
+    return rendered_once(row)

@@ -1,28 +1,15 @@
 """The settings for VS Code and the development container, in each variant."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from scripts.check_template import load_config
 from tests.support.rendering import backend, release
-from tests.support.variants import answers, variants
+from tests.support.variants import answers
 
-VARIANTS = variants()
 INSTALLERS = {"uv": "pipx install uv && ", "poetry": "pipx install poetry && ", "pip": ""}
-
-
-@pytest.fixture(params=VARIANTS)
-def row(request: pytest.FixtureRequest) -> Mapping[str, str]:
-    return VARIANTS[request.param]
-
-
-@pytest.fixture
-def project(row: Mapping[str, str], rendered_once: Callable[[Mapping[str, str]], Path]) -> Path:
-    return rendered_once(row)
 
 
 def load(file: Path) -> Any:

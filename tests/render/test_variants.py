@@ -29,16 +29,6 @@ HOLE = re.compile(r"\A\n|\n\n\n|\n\n\Z")
 PYTHON_BLOCK = re.compile(r"^```python\n.*?^```$", re.MULTILINE | re.DOTALL)
 
 
-@pytest.fixture(params=VARIANTS)
-def row(request: pytest.FixtureRequest) -> Mapping[str, str]:
-    return VARIANTS[request.param]
-
-
-@pytest.fixture
-def project(row: Mapping[str, str], rendered_once: Callable[[Mapping[str, str]], Path]) -> Path:
-    return rendered_once(row)
-
-
 def is_plain(name: str) -> bool:
     """Return whether a rendered file is an unchanged file of the template."""
     template = ROOT / TEMPLATE

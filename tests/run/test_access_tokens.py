@@ -1,7 +1,6 @@
 """A personal access token in the installed project, used with curl as a CI job uses it."""
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from scripts.projects import project_environment, python_of
 from tests.support.client import Browser
 from tests.support.commands import run
 from tests.support.servers import Server, free_port, started
+from tests.support.tools import require
 
 EMAIL = "ada@example.com"
 PASSWORD = "a passphrase for tests"
@@ -37,12 +37,11 @@ def server(project: Path, database_url: str, tmp_path: Path) -> Iterator[Server]
         yield server
 
 
-@pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
 def test_curl_uses_a_token_until_it_is_revoked(server: Server, project: Path) -> None:
     def curl(path: str, *options: str) -> tuple[int, str]:
         """Return the status and the body of a request with the token."""
         url = f"http://127.0.0.1:{server.port}{path}"
-        command = ["curl", "--silent", "--header", f"Authorization: Bearer {token}"]
+        command = [require("curl"), "--silent", "--header", f"Authorization: Bearer {token}"]
         output = run([*command, "--write-out", "\n%{http_code}", *options, url], project)
         body, _, status = output.rpartition("\n")
         return int(status), body

@@ -1,4 +1,4 @@
-"""Programs that the tests in tests/real require, and that no Python package provides."""
+"""Programs that the tests require, and that no Python package provides."""
 
 import os
 import shutil
@@ -11,6 +11,7 @@ PACKAGES: Final = {
     "buildah": "buildah",
     "caddy": "caddy",
     "chromium": "chromium",
+    "curl": "curl",
     "debootstrap": "debootstrap",
     "iptables": "iptables",
     "nginx": "nginx",
