@@ -1,6 +1,5 @@
 """Cursors: where the next page of a list begins."""
 
-import hmac
 from collections.abc import Sequence
 
 import jwt
@@ -19,10 +18,7 @@ class Cursors:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._keys = [
-            hmac.digest(secret.get_secret_value().encode(), b"cursor", "sha256")
-            for secret in (settings.jwt_secret, *settings.jwt_previous_secrets)
-        ]
+        self._keys = settings.derive_keys("cursor")
 
     def issue(self, list_name: str, values: Sequence[str]) -> str:
         """Return the cursor of a position: the values by which the list is sorted, as text."""

@@ -5,7 +5,6 @@ that guesses from elsewhere cannot lock a user out (OWASP, "Slow Down Online Gue
 Device Cookies").
 """
 
-import hmac
 import secrets
 import time
 import uuid
@@ -42,11 +41,7 @@ class DeviceTokens:
     """
 
     def __init__(self, settings: Settings) -> None:
-        all_secrets = (settings.jwt_secret, *settings.jwt_previous_secrets)
-        self._keys = [
-            hmac.digest(secret.get_secret_value().encode(), b"device", "sha256")
-            for secret in all_secrets
-        ]
+        self._keys = settings.derive_keys("device")
 
     def issue(self, device: Device) -> str:
         """Return a token for a device, valid for `DEVICE_TTL_SECONDS`."""

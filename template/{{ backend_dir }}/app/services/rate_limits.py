@@ -192,11 +192,7 @@ class RateLimiter:
     def __init__(self, settings: Settings) -> None:
         # During a secret rotation, replicas sign with different secrets, but replicas of
         # consecutive deploys share one. Counting under every secret keeps the limits intact.
-        secrets = (settings.jwt_secret, *settings.jwt_previous_secrets)
-        self._keys = [
-            hmac.digest(secret.get_secret_value().encode(), b"throttle", "sha256")
-            for secret in secrets
-        ]
+        self._keys = settings.derive_keys("throttle")
         self.enabled: Final = settings.login_throttle_enabled
 
     async def check(self, connection: AsyncConnection, limits: Iterable[RateLimit]) -> None:

@@ -45,7 +45,9 @@ class OriginCheckMiddleware:
             await refuse(CROSS_SITE, scope, receive, send)
 
     def _is_allowed(self, headers: Headers) -> bool:
-        if self.accepts_tokens and "authorization" in headers and "cookie" not in headers:
+        # Not any `Authorization`: a browser adds the password of HTTP Basic by itself.
+        has_token = headers.get("authorization", "").lower().startswith("bearer ")
+        if self.accepts_tokens and has_token and "cookie" not in headers:
             return True
         return is_allowed_origin(headers, self.origins, self.scheme)
 
