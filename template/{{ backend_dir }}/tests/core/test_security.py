@@ -1,6 +1,7 @@
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future
 
 import pytest
 from passlib.context import CryptContext
@@ -47,15 +48,24 @@ async def test_password_of_an_unknown_user_is_never_correct(hasher: PasswordHash
 
 
 class Gate:
-    """Blocks all hashes until it is opened."""
+    """Blocks all hashes until it is opened, and notes their order.
+
+    The order is noted where a hash is given to the threads. A thread could be too late to note it,
+    because the system may pause it at any time.
+    """
 
     def __init__(self, hasher: PasswordHasher) -> None:
         self.opened = threading.Event()
-        self.order: list[str] = []
-        hasher._verify = self._wait  # type: ignore[method-assign]
+        self.order: list[object] = []
+        self._submit = hasher._pool.submit
+        hasher._pool.submit = self._note  # type: ignore[assignment, method-assign]
+        hasher._verify = self._wait  # type: ignore[assignment, method-assign]
 
-    def _wait(self, password: str, hashed: str | None) -> tuple[bool, str | None]:
-        self.order.append(password)
+    def _note(self, function: Callable[..., object], *arguments: object) -> Future[object]:
+        self.order.append(arguments[0])
+        return self._submit(function, *arguments)
+
+    def _wait(self, _password: str, hashed: str | None) -> tuple[bool, str | None]:
         self.opened.wait()
         return hashed is not None, None
 
