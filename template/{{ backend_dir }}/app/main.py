@@ -21,6 +21,7 @@ from app.api.middleware.origin_hint import OriginHintMiddleware
 from app.api.middleware.proxy_hint import ProxyHintMiddleware
 from app.api.middleware.request_id import RequestIdMiddleware
 from app.api.state import AppState, state_of
+from app.api.v1 import admin
 from app.core.settings import PROJECT_NAME, Settings
 from app.core.shutdown import delay_shutdown
 from app.core.startup import load_or_exit
@@ -82,6 +83,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.state = AppState.from_settings(settings)  # type: ignore[assignment]  # any object works
     add_health(app)
     app.include_router(v1.router)
+    # Last, because FastAPI tries the routes in order, and these are the least used.
+    app.include_router(admin.router, prefix=v1.router.prefix)
     describe(app)
     if settings.docs_are_on:
         add_docs(app)

@@ -1,7 +1,7 @@
 """The dependencies of endpoints. All are async: FastAPI would run a plain function in a thread."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Annotated
+from typing import Annotated, Final
 
 import structlog
 from fastapi import Depends, Header, Security
@@ -128,8 +128,8 @@ async def get_actor(request: HTTPConnection, auth: CurrentAuth, address: ClientA
 CurrentActor = Annotated[Actor, Depends(get_actor)]
 
 
-class BearerToken(SecurityBase):
-    """Reads a personal access token from the header `Authorization`.
+class UserAuth(SecurityBase):
+    """Authenticates a request by its access cookie or, without one, by a personal access token.
 
     model, scheme_name: see `AccessCookie`, which `docs.py` adds as an alternative.
     """
@@ -140,7 +140,25 @@ class BearerToken(SecurityBase):
             description="A personal access token, if `ACCESS_TOKENS_ENABLED` is true."
         )
 
-    async def __call__(self, request: HTTPConnection) -> str | None:
+    async def __call__(self, request: HTTPConnection) -> PublicUser:
+        """Return the authenticated user.
+
+        Raise `NotAuthenticated`, `InvalidPersonalToken` and `InsufficientScope`.
+        """
+        token = self._read_token(request)
+        if token is None:
+            return (await ACCESS_COOKIE(request)).user
+        # A WebSocket has no method, and counts as unsafe.
+        is_safe = request.scope.get("method") in SAFE_METHODS
+        scope = Scope.READ if is_safe else Scope.WRITE
+        user = await authenticate_token(
+            state_of(request.app).database, parse_personal_token(token), scope
+        )
+        request.state.user_id = str(user.id)  # for the access log
+        return user
+
+    @staticmethod
+    def _read_token(request: HTTPConnection) -> str | None:
         """Return what follows `Bearer`, or None if the request has no token that counts.
 
         A cookie of a session takes precedence, even an invalid one. A request with both is
@@ -153,29 +171,8 @@ class BearerToken(SecurityBase):
         return text.strip() if scheme.lower() == "bearer" else None
 
 
-BEARER_TOKEN = BearerToken()
-
-
-async def get_current_user(
-    request: HTTPConnection, token: Annotated[str | None, Security(BEARER_TOKEN)]
-) -> PublicUser:
-    """Return the user of the access cookie or, without one, of the personal access token.
-
-    Raise `NotAuthenticated`, `InvalidPersonalToken` and `InsufficientScope`.
-    """
-    if token is None:
-        return (await ACCESS_COOKIE(request)).user
-    # A WebSocket has no method, and counts as unsafe.
-    is_safe = request.scope.get("method") in SAFE_METHODS
-    scope = Scope.READ if is_safe else Scope.WRITE
-    user = await authenticate_token(
-        state_of(request.app).database, parse_personal_token(token), scope
-    )
-    request.state.user_id = str(user.id)  # for the access log
-    return user
-
-
-CurrentUser = Annotated[PublicUser, Depends(get_current_user)]
+get_current_user: Final = UserAuth()
+CurrentUser = Annotated[PublicUser, Security(get_current_user)]
 
 
 async def get_storage(state: State) -> Storage:

@@ -9,7 +9,7 @@ from starlette.responses import HTMLResponse, RedirectResponse
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
-from app.api.deps import ACCESS_COOKIE, BEARER_TOKEN
+from app.api.deps import ACCESS_COOKIE, get_current_user
 from app.api.operation_ids import shorten_operation_ids
 from app.api.problem_schemas import problem_schemas
 from app.api.state import state_of
@@ -37,7 +37,7 @@ def describe(app: FastAPI) -> None:
 def _add_cookie(document: dict[str, Any]) -> None:
     """Name the access cookie as an alternative to the token, unless an endpoint needs both."""
     cookie: dict[str, list[str]] = {ACCESS_COOKIE.scheme_name: []}
-    token: dict[str, list[str]] = {BEARER_TOKEN.scheme_name: []}
+    token: dict[str, list[str]] = {get_current_user.scheme_name: []}
     for item in document["paths"].values():
         for operation in item.values():
             security = operation.get("security", [])

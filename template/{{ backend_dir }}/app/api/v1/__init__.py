@@ -3,14 +3,10 @@
 from fastapi import APIRouter
 
 from app.api.v1 import (
-    access_tokens,
-    admin,
     auth,
     users,
 )
 
 router = APIRouter(prefix="/api/v1")
 router.include_router(auth.router)
-router.include_router(access_tokens.router)
-router.include_router(admin.router)
 router.include_router(users.router)

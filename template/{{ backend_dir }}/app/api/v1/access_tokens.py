@@ -21,10 +21,9 @@ async def require_access_tokens(settings: CurrentSettings) -> None:
 
 
 router = APIRouter(
-    prefix="/users/me/tokens",
-    tags=["tokens"],
+    prefix="/me/tokens",
     dependencies=[Depends(require_access_tokens)],
-    responses=problem_responses(401, 404, 503),
+    responses=problem_responses(401, 404),
 )
 
 

@@ -14,6 +14,7 @@ from app.api.schemas import (
     UserIn,
     UserOut,
 )
+from app.api.v1 import access_tokens
 from app.core.emails import Email
 from app.services import account, sign_up
 from app.services.passwords import change
@@ -142,3 +143,7 @@ async def end_session(session_id: uuid.UUID, auth: CurrentAuth, state: State) ->
 async def end_other_sessions(auth: CurrentAuth, state: State) -> None:
     """Revoke every session except the current one."""
     await revocation.revoke_other_sessions(state.database, auth)
+
+
+# After the endpoints above, because FastAPI tries the routes in order.
+router.include_router(access_tokens.router)
