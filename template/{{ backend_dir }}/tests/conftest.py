@@ -152,10 +152,12 @@ def borrow(idle_apps: dict[Settings, FastAPI], settings: Settings) -> Iterator[F
     """
     app = idle_apps.pop(settings, None) or create_app(settings)
     app.state = AppState.from_settings(settings)  # type: ignore[assignment]  # see `create_app`
-    app.middleware_stack = app.openapi_schema = None
+    app.middleware_stack = None
     routes = list(app.router.routes)
     yield app
-    app.router.routes[:] = routes
+    if app.router.routes != routes:
+        app.router.routes[:] = routes
+        app.openapi_schema = None  # generating it again takes longer than most tests
     app.dependency_overrides.clear()
     idle_apps[settings] = app
 
