@@ -152,7 +152,7 @@ def make_features(backend: Path) -> None:
     (backend / "app/api/v1/announcements.py").write_text(ANNOUNCEMENTS)
     replace(
         backend / "app/api/v1/__init__.py",
-        r"(?s)(from app\.api\.v1 import \(\n.*?    admin,\n)(.*)\Z",
+        r"(?s)(from app\.api\.v1 import \(\n)(.*)\Z",
         r"\1    announcements,\n\2router.include_router(announcements.router)\n",
     )
 
