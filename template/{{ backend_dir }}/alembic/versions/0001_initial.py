@@ -83,6 +83,13 @@ def upgrade() -> None:
         postgresql_ops={"email": "text_pattern_ops"},
     )
     op.create_index(
+        "ix_users_inactive",
+        "users",
+        ["created_at", "id"],
+        unique=False,
+        postgresql_where=sa.text("NOT is_active"),
+    )
+    op.create_index(
         "ix_users_role_created_at_id", "users", ["role", "created_at", "id"], unique=False
     )
     op.create_table(
@@ -254,6 +261,9 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_email_tokens_email"), table_name="email_tokens")
     op.drop_table("email_tokens")
     op.drop_index("ix_users_role_created_at_id", table_name="users")
+    op.drop_index(
+        "ix_users_inactive", table_name="users", postgresql_where=sa.text("NOT is_active")
+    )
     op.drop_index(
         "ix_users_email_prefix", table_name="users", postgresql_ops={"email": "text_pattern_ops"}
     )

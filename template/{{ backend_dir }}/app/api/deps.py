@@ -122,7 +122,7 @@ def require_role(*roles: Role) -> Callable[[AuthContext], Awaitable[AuthContext]
 
 async def get_actor(request: HTTPConnection, auth: CurrentAuth, address: ClientAddress) -> Actor:
     """Return the authenticated user and the request, for an audit event."""
-    return Actor(auth.user.id, request.state.request_id, address)
+    return Actor(auth.user.id, auth.session_id, request.state.request_id, address)
 
 
 CurrentActor = Annotated[Actor, Depends(get_actor)]

@@ -24,7 +24,7 @@ async def get_page_request(
     limit: Annotated[int, Query(ge=1, le=100, description="The largest number of items.")] = 50,
     cursor: Annotated[
         str | None,
-        Query(max_length=1000, description="`next_cursor` of the previous page."),
+        Query(max_length=8000, description="`next_cursor` of the previous page."),
     ] = None,
 ) -> PageRequest:
     """Return the page that the client wants."""

@@ -164,7 +164,7 @@ PROBLEMS: Final[dict[type[Exception], Problem]] = {
         403,
         "own-account",
         "Own account",
-        "Another administrator must change your role, or deactivate you.",
+        "Another administrator must change your role first, or deactivate you.",
     ),
     errors.UserNotFound: Problem(404, "user-not-found", "User not found", "There is no such user."),
     errors.UserNotActive: Problem(

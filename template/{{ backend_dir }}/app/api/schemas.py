@@ -8,7 +8,7 @@ from fastapi import Query
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from app.core.emails import MAX_LENGTH as EMAIL_MAX_LENGTH
-from app.core.emails import normalize_email
+from app.core.emails import fold, normalize_email
 from app.core.personal_tokens import Scope
 from app.core.roles import Role
 from app.core.security import MAX_LENGTH as PASSWORD_MAX_LENGTH
@@ -137,7 +137,7 @@ EmailPrefix = Annotated[
         pattern=r"^[^\x00]*$",  # Postgres rejects NUL
         description="How the address begins.",
     ),
-    AfterValidator(lambda text: text and text.strip().lower()),
+    AfterValidator(lambda text: text and fold(text)),
 ]
 
 

@@ -42,6 +42,10 @@ MESSAGES: Final = {
 }
 
 
+# SQLSTATEs of a table and of a column that do not exist.
+MISSING: Final = ("42P01", "42703")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m app", description="Run and administer the backend."
@@ -71,23 +75,23 @@ def _parser() -> argparse.ArgumentParser:
             args.email, from_stdin=args.password_stdin, send_link=args.send_link
         )
     )
-    parsed = add("set-password", "change a user's password, and revoke their sessions")
+    parsed = add("set-password", "change a user's password, and revoke all access")
     parsed.add_argument("email", metavar="EMAIL")
     parsed.add_argument("--password-stdin", action="store_true", help=FROM_STDIN)
     parsed.set_defaults(
         run=lambda args: users.set_password(args.email, from_stdin=args.password_stdin)
     )
-    parsed = add("deactivate-user", "prevent a user from signing in, and revoke their sessions")
+    parsed = add("deactivate-user", "prevent a user from signing in, and revoke all access")
     parsed.add_argument("email", metavar="EMAIL")
     parsed.set_defaults(run=lambda args: users.deactivate_user(args.email))
     parsed = add("grant-role", "replace the role of a user")
     parsed.add_argument("email", metavar="EMAIL")
     parsed.add_argument("role", choices=[role.value for role in Role])
     parsed.set_defaults(run=lambda args: users.grant_role(args.email, Role(args.role)))
-    parsed = add("end-sessions", "revoke the sessions of a user, or of all users")
+    parsed = add("end-sessions", "revoke the sessions, tokens and links of a user, or of all users")
     whose = parsed.add_mutually_exclusive_group(required=True)
     whose.add_argument("email", metavar="EMAIL", nargs="?")
-    whose.add_argument("--all", action="store_true", help="revoke the sessions of all users")
+    whose.add_argument("--all", action="store_true", help="of all users")
     parsed.set_defaults(run=lambda args: users.end_sessions(args.email))
     add("purge", "delete obsolete rows").set_defaults(run=lambda _: database.purge())
     parsed = add("jobs", "print what is in the job queue")
@@ -120,8 +124,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(args.run(args) or 0)
     except tuple(MESSAGES) as error:
         print(MESSAGES[type(error)], file=sys.stderr)
-    except ProgrammingError:
-        print("The database is behind this code: run python -m app migrate.", file=sys.stderr)
+    except ProgrammingError as error:
+        print(_explain(error), file=sys.stderr)
     except (
         AlembicError,
         CommandError,
@@ -140,3 +144,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("\nInterrupted.", file=sys.stderr)
         return INTERRUPTED
     return 1
+
+
+def _explain(error: ProgrammingError) -> str:
+    cause = error.orig.__cause__ if error.orig else None
+    if getattr(cause, "sqlstate", None) in MISSING:
+        return "The database is behind this code: run python -m app migrate."
+    return f"Postgres: {cause}"

@@ -53,11 +53,12 @@ def jobs(*, retry: bool) -> None:
     """Print what is in the queue. retry: first let the dead letters run again."""
 
     async def work(db: AsyncSession) -> None:
-        connection = await db.connection()
+        async with db.begin():
+            connection = await db.connection()
+            count = await requeue_dead_letters(connection) if retry else 0
+            backlog = await read_backlog(connection)
         if retry:
-            print(f"{await requeue_dead_letters(connection)} dead letters run again.")
-        backlog = await read_backlog(connection)
-        await db.commit()
+            print(f"{count} dead letters run again.")
         print(f"{backlog.waiting} jobs wait, the oldest for {backlog.oldest_seconds:.0f} seconds.")
         print(f"{backlog.dead_letters} jobs have failed too often.")
         if backlog.dead_letters:

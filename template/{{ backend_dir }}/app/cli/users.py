@@ -13,8 +13,7 @@ from app.core.emails import Email, normalize_email
 from app.core.roles import Role
 from app.core.security import PasswordHasher
 from app.core.settings import Settings
-from app.services import administration, users
-from app.services.audit import COMMAND, AuditAction, record
+from app.services import administration
 from app.services.passwords.policy import check_password
 
 
@@ -27,14 +26,12 @@ def create_user(email: str, *, from_stdin: bool, send_link: bool = False) -> Non
     new_hash = None if send_link else _read_new_password(settings, address, from_stdin=from_stdin)
 
     async def work(db: AsyncSession) -> None:
-        async with db.begin():
-            if new_hash is None:
-                await administration.invite(db, settings, address)
-                print(f"A worker sends a link to {address}, which creates the user.")
-            else:
-                user = await users.create_user(db, address, new_hash)
-                record(db, COMMAND, AuditAction.USER_CREATED, user.id)
-                print(f"Created {address}.")
+        if new_hash is None:
+            await administration.invite(db, settings, address)
+            print(f"A worker sends a link to {address}, which creates the user.")
+        else:
+            await administration.create_user(db, address, new_hash)
+            print(f"Created {address}.")
 
     run(settings, work)
 

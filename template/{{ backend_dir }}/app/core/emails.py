@@ -24,11 +24,16 @@ def normalize_email(text: str) -> Email:
     """Return the normalized form of an address. Raise `ValueError` if it cannot be an address."""
     if len(text) > 4 * MAX_LENGTH:  # normalizing takes quadratic time on crafted texts
         raise ValueError("is not an email address")
-    # Converting to lower case can undo NFC (İ), so normalize before it and after it.
-    folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", text.strip()).lower())
+    folded = fold(text)
     if len(folded) > MAX_LENGTH or not SHAPE.fullmatch(folded) or _has_invisible(folded):
         raise ValueError("is not an email address")
     return Email(folded)
+
+
+def fold(text: str) -> str:
+    """Return a text, such as the beginning of an address, as it is stored."""
+    # Converting to lower case can undo NFC (İ), so normalize before it and after it.
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text.strip()).lower())
 
 
 def _has_invisible(text: str) -> bool:

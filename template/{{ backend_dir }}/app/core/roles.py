@@ -17,4 +17,6 @@ class Role(StrEnum):
 
 # A permission is the set of roles that have it: `require_role(*MANAGE_USERS)`.
 MANAGE_USERS: Final = frozenset({Role.ADMIN})
+# Whoever may grant roles can have every permission. Only they may change others who may.
+GRANT_ROLES: Final = frozenset({Role.ADMIN})
 READ_AUDIT_EVENTS: Final = frozenset({Role.ADMIN})

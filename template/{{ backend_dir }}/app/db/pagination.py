@@ -6,9 +6,9 @@ meanwhile shift no page. `OFFSET` would read and discard all rows before the pag
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Generic, TypeVar
 
+from pydantic import TypeAdapter
 from sqlalchemy import Select, literal, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
@@ -53,10 +53,10 @@ async def fetch_page(
 
     Raise `InvalidCursor`.
     """
-    name = " ".join(str(column) for column in key)
+    name = " ".join([*map(str, key), "descending" if descending else "ascending"])
     if page.cursor is not None:
         values = page.cursors.verify(name, page.cursor)
-        last = tuple_(*(_parse(column, text) for column, text in zip(key, values, strict=True)))
+        last = tuple_(*(_parse(column, value) for column, value in zip(key, values, strict=True)))
         position = tuple_(*key)
         statement = statement.where(position < last if descending else position > last)
     order = [column.desc() if descending else column.asc() for column in key]
@@ -65,15 +65,12 @@ async def fetch_page(
     items = found[: page.limit]
     if len(found) <= page.limit:
         return Page(items, None)
-    return Page(items, page.cursors.issue(name, [_text(items[-1], column) for column in key]))
+    return Page(items, page.cursors.issue(name, [_dump(items[-1], column) for column in key]))
 
 
-def _text(item: object, column: InstrumentedAttribute[Any]) -> str:
-    value = getattr(item, column.key)
-    return value.isoformat() if isinstance(value, datetime) else str(value)
+def _dump(item: object, column: InstrumentedAttribute[Any]) -> Any:
+    return TypeAdapter(column.type.python_type).dump_python(getattr(item, column.key), mode="json")
 
 
-def _parse(column: InstrumentedAttribute[Any], text: str) -> Any:
-    parse = column.type.python_type
-    value = datetime.fromisoformat(text) if parse is datetime else parse(text)
-    return literal(value, column.type)
+def _parse(column: InstrumentedAttribute[Any], value: Any) -> Any:
+    return literal(TypeAdapter(column.type.python_type).validate_python(value), column.type)

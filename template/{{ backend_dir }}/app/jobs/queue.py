@@ -4,6 +4,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
+from pgqueuer.adapters.persistence.queries import Queries
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
@@ -27,7 +28,18 @@ async def enqueue(
     Return whether the job was added.
     """
     connection = await db.connection() if isinstance(db, AsyncSession) else db
-    added = await queue_queries(connection).enqueue(
+    return await enqueue_with(queue_queries(connection), job, dedupe_key=dedupe_key, delay=delay)
+
+
+async def enqueue_with(
+    queries: Queries,
+    job: Job,
+    *,
+    dedupe_key: str | None = None,
+    delay: timedelta | None = None,
+) -> bool:
+    """Add a job to the queue with PgQueuer's queries. See `enqueue`."""
+    added = await queries.enqueue(
         type(job).__name__,
         job.model_dump_json().encode(),
         execute_after=delay,
@@ -63,6 +75,9 @@ BACKLOG = text(
 )
 
 
+DEAD_LETTERS = text(f"SELECT id FROM {SCHEMA}.pgqueuer WHERE status = 'failed' ORDER BY id")  # noqa: S608
+
+
 async def read_backlog(connection: AsyncConnection) -> Backlog:
     """Return what is in the queue."""
     row = (await connection.execute(BACKLOG)).one()
@@ -76,9 +91,9 @@ async def requeue_dead_letters(connection: AsyncConnection) -> int:
     """
     queue = queue_queries(connection)
     count = 0
-    for job in await queue.list_failed_jobs(limit=1_000_000, order="ASC"):
+    for job_id in (await connection.scalars(DEAD_LETTERS)).all():
         with suppress(IntegrityError):
             async with connection.begin_nested():
-                await queue.requeue_jobs([job.id])
+                await queue.requeue_jobs([job_id])
                 count += 1
     return count

@@ -3,7 +3,7 @@
 import uuid
 from datetime import datetime
 
-from sqlalchemy import DateTime, Index, Text, func
+from sqlalchemy import DateTime, Index, Text, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.roles import Role
@@ -18,10 +18,12 @@ class User(Base):
     """
 
     __tablename__ = "users"
-    # For the lists of administrators: all, those with a role, and those whose address begins so.
+    # For the lists of administrators: all users, those with a role, the inactive ones, and those
+    # whose address begins so.
     __table_args__ = (
         Index("ix_users_created_at_id", "created_at", "id"),
         Index("ix_users_role_created_at_id", "role", "created_at", "id"),
+        Index("ix_users_inactive", "created_at", "id", postgresql_where=text("NOT is_active")),
         Index("ix_users_email_prefix", "email", postgresql_ops={"email": "text_pattern_ops"}),
     )
 

@@ -1,14 +1,13 @@
 """A user changes their email address, verifies it again, or deletes the account."""
 
-from typing import Final
-
 import structlog
-from sqlalchemy import bindparam, delete, func, select
+from sqlalchemy import delete, func
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.devices import Device
 from app.core.emails import Email
+from app.core.roles import GRANT_ROLES
 from app.core.settings import Settings
 from app.core.tokens import RawToken
 from app.models import EmailToken, User, UserSession
@@ -20,23 +19,17 @@ from app.services.email_tokens import (
     invalidate_email_tokens,
     use_email_token,
 )
-from app.services.errors import InvalidEmailToken, NotAuthenticated, TooManyAttempts
+from app.services.errors import InvalidEmailToken, OwnAccount, TooManyAttempts
 from app.services.notices import notify
 from app.services.passwords.confirmation import confirmed_user
 from app.services.rate_limits import account_link_limits
 from app.services.resources import Resources
-from app.services.sessions.authentication import AuthContext
+from app.services.sessions.authentication import AuthContext, authenticate_again
 from app.services.sessions.lock import lock_users
 from app.services.sessions.revocation import PresentedTokens, find_sessions, revoke_sessions
 from app.services.users import PublicUser, public_user
 
 log = structlog.stdlib.get_logger(__name__)
-
-EMAIL_OF_SESSION: Final = (
-    select(User.email)
-    .join(UserSession, UserSession.user_id == User.id)
-    .where(User.is_active, UserSession.id == bindparam("session_id"), UserSession.active())
-)
 
 
 async def delete_dependents(_db: AsyncSession, _user: User) -> None:
@@ -49,7 +42,11 @@ async def delete_dependents(_db: AsyncSession, _user: User) -> None:
 async def delete_account(
     resources: Resources, auth: AuthContext, *, current: str, device: Device | None = None
 ) -> None:
-    """Delete a user and everything that belongs to the user. See `confirmed_user`."""
+    """Delete a user and everything that belongs to the user.
+
+    Raise `OwnAccount` for an administrator, because the last one must remain, and what
+    `confirmed_user` raises.
+    """
     async with confirmed_user(
         resources,
         auth,
@@ -59,8 +56,10 @@ async def delete_account(
         limits=[],
         device=device,
     ) as confirmed:
-        await delete_dependents(confirmed.db, confirmed.user)
         db, user = confirmed.db, confirmed.user
+        if user.role in GRANT_ROLES:
+            raise OwnAccount
+        await delete_dependents(db, user)
         await notify(db, resources.settings, user.email, "account_deleted")
         await db.execute(delete(EmailToken).where(EmailToken.email == user.email))
         await db.delete(user)
@@ -110,11 +109,9 @@ async def request_verification(
     try:
         async with resources.database.transaction() as db:
             await lock_users(db, [auth.user.id])
-            email = await db.scalar(EMAIL_OF_SESSION, {"session_id": auth.session_id})
-            if email is None:
-                raise NotAuthenticated
-            await send_address_link(db, Email(email), auth.user.id)
-            limits = account_link_limits(user_id, email, address)
+            user = await authenticate_again(db, auth.user.id, auth.session_id)
+            await send_address_link(db, Email(user.email), auth.user.id)
+            limits = account_link_limits(user_id, user.email, address)
             await resources.rate_limiter.hit(db, limits)
     except TooManyAttempts:
         log.warning("email_link_throttled", user_id=user_id, client_address=address)

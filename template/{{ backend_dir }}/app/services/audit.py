@@ -1,10 +1,11 @@
 """The audit trail: who changed what about whom, and when."""
 
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sqlalchemy import select
+from sqlalchemy import event, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.db.pagination import Page, PageRequest, fetch_page
@@ -29,10 +30,11 @@ class AuditAction(StrEnum):
 class Actor:
     """Who makes a change, and with which request.
 
-    user_id: None for a command. address: the client's.
+    user_id, session_id: None for a command. address: the client's.
     """
 
     user_id: uuid.UUID | None = None
+    session_id: uuid.UUID | None = None
     request_id: str | None = None
     address: str | None = None
 
@@ -63,6 +65,11 @@ def record(
             address=actor.address,
         )
     )
+
+
+def after_commit(db: AsyncSession, log: Callable[[], object]) -> None:
+    """Log something when the caller's transaction has been committed, and not if it fails."""
+    event.listen(db.sync_session, "after_commit", lambda _: log(), once=True)
 
 
 async def list_events(

@@ -80,7 +80,7 @@ class PermissionDenied(ServiceError):
 
 
 class OwnAccount(ServiceError):
-    """An administrator cannot change their own role or deactivate themselves."""
+    """Administrators cannot change their own role, or deactivate or delete themselves."""
 
 
 class UserNotActive(ServiceError):
@@ -104,4 +104,4 @@ class ServerStopping(ServiceError):
 
 
 class UserNotFound(ServiceError):
-    """No user has this email address."""
+    """There is no such user."""

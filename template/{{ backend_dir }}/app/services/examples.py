@@ -30,7 +30,8 @@ def example_users(password_hash: str, count: int) -> list[User]:
 
 async def add_examples(db: AsyncSession, users: list[User]) -> list[User]:
     """Add the users that do not exist yet, in the caller's transaction. Return them."""
-    existing = set(await db.scalars(select(User.email)))
+    emails = [user.email for user in users]
+    existing = set(await db.scalars(select(User.email).where(User.email.in_(emails))))
     new = [user for user in users if user.email not in existing]
     db.add_all(new)
     await db.flush()

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.core.personal_tokens import Scope, generate_personal_token
 from app.core.tokens import RawToken, hash_token
 from app.db.pagination import Page, PageRequest, fetch_page
-from app.db.session import Database
+from app.db.session import Database, DatabaseUnavailable
 from app.models import PersonalAccessToken, User
 from app.services.errors import (
     InsufficientScope,
@@ -99,7 +99,7 @@ async def create_token(
     async with resources.database.transaction() as db:
         await lock_users(db, [auth.user.id])
         # A password change may have revoked all access while this waited for the lock.
-        await authenticate_again(db, auth)
+        await authenticate_again(db, auth.user.id, auth.session_id)
         own = PersonalAccessToken.user_id == auth.user.id
         count = select(func.count()).where(own, PersonalAccessToken.active())
         if (await db.execute(count)).scalar_one() >= MAX_TOKENS:
@@ -178,4 +178,9 @@ async def _note_use(database: Database, token_id: uuid.UUID) -> None:
     def note(connection: Connection) -> None:
         connection.execute(statement)
 
-    await database.run_in_transaction(note)
+    if database.lock_slots.locked():
+        return  # the next request notes it; this one does not wait for others
+    try:
+        await database.run_in_transaction(note)
+    except DatabaseUnavailable as error:
+        log.warning("token_use_not_noted", token_id=str(token_id), reason=str(error))

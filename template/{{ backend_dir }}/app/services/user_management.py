@@ -8,17 +8,18 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.emails import Email
-from app.core.roles import MANAGE_USERS, Role
+from app.core.roles import GRANT_ROLES, MANAGE_USERS, Role
 from app.db.pagination import Page, PageRequest, fetch_page
 from app.db.session import Database
 from app.jobs.queue import enqueue
 from app.models import User
-from app.services.administration import end_sessions, set_active, set_role
+from app.services.administration import revoke_access, set_active, set_role
 from app.services.audit import Actor, AuditAction, record
 from app.services.email_links import SendLink, require_mail
 from app.services.errors import OwnAccount, PermissionDenied, UserNotActive, UserNotFound
 from app.services.rate_limits import recipient_limits
 from app.services.resources import Resources
+from app.services.sessions.authentication import authenticate_again
 from app.services.sessions.lock import lock_users
 from app.services.users import PublicUser, public_user
 
@@ -62,10 +63,13 @@ async def update_user(
     is_active: bool | None = None,
     role: Role | None = None,
 ) -> PublicUser:
-    """Change what is not None. Raise `OwnAccount`, `UserNotFound` and `PermissionDenied`."""
+    """Change what is not None.
+
+    Raise `OwnAccount`, `UserNotFound`, `PermissionDenied` and `NotAuthenticated`.
+    """
     if user_id == actor.user_id:
         raise OwnAccount
-    async with _managing(database, actor, user_id) as db:
+    async with _managing(database, actor, user_id, grants_role=role is not None) as db:
         if role is not None:
             await set_role(db, actor, user_id, role)
         if is_active is not None:
@@ -74,16 +78,19 @@ async def update_user(
 
 
 async def revoke_sessions(database: Database, actor: Actor, user_id: uuid.UUID) -> None:
-    """Revoke all sessions of a user. Raise `UserNotFound` and `PermissionDenied`."""
+    """Revoke the sessions, tokens and links of a user.
+
+    Raise `UserNotFound`, `PermissionDenied` and `NotAuthenticated`.
+    """
     async with _managing(database, actor, user_id) as db:
-        await end_sessions(db, actor, user_id)
+        await revoke_access(db, actor, user_id)
 
 
 async def send_link(resources: Resources, actor: Actor, user_id: uuid.UUID) -> None:
     """Send a user a link to choose a new password.
 
-    Raise `UserNotFound`, `UserNotActive`, `PermissionDenied`, `MailNotConfigured` and
-    `TooManyAttempts`.
+    Raise `UserNotFound`, `UserNotActive`, `PermissionDenied`, `NotAuthenticated`,
+    `MailNotConfigured` and `TooManyAttempts`.
     """
     require_mail(resources.settings)
     async with _managing(resources.database, actor, user_id) as db:
@@ -97,22 +104,22 @@ async def send_link(resources: Resources, actor: Actor, user_id: uuid.UUID) -> N
 
 @asynccontextmanager
 async def _managing(
-    database: Database, actor: Actor, user_id: uuid.UUID
+    database: Database, actor: Actor, user_id: uuid.UUID, *, grants_role: bool = False
 ) -> AsyncIterator[AsyncSession]:
     """Begin a transaction in which the actor may change a user, whose row is locked.
 
-    It locks and reads the actor too. Of two administrators who take each other's role at the same
-    time, one comes too late, so that the other one remains.
+    It locks the actor too, and authenticates the actor again. Of two administrators who take each
+    other's role at the same time, one comes too late, so that the other one remains. A session that
+    was revoked while this waited changes nothing.
     """
-    if actor.user_id is None:
+    if actor.user_id is None or actor.session_id is None:
         raise PermissionDenied
     async with database.transaction() as db:
         await lock_users(db, [actor.user_id, user_id])
-        found = await db.scalars(select(User).where(User.id.in_([actor.user_id, user_id])))
-        users = {user.id: user for user in found}
-        manager = users.get(actor.user_id)
-        if manager is None or not manager.is_active or manager.role not in MANAGE_USERS:
+        role = (await authenticate_again(db, actor.user_id, actor.session_id)).role
+        if role not in MANAGE_USERS:
             raise PermissionDenied
-        if user_id not in users:
-            raise UserNotFound
+        user = await get_user(db, user_id)
+        if (grants_role or user.role in GRANT_ROLES) and role not in GRANT_ROLES:
+            raise PermissionDenied
         yield db

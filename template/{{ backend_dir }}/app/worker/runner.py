@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.db.job_queue import query_builders
 from app.db.session import DatabaseUnavailable, connect_directly
 from app.jobs.job import Job, JobContext, pause_after
-from app.jobs.queue import enqueue, read_backlog
+from app.jobs.queue import enqueue_with, read_backlog
 from app.worker.queries import WorkerQueries
 from app.worker.registry import JOBS, SCHEDULE
 
@@ -213,9 +213,12 @@ class Worker:
         await kind.model_validate_json(queued.payload or b"").run(self.context)
 
     async def _enqueue(self, job: Job, key: str, _schedule: Schedule) -> None:
-        """Enqueue a scheduled job, which then fails and repeats like any other."""
-        async with self.context.database.sessions.begin() as db:
-            await enqueue(db, job, dedupe_key=key)
+        """Enqueue a scheduled job, which then fails and repeats like any other.
+
+        PgQueuer has already chosen the next time, and ignores an error here. It uses the worker's
+        own connection, because all connections of the pool may be busy.
+        """
+        await enqueue_with(self.queries, job, dedupe_key=key)
 
     async def _report(self) -> None:
         """Log what is in the queue, every minute, if there is anything."""

@@ -4,7 +4,7 @@ import json
 import re
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from hashlib import sha256
 from typing import Any
 
@@ -434,6 +434,26 @@ async def test_use_is_noted_once_an_hour_and_costs_one_query_otherwise(
     await advance_time(db, 3600)
     await program.get(ME, headers=bearer(token))
     assert (await last_used()) > first
+
+
+async def test_token_works_although_its_use_cannot_be_noted(
+    app: FastAPI, signed_in: httpx.AsyncClient, program: httpx.AsyncClient, db: asyncpg.Connection
+) -> None:
+    token = await create(signed_in)
+    slots = app.state.database.lock_slots
+    async with AsyncExitStack() as taken:
+        while not slots.locked():
+            await taken.enter_async_context(slots)
+        assert (await program.get(ME, headers=bearer(token))).status_code == 200
+
+    name = await db.fetchval("SELECT current_database()")
+    await db.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
+    try:
+        await app.state.database.engine.dispose()
+        assert (await program.get(ME, headers=bearer(token))).status_code == 200
+    finally:
+        await db.execute(f'ALTER DATABASE "{name}" RESET default_transaction_read_only')
+        await app.state.database.engine.dispose()
 
 
 async def test_endpoint_with_a_user_and_a_role_costs_one_query(

@@ -7,10 +7,14 @@ import asyncpg
 import httpx
 import pytest
 from fastapi import FastAPI
+from sqlalchemy.exc import IntegrityError
 
 from app.core.roles import Role
+from app.services import administration, user_management
+from app.services.audit import Actor
+from app.services.errors import PermissionDenied
 from app.services.users import PublicUser
-from tests.conftest import ClientFactory, add_user, log_in, run_jobs
+from tests.conftest import PASSWORD, ClientFactory, add_user, log_in, run_jobs, until
 from tests.mailbox import Mailbox
 
 USERS = "/api/v1/admin/users"
@@ -51,6 +55,7 @@ async def test_unknown_user_is_not_found(admin: httpx.AsyncClient, method: str, 
 async def test_users_are_found_by_prefix_role_and_activity(
     app: FastAPI, admin: httpx.AsyncClient, ada: PublicUser
 ) -> None:
+    await add_user(app, "m\u00e9@example.com")
     await add_user(app, "a_b@example.com")
     await admin.patch(f"{USERS}/{ada.id}", json={"is_active": False})
 
@@ -58,7 +63,8 @@ async def test_users_are_found_by_prefix_role_and_activity(
         items = (await admin.get(USERS, params=params)).json()["items"]
         return [user["email"] for user in items]
 
-    assert await found() == ["a_b@example.com", "ada@example.com", "admin@example.com"]
+    assert len(await found()) == 4
+    assert await found(email="ME\u0301") == ["m\u00e9@example.com"]
     assert await found(email=" AD") == ["ada@example.com", "admin@example.com"]
     assert await found(email="a_") == ["a_b@example.com"]
     assert await found(email="%") == []
@@ -113,6 +119,16 @@ async def test_administrators_cannot_change_themselves(
     assert response.json()["type"] == "/problems/own-account"
 
 
+async def test_administrator_cannot_delete_the_own_account(
+    admin: httpx.AsyncClient, db: asyncpg.Connection
+) -> None:
+    response = await admin.request("DELETE", ME, json={"current_password": PASSWORD})
+
+    assert response.status_code == 403
+    assert response.json()["type"] == "/problems/own-account"
+    assert await db.fetchval("SELECT count(*) FROM users") == 1
+
+
 @pytest.mark.parametrize("change", [{"role": "king"}, {"email": "x@example.com"}, {"is_active": 7}])
 async def test_invalid_change_is_rejected(
     admin: httpx.AsyncClient, ada: PublicUser, change: dict[str, object]
@@ -133,6 +149,70 @@ async def test_one_of_two_administrators_who_remove_each_other_remains(
     )
 
     assert sorted(response.status_code for response in responses) == [200, 403]
+
+
+async def test_revoked_session_changes_nothing_after_waiting(
+    app: FastAPI, admin: httpx.AsyncClient, ada: PublicUser, db: asyncpg.Connection
+) -> None:
+    async with db.transaction():
+        await db.execute("SELECT 1 FROM users WHERE id = $1 FOR UPDATE", ada.id)
+        promotion = asyncio.create_task(
+            admin.patch(f"{USERS}/{ada.id}", json={"role": "admin"}),
+        )
+        await until(lambda: waits_for_a_lock(db))
+        await db.execute("UPDATE sessions SET revoked_at = clock_timestamp()")
+
+    assert (await promotion).status_code == 401
+    assert await db.fetchval("SELECT role FROM users WHERE id = $1", ada.id) == "user"
+
+
+async def waits_for_a_lock(db: asyncpg.Connection) -> bool:
+    """Return whether a statement in this database waits for a lock."""
+    return bool(
+        await db.fetchval(
+            "SELECT count(*) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+    )
+
+
+async def test_only_a_role_that_grants_roles_changes_roles_and_administrators(
+    app: FastAPI,
+    signed_in: httpx.AsyncClient,
+    ada: PublicUser,
+    monkeypatch: pytest.MonkeyPatch,
+    db: asyncpg.Connection,
+) -> None:
+    # As if Ada's role were one for support, which may manage users.
+    monkeypatch.setattr(user_management, "MANAGE_USERS", {Role.USER, Role.ADMIN})
+    admin = await add_user(app, "admin@example.com", role=Role.ADMIN)
+    grace = await add_user(app, "grace@example.com")
+    session_id = await db.fetchval("SELECT id FROM sessions")
+    actor = Actor(ada.id, session_id)
+    database = app.state.database
+
+    changed = await user_management.update_user(database, actor, grace.id, is_active=False)
+    assert not changed.is_active
+    with pytest.raises(PermissionDenied):
+        await user_management.update_user(database, actor, grace.id, role=Role.ADMIN)
+    with pytest.raises(PermissionDenied):
+        await user_management.update_user(database, actor, admin.id, is_active=False)
+    with pytest.raises(PermissionDenied):
+        await user_management.revoke_sessions(database, actor, admin.id)
+
+
+async def test_deactivation_also_revokes_the_access_of_an_inactive_user(
+    app: FastAPI,
+    admin: httpx.AsyncClient,
+    signed_in: httpx.AsyncClient,
+    ada: PublicUser,
+    db: asyncpg.Connection,
+) -> None:
+    await db.execute("UPDATE users SET is_active = false WHERE id = $1", ada.id)
+    for is_active in (False, True):
+        await admin.patch(f"{USERS}/{ada.id}", json={"is_active": is_active})
+
+    assert (await signed_in.get(ME)).status_code == 401
 
 
 async def test_administrator_sends_a_link(
@@ -198,18 +278,28 @@ async def test_audit_events_are_found_by_actor_and_subject_in_pages(
 
 
 async def test_event_is_saved_only_if_its_change_is(
-    admin: httpx.AsyncClient, ada: PublicUser, db: asyncpg.Connection
+    app: FastAPI,
+    admin: httpx.AsyncClient,
+    signed_in: httpx.AsyncClient,
+    ada: PublicUser,
+    db: asyncpg.Connection,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     await db.execute(
         "ALTER TABLE audit_events ADD CONSTRAINT ck_audit_events_full CHECK (false) NOT VALID"
     )
     try:
         response = await admin.patch(f"{USERS}/{ada.id}", json={"role": "admin"})
+        async with app.state.database.sessions() as session:
+            with pytest.raises(IntegrityError):
+                await administration.revoke_all_sessions(session)
     finally:
         await db.execute("ALTER TABLE audit_events DROP CONSTRAINT ck_audit_events_full")
 
     assert response.status_code == 500
     assert await db.fetchval("SELECT role FROM users WHERE id = $1", ada.id) == "user"
+    assert (await signed_in.get(ME)).status_code == 200
+    assert "role_changed" not in capsys.readouterr().err
 
 
 async def test_role_that_the_code_does_not_know_has_no_permission(

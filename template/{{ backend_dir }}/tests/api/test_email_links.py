@@ -138,7 +138,7 @@ async def test_account_cannot_be_created_without_a_link(
 async def test_invited_address_receives_a_sign_up_link(
     mailing_app: FastAPI, client: httpx.AsyncClient, mailbox: Mailbox, db: asyncpg.Connection
 ) -> None:
-    async with mailing_app.state.database.sessions.begin() as session:
+    async with mailing_app.state.database.sessions() as session:
         await invite(session, mailing_app.state.settings, normalize_email(EMAIL))
     await run_jobs(mailing_app)
 

@@ -1,6 +1,7 @@
 """Lists that are returned in pages."""
 
 import secrets
+from datetime import date
 from typing import Any
 from uuid import UUID
 
@@ -9,9 +10,11 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from sqlalchemy import event, select
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from app.core.cursors import Cursors, InvalidCursor
 from app.core.settings import ExplicitSettings
+from app.db.pagination import PageRequest, fetch_page
 from app.models import User
 from tests.conftest import SECRET, add_user
 
@@ -70,8 +73,8 @@ async def test_cursor_that_the_server_did_not_issue_for_the_list_is_rejected(
         "",
         "\0",
         genuine[:-2],
-        stranger.issue("User.created_at User.id", ["2026-01-01", str(UUID(int=0))]),
-        app.state.cursors.issue("AuditEvent.id", ["1"]),
+        stranger.issue("User.created_at User.id descending", ["2026-01-01", str(UUID(int=0))]),
+        app.state.cursors.issue("AuditEvent.id descending", [1]),
         admin.cookies["__Host-access"],
     ):
         response = await admin.get(USERS, params={"cursor": cursor})
@@ -96,6 +99,7 @@ def test_cursor_is_valid_during_a_rotation_of_the_secret() -> None:
     [
         ({}, "ix_users_created_at_id"),
         ({"role": "admin"}, "ix_users_role_created_at_id"),
+        ({"is_active": "false"}, "ix_users_inactive"),
         ({"email": "ada"}, "ix_users_email_prefix"),
     ],
 )
@@ -107,8 +111,8 @@ async def test_each_list_follows_an_index(
     index: str,
 ) -> None:
     await db.execute(
-        "INSERT INTO users (email, password_hash, role, created_at) SELECT "
-        "CASE WHEN n % 100 = 0 THEN 'ada' ELSE 'u' END || n, '', "
+        "INSERT INTO users (email, password_hash, is_active, role, created_at) SELECT "
+        "CASE WHEN n % 100 = 0 THEN 'ada' ELSE 'u' END || n, '', n % 50 <> 0, "
         "CASE WHEN n % 100 = 0 THEN 'admin' ELSE 'user' END, "
         "clock_timestamp() - make_interval(secs => n) FROM generate_series(1, 5000) n; "
         "ANALYZE users"
@@ -129,3 +133,40 @@ async def test_each_list_follows_an_index(
     for statement, values in lists:
         plan = await db.fetch(f"EXPLAIN {statement}", *values)
         assert any(index in row["QUERY PLAN"] for row in plan), plan
+
+
+class _Base(DeclarativeBase):
+    pass
+
+
+class _Task(_Base):
+    __tablename__ = "tasks_of_test"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    done: Mapped[bool]
+    due: Mapped[date]
+    name: Mapped[str]
+
+
+@pytest.mark.parametrize("column", ["done", "due", "name"])
+async def test_lists_can_be_sorted_by_columns_of_any_type(
+    app: FastAPI, db: asyncpg.Connection, column: str
+) -> None:
+    await db.execute(
+        "CREATE TABLE tasks_of_test (id int, done bool, due date, name text);"
+        "INSERT INTO tasks_of_test SELECT n, n > 2, date '2026-01-01' + n / 2, "
+        "repeat('é', 200) || n / 3 FROM generate_series(1, 4) n"
+    )
+    found, cursor = [], None
+    try:
+        async with app.state.database.sessions() as session:
+            for _ in range(4):
+                request = PageRequest(app.state.cursors, 1, cursor)
+                key = (getattr(_Task, column), _Task.id)
+                page = await fetch_page(session, select(_Task), request, *key)
+                found.append(page.items[0].id)
+                cursor = page.next_cursor
+    finally:
+        await db.execute("DROP TABLE tasks_of_test")
+
+    assert (found, cursor) == ([1, 2, 3, 4], None)

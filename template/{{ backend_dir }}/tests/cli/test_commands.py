@@ -475,6 +475,26 @@ def test_database_without_migrations_prints_one_line(
     assert capsys.readouterr().err == message
 
 
+@pytest.mark.usefixtures("empty")
+def test_missing_privilege_is_not_taken_for_a_missing_migration(
+    environment: pytest.MonkeyPatch, test_database: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # As for a role without this privilege. A server of a team may have no such role.
+    query(
+        test_database,
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "RAISE insufficient_privilege USING MESSAGE = 'permission denied'; END $$",
+    )
+    try:
+        trigger = "CREATE TRIGGER refuse BEFORE INSERT ON users EXECUTE FUNCTION refuse()"
+        query(test_database, trigger)
+        assert create_user(environment, "ada@example.com", PASSWORD) == 1
+    finally:
+        query(test_database, "DROP FUNCTION refuse CASCADE")
+
+    assert capsys.readouterr() == ("", "Postgres: permission denied\n")
+
+
 def test_doctor_reports_no_problems(
     environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

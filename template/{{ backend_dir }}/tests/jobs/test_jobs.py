@@ -6,6 +6,7 @@ import asyncpg
 import pytest
 from fastapi import FastAPI
 
+from app.db.session import Database
 from app.jobs.job import Job, JobContext, pause_after
 from app.jobs.queue import Backlog, enqueue, read_backlog, requeue_dead_letters
 from app.worker import runner
@@ -17,6 +18,7 @@ from tests.conftest import (
     drop_connections,
     job_context,
     run_jobs,
+    settings_for,
     until,
 )
 from tests.postgres import database_url
@@ -215,6 +217,18 @@ async def test_schedule_enqueues_a_job_once(
     await until(lambda: is_done(1))
     stop.set()
     await asyncio.gather(*workers)
+
+    assert done == [1]
+
+
+async def test_scheduled_job_needs_no_connection_of_the_pool(
+    app: FastAPI, monkeypatch: pytest.MonkeyPatch, db: asyncpg.Connection
+) -> None:
+    monkeypatch.setattr(runner, "SCHEDULE", (("0 0 1 1 *", Note(number=1)),))
+    await run_jobs(app)
+    await db.execute("UPDATE pgqueuer.pgqueuer_schedules SET next_run = now()")
+    unavailable = Database.from_settings(settings_for("postgresql://127.0.0.1:1/none"))
+    await runner.run_waiting_jobs(JobContext(app.state.settings, unavailable))
 
     assert done == [1]
 

@@ -1,4 +1,7 @@
-"""Version 1 of the API: add a router here for each resource."""
+"""Version 1 of the API: add a router here for each resource.
+
+`app/main.py` includes the endpoints for administrators, and `users.py` those for tokens.
+"""
 
 from fastapi import APIRouter
 

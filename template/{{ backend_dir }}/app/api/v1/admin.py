@@ -65,7 +65,7 @@ async def update_user(
 
 @users.delete("/{user_id}/sessions", status_code=204, responses=problem_responses(404, 413))
 async def end_sessions_of_user(user_id: uuid.UUID, actor: CurrentActor, state: State) -> None:
-    """Revoke all sessions of a user."""
+    """Revoke all sessions and personal access tokens of a user, and invalidate the links."""
     await user_management.revoke_sessions(state.database, actor, user_id)
 
 

@@ -45,11 +45,15 @@ async def authenticate(database: Database, claims: AccessClaims) -> AuthContext:
     return AuthContext(public_user(user), claims.session_id)
 
 
-async def authenticate_again(db: AsyncSession, auth: AuthContext) -> None:
-    """Check, with the user's row locked, that the session is still active.
+async def authenticate_again(
+    db: AsyncSession, user_id: uuid.UUID, session_id: uuid.UUID
+) -> PublicUser:
+    """Return the user if the session is still active, once the user's row is locked.
 
     Raise `NotAuthenticated`.
     """
-    values = {"user_id": auth.user.id, "session_id": auth.session_id}
-    if (await db.execute(AUTHENTICATED_USER, values)).one_or_none() is None:
+    values = {"user_id": user_id, "session_id": session_id}
+    user = (await db.execute(AUTHENTICATED_USER, values)).one_or_none()
+    if user is None:
         raise NotAuthenticated
+    return public_user(user)
