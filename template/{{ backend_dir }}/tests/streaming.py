@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from app.core.http_protocol import BoundedHttpProtocol
+from app.core.http_protocol import BoundedHttpProtocol, BoundedWebSocketProtocol
 from tests.conftest import HANG_SECONDS
 
 
@@ -20,7 +20,12 @@ from tests.conftest import HANG_SECONDS
 async def served(app: FastAPI) -> AsyncIterator[str]:
     """Serve an application that has started, and yield the host and the port."""
     config = uvicorn.Config(
-        app, http=BoundedHttpProtocol, lifespan="off", log_config=None, access_log=False
+        app,
+        http=BoundedHttpProtocol,
+        ws=BoundedWebSocketProtocol,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
     )
     config.load()
     server = uvicorn.Server(config)

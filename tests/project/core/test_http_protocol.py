@@ -2,19 +2,20 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import pytest
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Route, WebSocketRoute
-from starlette.websockets import WebSocket
+from starlette.websockets import WebSocket, WebSocketDisconnect
 from websockets.asyncio.client import connect
 
 from app.core import http_protocol
-from app.core.http_protocol import MAX_HEAD_BYTES, BoundedHttpProtocol
-from tests.conftest import HANG_SECONDS
+from app.core.http_protocol import MAX_HEAD_BYTES, BoundedHttpProtocol, BoundedWebSocketProtocol
+from tests.conftest import HANG_SECONDS, until
 
 HEAD = b"POST / HTTP/1.1\r\nHost: localhost\r\n"
 DONE = b"Content-Length: 0\r\n\r\n"
@@ -30,15 +31,43 @@ async def echo(socket: WebSocket) -> None:
         await socket.send_text(text)
 
 
+flooded = asyncio.Event()
+
+
+async def flood(_request: Request) -> StreamingResponse:
+    flooded.set()
+
+    async def parts() -> AsyncIterator[bytes]:
+        while True:
+            yield b"x" * 60_000
+            await asyncio.sleep(0)  # otherwise nothing notices that the client is gone
+
+    return StreamingResponse(parts())
+
+
+async def flood_socket(socket: WebSocket) -> None:
+    flooded.set()
+    await socket.accept()
+    with suppress(WebSocketDisconnect):
+        while True:
+            await socket.send_bytes(b"x" * 60_000)
+
+
 @pytest.fixture
 async def server() -> AsyncIterator[uvicorn.Server]:
     """Return a server that closes no idle connection while a test runs."""
     config = uvicorn.Config(
         Starlette(
-            routes=[Route("/", respond, methods=["POST"]), WebSocketRoute("/socket", echo)],
+            routes=[
+                Route("/", respond, methods=["POST"]),
+                Route("/flood", flood),
+                WebSocketRoute("/socket", echo),
+                WebSocketRoute("/flood-socket", flood_socket),
+            ],
         ),
         port=0,
         http=BoundedHttpProtocol,
+        ws=BoundedWebSocketProtocol,
         timeout_keep_alive=HANG_SECONDS,
         log_config=None,
     )
@@ -173,3 +202,46 @@ async def test_websocket_has_no_time_limit(port: int, monkeypatch: pytest.Monkey
         await asyncio.sleep(0.2)
         await client.send("hello")
         assert await client.recv() == "hello"
+
+
+REQUESTS = {
+    "response": b"GET /flood HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "WebSocket": b"GET /flood-socket HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n"
+    b"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("kind", REQUESTS)
+async def test_client_that_reads_nothing_is_disconnected(
+    server: uvicorn.Server, port: int, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr(http_protocol, "READ_SECONDS", 0.05)
+    flooded.clear()
+    _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1)
+    writer.write(REQUESTS[kind])
+
+    async def is_disconnected() -> bool:
+        return flooded.is_set() and not server.server_state.connections
+
+    await until(is_disconnected)
+    writer.close()
+
+
+async def test_websocket_that_reads_nothing_does_not_delay_the_shutdown(
+    server: uvicorn.Server, port: int
+) -> None:
+    _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1)
+    writer.write(REQUESTS["WebSocket"])
+
+    async def is_paused() -> bool:
+        connections = server.server_state.connections
+        return any(getattr(it, "_read_deadline", None) is not None for it in connections)
+
+    async def is_disconnected() -> bool:
+        return not server.server_state.connections
+
+    await until(is_paused)
+    server.should_exit = True
+    await until(is_disconnected)
+    writer.close()

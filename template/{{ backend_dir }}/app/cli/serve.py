@@ -11,7 +11,7 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from app.cli.errors import CommandError
-from app.core.http_protocol import BoundedHttpProtocol
+from app.core.http_protocol import BoundedHttpProtocol, BoundedWebSocketProtocol
 from app.core.startup import WORKER_STARTUP_FAILURE, load_or_exit
 
 log = structlog.stdlib.get_logger(__name__)
@@ -34,6 +34,7 @@ def serve() -> int:
         access_log=False,
         server_header=False,
         http=BoundedHttpProtocol,
+        ws=BoundedWebSocketProtocol,
         ws_max_size=MAX_MESSAGE_BYTES,
         forwarded_allow_ips=",".join(settings.forwarded_allow_ips),
         timeout_keep_alive=KEEP_ALIVE_SECONDS,

@@ -1,14 +1,15 @@
-"""Uvicorn's HTTP protocol, with limits on the size of a request's head and on its arrival time.
+"""Uvicorn's protocols, with limits on the size of a request's head, and on the time of a client.
 
-Uvicorn itself limits neither of them. Without a proxy that does, one cookie of 16 MB stalls the
-event loop for more than a second, and a client that never finishes its requests keeps its
-connections open forever.
+Uvicorn itself has none of these limits. Without a proxy that does, one cookie of 16 MB stalls the
+event loop for more than a second, and a client that never finishes its requests, or never reads its
+responses, keeps its connections open forever.
 """
 
-from asyncio import Transport
+from asyncio import AbstractEventLoop, Protocol, TimerHandle, Transport
 from typing import Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 MAX_HEAD_BYTES: Final = 64 * 1024
 """The limit for the request target and the header fields together."""
@@ -16,6 +17,8 @@ HEAD_SECONDS: Final = 10
 """The limit from the first byte of a request to the end of its head."""
 BODY_SECONDS: Final = 60
 """The limit from the end of the head to the end of the body."""
+READ_SECONDS: Final = 30
+"""How long a client may read so little that the buffer of the connection stays full."""
 TOO_LARGE: Final = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
     b"Content-Length: 0\r\nConnection: close\r\n\r\n"
@@ -24,7 +27,44 @@ TOO_LARGE: Final = (
 NOTHING, HEAD, BODY = range(3)
 
 
-class BoundedHttpProtocol(HttpToolsProtocol):
+class ReadDeadline(Protocol):
+    """Disconnects a client that does not read what the server sends.
+
+    `close` would wait until the client has read everything.
+    """
+
+    loop: AbstractEventLoop
+    transport: Transport
+    _read_deadline: TimerHandle | None = None
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._read_deadline = self.loop.call_later(READ_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._cancel_read_deadline()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._cancel_read_deadline()
+        super().connection_lost(exc)
+
+    def _cancel_read_deadline(self) -> None:
+        if self._read_deadline is not None:
+            self._read_deadline.cancel()
+            self._read_deadline = None
+
+
+class BoundedWebSocketProtocol(ReadDeadline, WebSocketsSansIOProtocol):
+    """A WebSocket that also ends if the client does not read."""
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        if self._read_deadline is not None:
+            self.transport.abort()
+
+
+class BoundedHttpProtocol(ReadDeadline, HttpToolsProtocol):
     """Responds with 431 to a head that is too large, and disconnects after a time limit.
 
     It also disconnects a client that sends nothing for the keep-alive time.

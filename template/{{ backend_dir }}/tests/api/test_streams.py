@@ -2,7 +2,7 @@ import asyncio
 import json
 import signal
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any
 
 import asyncpg
@@ -13,6 +13,7 @@ from fastapi.sse import EventSourceResponse
 from websockets.exceptions import InvalidStatus
 
 from app.api.streams import StreamAuth, receive_texts
+from app.core.http_protocol import BoundedHttpProtocol
 from app.core.settings import Settings
 from app.main import create_app
 from app.services.sessions import watching
@@ -28,7 +29,7 @@ from tests.conftest import (
     until,
 )
 from tests.processes import free_port, process, wait_for
-from tests.streaming import Stream, open_events, open_socket, served
+from tests.streaming import Stream, open_events, open_socket, served, with_cookies
 
 KINDS = ("events", "socket")
 SESSIONS = "/api/v1/users/me/sessions"
@@ -48,6 +49,22 @@ async def send_messages(socket: WebSocket, auth: StreamAuth) -> None:
     await socket.send_text(auth.user.email)
     async for text in receive_texts(socket):
         await socket.send_text(str(1 // int(text)))
+
+
+@router.websocket("/stubborn")
+async def go_on_once(socket: WebSocket, auth: StreamAuth) -> None:
+    """Go on after a cancellation, as `asyncio.wait_for` sometimes does in Python 3.11."""
+    await socket.accept()
+    await socket.send_text(auth.user.email)
+    with suppress(asyncio.CancelledError):
+        await asyncio.Event().wait()
+    await asyncio.Event().wait()
+
+
+@router.get("/flood", response_class=EventSourceResponse)
+async def send_without_end(_auth: StreamAuth) -> AsyncIterator[str]:
+    while True:
+        yield "x" * 60_000
 
 
 @pytest.fixture
@@ -141,6 +158,57 @@ async def test_stream_ends_when_the_session_is_no_longer_active(
                 await db.execute("DELETE FROM users")
 
         assert await stream.closed() == (1008 if kind == "socket" else None)
+
+
+@pytest.mark.usefixtures("frequent_checks")
+async def test_stream_ends_although_its_endpoint_goes_on(
+    app: FastAPI, host: str, signed_in: httpx.AsyncClient
+) -> None:
+    async with open_socket(f"{host}/stubborn", signed_in) as stream:
+        assert await stream.receive() == "ada@example.com"
+        await signed_in.post("/api/v1/auth/logout")
+        assert await stream.closed() == 1008
+    await log_in(signed_in, "ada@example.com")
+    async with open_socket(f"{host}/stubborn", signed_in) as stream:
+        assert await stream.receive() == "ada@example.com"
+        app.state.watcher.stop()
+        assert await stream.closed() == 1012
+
+
+@pytest.mark.usefixtures("frequent_checks")
+async def test_stream_ends_although_the_client_reads_nothing(
+    host: str,
+    signed_in: httpx.AsyncClient,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    paused = asyncio.Event()
+    pause = BoundedHttpProtocol.pause_writing
+
+    def note_and_pause(protocol: BoundedHttpProtocol) -> None:
+        pause(protocol)
+        paused.set()
+
+    monkeypatch.setattr(BoundedHttpProtocol, "pause_writing", note_and_pause)
+    _, writer = await asyncio.open_connection(*host.split(":"), limit=1)
+    cookies = with_cookies(signed_in, {})["cookie"]
+    writer.write(f"GET /flood HTTP/1.1\r\nHost: {host}\r\nCookie: {cookies}\r\n\r\n".encode())
+    async with asyncio.timeout(HANG_SECONDS):
+        await paused.wait()
+    await signed_in.post("/api/v1/auth/logout")
+
+    async def has_ended() -> bool:
+        return "SessionNotActive" in caplog.text
+
+    await until(has_ended)
+    writer.transport.abort()
+    await until(lambda: is_logged(caplog, "/flood"))
+    assert "Traceback" not in caplog.text
+
+
+async def is_logged(caplog: pytest.LogCaptureFixture, route: str) -> bool:
+    """Return whether the access log has a line for a route."""
+    return f"'route': '{route}'" in caplog.text
 
 
 @pytest.mark.usefixtures("frequent_checks")

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager, suppress
 from contextvars import Context
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from sqlalchemy import ARRAY, Uuid, any_, bindparam, func, select
@@ -49,6 +49,7 @@ class Stream:
 
     auth: AuthContext
     timeout: asyncio.Timeout
+    task: asyncio.Task[Any] | None
     reason: Exception | None = None
 
     def end(self, reason: Exception) -> None:
@@ -56,6 +57,16 @@ class Stream:
         if self.reason is None:
             self.reason = reason
             self.timeout.reschedule(asyncio.get_running_loop().time())
+
+    def end_again(self) -> None:
+        """Cancel a task that goes on although the stream has ended.
+
+        Something may have caught the cancellation, such as `asyncio.wait_for` in Python 3.11. The
+        timeout counts one cancellation.
+        """
+        if self.task is not None:
+            self.task.uncancel()
+            self.task.cancel()
 
 
 class SessionWatcher:
@@ -86,15 +97,16 @@ class SessionWatcher:
         stream = None
         try:
             async with asyncio.timeout(None) as timeout:
-                stream = Stream(auth, timeout)
+                stream = Stream(auth, timeout, asyncio.current_task())
                 self._add(stream)
                 try:
                     yield
                 finally:
                     self.streams.discard(stream)
-        except TimeoutError:
+        except Exception:
+            # After the end, anything may fail, such as writing to a client that reads nothing.
             if stream is None or stream.reason is None:
-                raise  # the block's own timeout
+                raise
             names = {"user_id": str(auth.user.id), "session_id": str(auth.session_id)}
             log.info("stream_ended", reason=type(stream.reason).__name__, **names)
             raise stream.reason from None
@@ -122,6 +134,8 @@ class SessionWatcher:
         checked_at = loop.time()
         while self.streams:
             await asyncio.sleep(CHECK_SECONDS)
+            for stream in filter(lambda it: it.reason, self.streams):
+                stream.end_again()
             streams = set(self.streams)  # not those that are added during the query
             try:
                 await self._check(streams)
