@@ -25,7 +25,7 @@ def email(user: int) -> str:
 
 
 def fill(first: int, last: int, password_hash: str) -> str:
-    """Return the SQL that adds users with their sessions and tokens.
+    """Return the SQL that adds users with their sessions, tokens and counted attempts.
 
     first, last: the numbers of the users. The IDs are hashes of the numbers, so they are spread
     like random IDs.
@@ -51,4 +51,19 @@ def fill(first: int, last: int, password_hash: str) -> str:
         clock_timestamp() + interval '14 days',
         CASE WHEN t < {TOKENS} THEN clock_timestamp() - interval '1 hour' END
     FROM {sessions}, generate_series(1, {TOKENS}) t;
+
+    -- An empty table would be read without an index.
+    INSERT INTO personal_access_tokens (user_id, name, scopes, token_hash, expires_at)
+    SELECT md5('user' || u)::uuid, 'CI', '{{read}}', sha256(('token' || u)::bytea),
+        clock_timestamp() + interval '30 days'
+    FROM generate_series({first}, {last}, 10) u;
+
+    INSERT INTO email_tokens (purpose, email, user_id, token_hash, expires_at)
+    SELECT 'reset', 'user-' || u || '@example.com', md5('user' || u)::uuid,
+        sha256(('link' || u)::bytea), clock_timestamp() + interval '30 minutes'
+    FROM generate_series({first}, {last}, 10) u;
+
+    INSERT INTO attempt_counts (key, attempts, window_ends_at)
+    SELECT sha256(('key' || u)::bytea), 1, clock_timestamp() + interval '15 minutes'
+    FROM generate_series({first}, {last}, 10) u;
     """  # noqa: S608 - only from our own numbers
